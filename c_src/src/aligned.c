@@ -1,0 +1,81 @@
+/* aligned.c - allocation at a stated alignment.
+ *
+ * Owns:    nothing.
+ * Always:  up to a slice, an alignment comes from a class whose block size is a multiple of it,
+ *          so that the address of the block is the address given out. Only an offset makes
+ *          interior pointers.
+ * Threads: any.
+ * Uses:    alloc.h, free.h, large.h, log.h.          Used by: the program, posix, cxx, realloc.
+ */
+#include "aligned.h"
+#include "free.h"
+#include "log.h"
+
+/* Above this an alignment with an offset is refused: the block would be mostly slack. */
+#define OFFSET_ALIGN_MAX (16 * MiB)
+
+static COLD void* bad_alignment(size_t align) {
+#if MI_DEBUG > 0
+  log_error(EOVERFLOW, "alignment is not usable: %zu\n", align);
+#else
+  (void)align;
+#endif
+  errno = EINVAL;
+  return NULL;
+}
+
+/* Over-allocates and gives out a pointer into the block. */
+static void* alloc_at_offset(size_t size, size_t align, size_t offset, bool zero) {
+  if (align > OFFSET_ALIGN_MAX) return bad_alignment(align);
+  size_t total;
+  if (__builtin_add_overflow(size, align - 1, &total)) total = SIZE_MAX; /* refused below */
+  /* Marking a page takes its owner. A thread that has ended owns none. */
+  char* p = heap_default == &heap_ended ? large_alloc(total, 1, zero)
+            : zero                      ? alloc_zeroed(total)
+                                        : alloc_any(total);
+  if (p == NULL) return NULL;
+  size_t adjust = (0 - ((uintptr_t)p + offset)) & (align - 1);
+  if (adjust == 0) return p;
+  page_t* page = map_page_checked(p);
+  p += adjust;
+  if (page->class == CLASS_LARGE) {
+    large_mark(page, p);
+  } else {
+    /* All frees of the page's blocks look for the start of the block from now on. */
+    page_set_flag(page, PAGE_INTERIOR, true);
+    uintptr_t owner = load_relaxed(&page->owner);
+    store_relaxed(&page->owner, owner | OWNER_GENERIC);
+  }
+  return p;
+}
+
+INTERNAL void* alloc_aligned(size_t size, size_t align, size_t offset, bool zero) {
+  if (unlikely(!is_power_of_two(align))) return bad_alignment(align);
+  if (unlikely((offset & (align - 1)) != 0)) return alloc_at_offset(size, align, offset, zero);
+  if (size == 0) size = 1; /* blocks of size 0 are only 8-byte aligned */
+  if (align > SLICE_SIZE || size > MEDIUM_MAX) return large_alloc(size, align, zero);
+  size = round_up(size, align); /* a class that is a multiple of it; at most MEDIUM_MAX */
+  return zero ? alloc_zeroed(size) : alloc_any(size);
+}
+
+void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
+  return alloc_aligned(size, alignment, offset, false);
+}
+void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
+  return alloc_aligned(size, alignment, 0, false);
+}
+void* mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
+  return alloc_aligned(size, alignment, offset, true);
+}
+void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
+  return alloc_aligned(size, alignment, 0, true);
+}
+void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment, size_t offset)
+    mi_attr_noexcept {
+  size_t total;
+  if (!multiply(count, size, &total)) return mi_calloc(count, size); /* reports */
+  return alloc_aligned(total, alignment, offset, true);
+}
+void* mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept {
+  return mi_calloc_aligned_at(count, size, alignment, 0);
+}

@@ -1,0 +1,31 @@
+/* all.c - the library as one translation unit: what build.rs and every CMake target compile.
+ *
+ * The list is the whole library, from the ground floor up; LAYERS beside this file says which
+ * room may use which.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#define MI_ONE_UNIT 1
+
+#include "bitmap.c"
+#include "os/unix.c"
+#include "log.c"
+#include "options.c"
+#include "meta.c"
+#include "map.c"
+#include "arena.c"
+#include "page.c"
+#include "unowned.c"
+#include "heap.c"
+#include "check.c"
+#include "thread.c"
+#include "large.c"
+#include "alloc.c"
+#include "free.c"
+#include "aligned.c"
+#include "realloc.c"
+#include "posix.c"
+#include "cxx.c"
+#include "report.c"
+#include "override.c"

@@ -1,0 +1,104 @@
+/* alloc.c - malloc, calloc and their kin.
+ *
+ * Owns:    nothing.
+ * Always:  a small request costs one compare, one load of the list, one of the next block and one
+ *          store; everything unusual is behind an empty list.
+ * Threads: any.
+ * Uses:    alloc.h.          Used by: the program, and the entry points on this floor and above.
+ */
+#include "alloc.h"
+#include "log.h"
+
+void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
+
+void* mi_malloc_small(size_t size) mi_attr_noexcept { return alloc_any(size); }
+
+void* mi_malloc_align8(size_t size) mi_attr_noexcept {
+  if (likely(size <= ALIGN8_MAX)) return alloc_rounded(heap_default, round_up(size, 8));
+  return mi_malloc(size);
+}
+
+INTERNAL NOINLINE void* alloc_above_small(size_t size) {
+  if (unlikely(size > MEDIUM_MAX)) return large_alloc(size, 1, false);
+  return alloc_class(heap_default, class_of_medium(size));
+}
+
+/* ---- zeroed ---- */
+
+static void* zero_block(void* p, size_t size) { return p == NULL ? NULL : memset(p, 0, size); }
+
+static NOINLINE void* zalloc_above_small(size_t size) {
+  if (size > MEDIUM_MAX) return large_alloc(size, 1, true);
+  size_t class = class_of_medium(size);
+  block_t* p = alloc_class(heap_default, class);
+  if (p == NULL) return NULL;
+  /* The block came from the current page of its class; if that list was carved from zero memory,
+   * only the link has been written. */
+  heap_t* heap = heap_default;
+  if (heap_is_real(heap) && page_has_flag(heap->queue[class].current, PAGE_FRESH_LIST)) {
+    p->next = NULL;
+    return p;
+  }
+  return memset(p, 0, class_block_size(class));
+}
+
+INTERNAL void* alloc_zeroed(size_t size) {
+  if (likely(size <= SMALL_MAX)) {
+    size_t class = class_of_small(size);
+    return zero_block(alloc_class(heap_default, class), class_block_size(class));
+  }
+  return zalloc_above_small(size);
+}
+
+void* mi_zalloc(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
+
+void* mi_zalloc_small(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
+
+void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
+  if (unlikely(size > ALIGN8_MAX)) return alloc_zeroed(size);
+  size_t class = (size + 7) / 8;
+  return zero_block(alloc_class(heap_default, class), class_block_size(class));
+}
+
+/* ---- arrays ---- */
+
+static COLD void* overflow(size_t count, size_t size) {
+#if MI_DEBUG > 0
+  log_error(EOVERFLOW, "allocation of %zu times %zu bytes overflows\n", count, size);
+#else
+  (void)count, (void)size;
+#endif
+  errno = ENOMEM;
+  return NULL;
+}
+
+void* mi_calloc(size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return overflow(count, size);
+  return alloc_zeroed(total);
+}
+
+void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return overflow(count, size);
+  return alloc_any(total);
+}
+
+/* ---- strings ---- */
+
+char* mi_strdup(const char* s) mi_attr_noexcept {
+  if (s == NULL) return NULL;
+  size_t n = strlen(s);
+  char* copy = alloc_any(n + 1);
+  return copy == NULL ? NULL : memcpy(copy, s, n + 1);
+}
+
+char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
+  if (s == NULL) return NULL;
+  const char* end = memchr(s, 0, n);
+  if (end != NULL) n = (size_t)(end - s);
+  char* copy = alloc_any(n == SIZE_MAX ? n : n + 1);
+  if (copy == NULL) return NULL;
+  copy[n] = 0;
+  return memcpy(copy, s, n);
+}

@@ -1,0 +1,44 @@
+/* alloc.h - the fast paths of allocation, for the entry points that build on them. */
+#ifndef MI_ALLOC_H
+#define MI_ALLOC_H
+
+#include "large.h"
+#include "thread.h"
+
+/* Pops a block of a class; the generic path when its list is empty. */
+static inline void* alloc_class(heap_t* heap, size_t class) {
+  block_t* block = heap->slot[class];
+  if (likely(block != NULL)) {
+    heap->slot[class] = block->next;
+    return block;
+  }
+  return heap_generic(heap, class);
+}
+
+/* The class of a small request: its size rounded up to 16, in units of 8. */
+static inline size_t class_of_small(size_t size) { return round_up(size, DEFAULT_ALIGN) / 8; }
+
+/* A request above SMALL_MAX. */
+INTERNAL void* alloc_above_small(size_t size);
+
+/* The same by the rounded size, which is the offset of the class's slot in the heap: eight bytes
+ * of slot for eight bytes of size, so no shift is needed. */
+_Static_assert(offsetof(heap_t, slot) == 0 && sizeof(block_t*) == 8, "see alloc_rounded");
+static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
+  block_t** slot = (block_t**)((char*)heap + rounded);
+  block_t* block = *slot;
+  if (likely(block != NULL)) {
+    *slot = block->next;
+    return block;
+  }
+  return heap_generic(heap, rounded / 8);
+}
+
+/* Any request; inlined where it is the fast path. */
+static inline void* alloc_any(size_t size) {
+  if (likely(size <= SMALL_MAX)) return alloc_rounded(heap_default, round_up(size, DEFAULT_ALIGN));
+  return alloc_above_small(size);
+}
+INTERNAL void* alloc_zeroed(size_t size);
+
+#endif

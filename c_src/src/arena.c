@@ -1,0 +1,350 @@
+/* arena.c - hands out runs of slices from reserved address space.
+ *
+ * Owns:    the list of arenas and the slice bitmaps of each; the purge schedule.
+ * Always:  a slice is in exactly one place: free, in one page, or being purged; a free one may
+ *          wait for purge.
+ * Threads: any; a run is claimed in the bitmap, see there. arena_lock only guards new arenas.
+ * Uses:    map.h, meta.h, bitmap.h, options.h, log.h, os.h.          Used by: page, large, report.
+ *
+ * Zero: `dirty` is set for every slice that is handed out and cleared only by a purge that says
+ * so, while the purger holds the slice.
+ *
+ * Purge: who frees slices sets `purge` bits while it still holds them, then sets the free bits,
+ * then looks whether a time is set. Who purges takes the time away first, then looks at the bits.
+ * All four are sequentially consistent, so one of the two sees the other and no slice waits
+ * without a time. The purger claims free runs like an allocator, so nobody can use a slice that
+ * is being purged, and a slice that was handed out in between is simply not there to claim.
+ */
+#include "arena.h"
+#include "log.h"
+#include "meta.h"
+#include "options.h"
+#include <errno.h>
+
+INTERNAL_DEF os_lock_t arena_lock = OS_LOCK_INIT;
+
+static struct {
+  _Atomic(arena_t*) list[ARENA_MAX];
+  _Atomic(size_t) count;
+  size_t reserve_size;           /* what the OS gave last; guarded by arena_lock */
+  _Atomic(uint64_t) purge_at;    /* ms; 0: nothing waits */
+  _Atomic(size_t) purging;       /* slices in the hands of purgers */
+  _Atomic(size_t) purges, purged; /* counters for the statistics */
+} arenas;
+
+INTERNAL arena_t* arena_at(size_t index) {
+  /* Acquire, pairs with the release in arena_add: the arena behind the count is complete. */
+  return index < load_acquire(&arenas.count) ? load_relaxed(&arenas.list[index]) : NULL;
+}
+
+static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
+
+INTERNAL bool arena_contains(const void* p) {
+  uintptr_t slice = (uintptr_t)p >> SLICE_SHIFT;
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    if (slice >= a->first_slice && slice - a->first_slice < a->slices) return true;
+  return false;
+}
+
+/* ---- new arenas ---- */
+
+INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, bool zero,
+                        int numa_node, bool from_user) {
+  size_t index = load_relaxed(&arenas.count); /* only changed under arena_lock, which is held */
+  if (index >= ARENA_MAX || !map_extend(start, size)) return false;
+  size_t slices = size / SLICE_SIZE, words = bitmap_words(slices);
+  size_t chunks = (slices + CHUNK_SLICES - 1) / CHUNK_SLICES;
+  arena_t* a = meta_alloc(sizeof(arena_t));
+  bitword_t* bits = meta_alloc(5 * words * sizeof(bitword_t));
+  unowned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(unowned_line_t));
+  if (a == NULL || bits == NULL || lines == NULL) return false; /* metadata is never given back */
+  a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
+  a->slices = (uint32_t)slices;
+  a->index = (uint16_t)index;
+  a->from_user = from_user;
+  a->pinned = pinned;
+  a->commit_by_need = !committed;
+  a->numa_node = numa_node;
+  a->free = bits;
+  a->dirty = bits + words;
+  a->committed = bits + 2 * words;
+  a->purge = bits + 3 * words;
+  a->aged = bits + 4 * words;
+  a->unowned = lines;
+  bitmap_set(a->free, 0, slices);
+  if (!zero) bitmap_set(a->dirty, 0, slices);
+  store_relaxed(&a->free_count, slices);
+  store_relaxed(&arenas.list[index], a);
+  /* Release, pairs with the acquire in arena_at: the arena travels with the count. */
+  store_release(&arenas.count, index + 1);
+  return true;
+}
+
+static bool is_eager_commit(void) {
+  long eager = option_value(mi_option_arena_eager_commit);
+  return eager == 1 || (eager != 0 && os_info.overcommits);
+}
+
+/* Reserves an arena that can hold `count` slices. Caller holds the lock. */
+static bool arena_reserve(uint32_t count, uint32_t align) {
+  if (option_value(mi_option_disallow_os_alloc) != 0) return false;
+  size_t need = (size_t)count * SLICE_SIZE;
+  size_t wanted = mi_option_get_size(mi_option_arena_reserve);
+  /* Programs that grow very large get larger arenas, so that there are never many. */
+  size_t doublings = min_size(load_relaxed(&arenas.count) / 8, 4);
+  wanted = round_up(min_size(wanted, 16 * GiB) << doublings, SLICE_SIZE);
+  /* The OS may refuse (a limit, a small address space): then small steps, not all that is left. */
+  if (arenas.reserve_size != 0) wanted = min_size(wanted, arenas.reserve_size);
+  wanted = max_size(wanted, MiB);
+  bool commit = is_eager_commit();
+  for (size_t size = wanted;; size /= 4) {
+    bool last = size <= max_size(need, MiB);
+    if (last) size = max_size(need, MiB);
+    void* p = os_reserve(size, (size_t)align * SLICE_SIZE, commit);
+    if (p != NULL) {
+      if (size < wanted && size > need) arenas.reserve_size = size;
+      if (arena_add(p, size, commit, false, true, -1, false)) return true;
+      os_release(p, size);
+      return false;
+    }
+    if (last) return false;
+    size = round_up(size, 4 * SLICE_SIZE); /* quarters stay whole slices */
+  }
+}
+
+/* ---- handing out ---- */
+
+/* The slices are ours by their free bits; makes them usable. */
+static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
+  (void)bitmap_clear(a->purge, i, n);
+  if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
+    if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
+    bitmap_set(a->committed, i, n);
+  }
+  *zero = !bitmap_any(a->dirty, i, n);
+  bitmap_set(a->dirty, i, n);
+  return true;
+}
+
+static void arena_return(arena_t* a, size_t i, size_t n) {
+  add_relaxed(&a->free_count, n); /* before the bits, so that a search is never skipped wrongly */
+  bitmap_set(a->free, i, n);
+  size_t hint = load_relaxed(&a->hint);
+  while (i < hint && !cas_weak_relaxed(&a->hint, &hint, i)) {}
+}
+
+static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, run_t* run) {
+  if (load_relaxed(&a->free_count) < count) return false; /* a hint: retried before failing */
+  size_t hint = load_relaxed(&a->hint);
+  size_t phase = a->first_slice & (align - 1);
+  size_t i = bitmap_claim(a->free, a->slices, hint, count, align, phase);
+  if (i == BITMAP_NONE && hint > 0) i = bitmap_claim(a->free, a->slices, 0, count, align, phase);
+  if (i == BITMAP_NONE) return false;
+  sub_relaxed(&a->free_count, count);
+  /* Only a single slice found in the first gap tells that all before it is taken. */
+  if (count == 1 && align == 1) (void)cas_weak_relaxed(&a->hint, &hint, i + 1);
+  if (!arena_prepare(a, i, count, &run->zero)) {
+    arena_return(a, i, count);
+    return false;
+  }
+  run->slice = a->first_slice + (uint32_t)i;
+  run->arena = a->index;
+  return true;
+}
+
+static bool arena_alloc_existing(uint32_t count, uint32_t align, run_t* run) {
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    if (arena_alloc_in(a, count, align, run)) return true;
+  return false;
+}
+
+INTERNAL run_t arena_alloc(uint32_t count, uint32_t align) {
+  run_t run = {0, ARENA_NONE, false};
+  if (arena_alloc_existing(count, align, &run)) return run;
+  os_lock(&arena_lock);
+  /* Somebody may have added an arena while we waited. */
+  bool found = arena_alloc_existing(count, align, &run) ||
+               (arena_reserve(count, align) && arena_alloc_existing(count, align, &run));
+  os_unlock(&arena_lock);
+  if (!found)
+    while (arena_wait_for_purge())
+      if (arena_alloc_existing(count, align, &run)) break;
+  return run;
+}
+
+INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero) {
+  arena_t* a = arena_at(arena);
+  if (a == NULL) return false;
+  size_t i = slice - a->first_slice;
+  if (i + count > a->slices || !bitmap_claim_at(a->free, i, count)) return false;
+  sub_relaxed(&a->free_count, count);
+  if (arena_prepare(a, i, count, zero)) return true;
+  arena_return(a, i, count);
+  return false;
+}
+
+/* ---- taking back and purging ---- */
+
+static long purge_delay_ms(void) {
+  long delay = option_value(mi_option_purge_delay);
+  if (delay <= 0) return delay;
+  long mult = option_value(mi_option_arena_purge_mult);
+  long product;
+  if (mult < 1) mult = 1;
+  if (__builtin_mul_overflow(delay, mult, &product)) return LONG_MAX;
+  return product;
+}
+
+static void arena_purge_run(arena_t* a, size_t i, size_t n) {
+  char* start = slice_address(a->first_slice + (uint32_t)i);
+  bool zero = false, done;
+  int saved = errno;
+  bool decommits = option_value(mi_option_purge_decommits) != 0;
+  if (decommits && a->commit_by_need) {
+    done = zero = os_decommit(start, n * SLICE_SIZE);
+    if (done) (void)bitmap_clear(a->committed, i, n);
+  } else {
+    done = os_purge(start, n * SLICE_SIZE, decommits, &zero);
+  }
+  errno = saved;
+  if (!done) return;
+  if (zero) (void)bitmap_clear(a->dirty, i, n);
+  add_relaxed(&arenas.purges, 1);
+  add_relaxed(&arenas.purged, n * SLICE_SIZE);
+}
+
+INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice;
+  long delay = purge_delay_ms();
+  if (delay < 0 || a->pinned) {
+    arena_return(a, i, count);
+  } else if (delay == 0) {
+    arena_purge_run(a, i, count);
+    arena_return(a, i, count);
+  } else {
+    (void)bitmap_clear(a->aged, i, count);
+    bitmap_set(a->purge, i, count);
+    arena_return(a, i, count);
+    uint64_t now = os_clock_ms();
+    store_relaxed(&a->freed_ms, now);
+    uint64_t at = atomic_load_explicit(&arenas.purge_at, memory_order_seq_cst);
+    if (at == 0) {
+      (void)atomic_compare_exchange_strong(&arenas.purge_at, &at, now + (uint64_t)delay);
+    } else if (now >= at) {
+      arena_purge_due(false);
+    }
+  }
+}
+
+/* Claims and purges the slices of one word of bits, run by run. */
+static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
+  while (bits != 0) {
+    size_t b = (size_t)__builtin_ctzll(bits);
+    uint64_t rest = ~(bits >> b);
+    size_t n = rest == 0 ? 64 - b : min_size(64 - b, (size_t)__builtin_ctzll(rest));
+    size_t i = word * 64 + b;
+    uint64_t run = (n == 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1)) << b;
+    bits &= ~run;
+    add_relaxed(&arenas.purging, n);
+    if (bitmap_claim_at(a->free, i, n)) {
+      sub_relaxed(&a->free_count, n);
+      (void)bitmap_clear(a->purge, i, n);
+      arena_purge_run(a, i, n);
+      arena_return(a, i, n);
+    } else if (n > 1) { /* a part was handed out meanwhile: take the rest one by one */
+      for (size_t k = i; k < i + n; k++) {
+        if (!bitmap_any(a->purge, k, 1) || !bitmap_claim_at(a->free, k, 1)) continue;
+        sub_relaxed(&a->free_count, 1);
+        (void)bitmap_clear(a->purge, k, 1);
+        arena_purge_run(a, k, 1);
+        arena_return(a, k, 1);
+      }
+    }
+    sub_relaxed(&arenas.purging, n);
+  }
+}
+
+/* Purges what has waited long enough; true if something still waits. */
+static bool arena_purge(arena_t* a, bool all) {
+  bool waits = false;
+  for (size_t w = 0; w < bitmap_words(a->slices); w++) {
+    uint64_t bits = atomic_load_explicit(&a->purge[w], memory_order_seq_cst);
+    if (bits == 0) continue;
+    uint64_t due = all ? bits : bits & load_relaxed(&a->aged[w]);
+    if (due != 0) arena_purge_word(a, w, due);
+    if (due != bits) {
+      or_relaxed(&a->aged[w], bits & ~due); /* a hint: at worst purged one look earlier or later */
+      waits = true;
+    }
+  }
+  return waits;
+}
+
+INTERNAL void arena_purge_due(bool force) {
+  uint64_t at = load_relaxed(&arenas.purge_at); /* a hint, decided by the exchange below */
+  if (!force && at == 0) return;
+  uint64_t now = os_clock_ms();
+  if (!force && now < at) return;
+  long delay = purge_delay_ms();
+  if (atomic_exchange_explicit(&arenas.purge_at, 0, memory_order_seq_cst) == 0 && !force) return;
+  bool waits = false;
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
+    /* Slices freed before the last look are old enough; if nothing was freed since, all are. */
+    bool all = force || delay <= 0 || now - load_relaxed(&a->freed_ms) >= (uint64_t)delay;
+    waits |= arena_purge(a, all);
+  }
+  if (waits) {
+    uint64_t none = 0;
+    (void)atomic_compare_exchange_strong(&arenas.purge_at, &none, now + (uint64_t)delay);
+  }
+}
+
+INTERNAL bool arena_wait_for_purge(void) {
+  if (load_acquire(&arenas.purging) == 0) return false;
+  os_yield();
+  return true;
+}
+
+INTERNAL void arena_reset_after_fork(void) {
+  /* Slices in the hands of a purger that is gone stay claimed: a bounded leak. */
+  store_relaxed(&arenas.purging, 0);
+  store_relaxed(&arenas.purge_at, os_clock_ms());
+}
+
+/* ---- statistics and the user's own memory ---- */
+
+INTERNAL void arena_stats(arena_stats_t* stats) {
+  memset(stats, 0, sizeof(*stats));
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
+    size_t free = bitmap_count(a->free, a->slices);
+    stats->reserved += (size_t)a->slices * SLICE_SIZE;
+    stats->in_use += (a->slices - free) * SLICE_SIZE;
+    stats->committed += bitmap_count(a->dirty, a->slices) * SLICE_SIZE;
+    stats->arenas++;
+  }
+  stats->purges = load_relaxed(&arenas.purges);
+  stats->purged = load_relaxed(&arenas.purged);
+}
+
+bool mi_manage_os_memory(void* start, size_t size, bool is_committed, bool is_large, bool is_zero,
+                         int numa_node) mi_attr_noexcept {
+  mi_process_init();
+  uintptr_t from = (uintptr_t)start, to;
+  if (from == 0 || __builtin_add_overflow(from, size, &to)) return false;
+  from = round_up(from, SLICE_SIZE);
+  to = round_down(to, SLICE_SIZE);
+  if (from < (uintptr_t)start || to <= from) return false;
+#if ADDRESS_BITS > 32
+  if (((to - 1) >> ADDRESS_BITS) != 0) return false;
+#endif
+  os_lock(&arena_lock);
+  bool added = arena_add((void*)from, to - from, is_committed || is_large, is_large, is_zero,
+                         numa_node, true);
+  os_unlock(&arena_lock);
+  return added;
+}

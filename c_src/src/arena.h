@@ -1,0 +1,75 @@
+/* arena.h - hands out runs of slices from reserved address space. */
+#ifndef MI_ARENA_H
+#define MI_ARENA_H
+
+#include "base.h"
+#include "bitmap.h"
+#include "map.h"
+#include "os/os.h"
+
+#define ARENA_MAX 256
+/* Larger runs come directly from the OS (large.c), so that arenas stay useful for others. */
+#define ARENA_RUN_MAX ((uint32_t)(512 * MiB / SLICE_SIZE))
+#define CHUNK_SLICES 512 /* slices that share one line of each unowned-page bitmap: 32 MiB */
+#define CLASS_COUNT 177  /* size classes, see page.h */
+
+/* Bits of one class and one chunk: which pages are unowned and have free blocks. One cache line. */
+typedef struct unowned_line_s {
+  bitword_t bits[CHUNK_SLICES / 64];
+} unowned_line_t;
+
+typedef struct arena_s {
+  uint32_t first_slice;
+  uint32_t slices;
+  uint16_t index;
+  bool from_user;        /* never unmapped, and reserved by somebody else */
+  bool pinned;           /* never purged */
+  bool commit_by_need;   /* slices are inaccessible until committed */
+  int numa_node;         /* a hint; -1: any */
+  _Atomic(size_t) free_count; /* slices; a hint that saves searches */
+  _Atomic(size_t) hint;       /* no free slice lies before this one; a hint as well */
+  _Atomic(uint64_t) freed_ms; /* when slices were last given back */
+  bitword_t* free;      /* in nobody's hands */
+  bitword_t* dirty;     /* not known to be zero */
+  bitword_t* committed; /* only with commit_by_need */
+  bitword_t* purge;     /* free and waiting for purge */
+  bitword_t* aged;      /* waiting since before the last look */
+  unowned_line_t* unowned; /* [chunk][class], see unowned.c */
+  _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
+} arena_t;
+
+typedef struct run_s {
+  uint32_t slice; /* number of the first slice; 0: none could be had */
+  uint16_t arena;
+  bool zero;      /* all of it reads as zero */
+} run_t;
+
+INTERNAL_DATA os_lock_t arena_lock;
+
+/* `count` slices at a multiple of `align` slices (a power of two). */
+INTERNAL run_t arena_alloc(uint32_t count, uint32_t align);
+/* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
+INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
+INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
+/* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
+INTERNAL void arena_purge_due(bool force);
+/* Waits while slices are out of reach only because they are being purged; false if none are. */
+INTERNAL bool arena_wait_for_purge(void);
+/* In the child of a fork: purges of other threads will not end. */
+INTERNAL void arena_reset_after_fork(void);
+INTERNAL arena_t* arena_at(size_t index); /* NULL from the count on */
+INTERNAL bool arena_contains(const void* p);
+INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, bool zero,
+                        int numa_node, bool from_user);
+
+typedef struct arena_stats_s {
+  size_t reserved; /* bytes of address space */
+  size_t committed; /* bytes that may be resident: in use, or free and not purged */
+  size_t in_use;
+  size_t purges;   /* system calls */
+  size_t purged;   /* bytes, over time */
+  size_t arenas;
+} arena_stats_t;
+INTERNAL void arena_stats(arena_stats_t* stats);
+
+#endif

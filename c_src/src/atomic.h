@@ -1,0 +1,46 @@
+/* atomic.h - atomics whose memory order stands in the name.
+ *
+ * Owns:    nothing.
+ * Rule:    each use says at the call what it pairs with; relaxed says why nothing travels.
+ * Uses:    <stdatomic.h>.          Used by: everybody.
+ */
+#ifndef MI_ATOMIC_H
+#define MI_ATOMIC_H
+
+#include <stdatomic.h>
+
+#define load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
+#define or_release(p, v) atomic_fetch_or_explicit((p), (v), memory_order_release)
+#define and_relaxed(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
+#define and_acquire(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acquire)
+#define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+
+/* On failure `*expected` holds what was there. */
+#define cas_acquire(p, expected, v)                                                                \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,              \
+                                          memory_order_relaxed)
+#define cas_acq_rel(p, expected, v)                                                                \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,              \
+                                          memory_order_acquire)
+#define cas_weak_acq_rel(p, expected, v)                                                           \
+  atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,                \
+                                        memory_order_acquire)
+#define cas_weak_relaxed(p, expected, v)                                                           \
+  atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,                \
+                                        memory_order_relaxed)
+
+/* Keeps the compiler (not the processor) from moving memory accesses across: a fork stops the
+ * other threads at some point of their program order, and what it copies must make sense there. */
+#define compiler_fence() atomic_signal_fence(memory_order_seq_cst)
+
+/* A counter that one thread writes and others read now and then: no read-modify-write needed.
+ * Relaxed: statistics only, nothing is published with it. */
+#define bump_counter(p, v) store_relaxed((p), load_relaxed(p) + (v))
+
+#endif

@@ -1,0 +1,113 @@
+/* base.h - words that every room uses: attributes, sizes, checked arithmetic, assertions.
+ *
+ * Owns:    nothing.
+ * Uses:    the C library's freestanding headers.          Used by: everybody.
+ */
+#ifndef MI_BASE_H
+#define MI_BASE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ---- knobs: 0, 1 or a number; given by build.rs and CMake under the same names ---- */
+
+#ifndef MI_DEBUG /* 1: assertions; 2: internal assertions; 3: the heap walker too */
+#define MI_DEBUG 0
+#endif
+#ifndef MI_SHOW_ERRORS /* default of the option show_errors */
+#define MI_SHOW_ERRORS 0
+#endif
+#ifndef MI_MALLOC_OVERRIDE /* define the libc and C++ allocation symbols */
+#define MI_MALLOC_OVERRIDE 0
+#endif
+#ifndef MI_SKIP_COLLECT_ON_EXIT
+#define MI_SKIP_COLLECT_ON_EXIT 0
+#endif
+#if MI_DEBUG < 0 || MI_DEBUG > 3
+#error "MI_DEBUG is 0 to 3"
+#endif
+
+/* ---- attributes ---- */
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define NOINLINE __attribute__((noinline))
+#define COLD __attribute__((noinline, cold))
+#define CACHE_ALIGNED __attribute__((aligned(64)))
+
+/* Everything inside the library is static in the one translation unit that is shipped;
+ * compiled one by one (a check of ours), the same names are hidden symbols. */
+#if defined(MI_ONE_UNIT)
+#define INTERNAL static
+#define INTERNAL_DATA static
+#define INTERNAL_TLS static _Thread_local
+#else
+#define INTERNAL __attribute__((visibility("hidden")))
+#define INTERNAL_DATA extern __attribute__((visibility("hidden")))
+#define INTERNAL_TLS extern _Thread_local __attribute__((visibility("hidden")))
+#endif
+#if defined(MI_ONE_UNIT)
+#define INTERNAL_DEF static
+#else
+#define INTERNAL_DEF
+#endif
+
+/* ---- sizes ---- */
+
+#define KiB ((size_t)1024)
+#define MiB (1024 * KiB)
+#define GiB (1024 * MiB)
+
+#define SLICE_SHIFT 16
+#define SLICE_SIZE ((size_t)1 << SLICE_SHIFT)
+
+/* No mapping of ours lies above this many bits: the map and the remote word rely on it. */
+#if UINTPTR_MAX > UINT32_MAX
+#define ADDRESS_BITS 48
+#else
+#define ADDRESS_BITS 32
+#endif
+
+/* The largest request; anything above is EOVERFLOW. Far enough below the end of the address
+ * space that rounding up cannot wrap. */
+#define ALLOC_MAX ((size_t)PTRDIFF_MAX - 64 * MiB)
+
+#define DEFAULT_ALIGN ((size_t)16)
+
+static inline bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
+
+/* `a` must be a power of two. */
+static inline size_t round_up(size_t x, size_t a) { return (x + a - 1) & ~(a - 1); }
+static inline size_t round_down(size_t x, size_t a) { return x & ~(a - 1); }
+
+static inline size_t slices_of(size_t bytes) {
+  return (bytes >> SLICE_SHIFT) + ((bytes & (SLICE_SIZE - 1)) != 0);
+}
+
+/* True and the product in `*total`, or false when it does not fit. */
+static inline bool multiply(size_t count, size_t size, size_t* total) {
+  return !__builtin_mul_overflow(count, size, total);
+}
+
+static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* ---- assertions ---- */
+
+#if MI_DEBUG >= 1
+/* Reported through the log, which lies above; see log.c. */
+INTERNAL _Noreturn void assert_failed(const char* what, const char* file, int line);
+#define mi_assert(cond) ((cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__))
+#else
+#define mi_assert(cond) ((void)0)
+#endif
+#if MI_DEBUG >= 2
+#define mi_assert_internal(cond) mi_assert(cond)
+#else
+#define mi_assert_internal(cond) ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,65 @@
+/* check.c - the walker that checks every invariant of a heap.
+ *
+ * Owns:    nothing.
+ * Always:  a block of an owned page is in exactly one place: in use, in the detached list, in the
+ *          page's local list, or in its remote list; the counts say how many.
+ * Threads: the heap's own.
+ * Uses:    heap.h.          Used by: thread.
+ */
+#include "check.h"
+
+#if MI_DEBUG >= 3
+
+#define BLOCKS_MAX (SLICE_SIZE / 8)
+
+/* Marks the blocks of a list; each must be a carved block that is in no other list. */
+static size_t mark_list(const page_t* page, const block_t* list, uint64_t* seen) {
+  size_t n = 0;
+  for (const block_t* b = list; b != NULL; b = b->next, n++) {
+    size_t offset = (size_t)((const char*)b - page_start(page));
+    size_t i = offset / page->block_size;
+    mi_assert(i < page->capacity && i * page->block_size == offset);
+    mi_assert((seen[i / 64] & (UINT64_C(1) << (i % 64))) == 0);
+    seen[i / 64] |= UINT64_C(1) << (i % 64);
+  }
+  return n;
+}
+
+static void check_page(heap_t* heap, page_t* page, size_t class, const block_t* detached) {
+  uint64_t seen[BLOCKS_MAX / 64];
+  memset(seen, 0, sizeof(seen));
+  mi_assert(load_relaxed(&page->owner) == page_owner_word(page, (uintptr_t)heap));
+  mi_assert(map_slot(page_start(page)) == page);
+  mi_assert(page->class == class && page->block_size == class_block_size(class));
+  mi_assert(page->slice_count == class_slices(class));
+  mi_assert(page->capacity <= page->reserved && page->used <= page->capacity);
+  mi_assert(page->reserved * page->block_size <= page->slice_count * SLICE_SIZE);
+  for (uint32_t i = 1; i < page->slice_count; i++)
+    mi_assert(map_page_checked(page_start(page) + i * SLICE_SIZE) == page);
+  uint64_t word = load_acquire(map_remote(page->slice)); /* links of the list, from the pushes */
+  mi_assert(remote_is_owned(word));
+  size_t local = mark_list(page, page->local, seen);
+  mi_assert(local == page->capacity - page->used);
+  size_t others = mark_list(page, detached, seen) + mark_list(page, remote_list(word), seen);
+  mi_assert(others <= page->used);
+  mi_assert(remote_count(word) <= page->used);
+}
+
+INTERNAL void check_heap(heap_t* heap) {
+  size_t slices = 0;
+  for (size_t class = 0; class < CLASS_COUNT; class++) {
+    queue_t* q = &heap->queue[class];
+    mi_assert(heap->slot[class] == NULL || q->current != NULL);
+    if (q->current != NULL) check_page(heap, q->current, class, heap->slot[class]);
+    page_t* last = NULL;
+    for (page_t* page = q->first; page != NULL; last = page, page = page->next) {
+      mi_assert(page != q->current && page->prev == last);
+      check_page(heap, page, class, NULL);
+      slices += page->slice_count;
+    }
+    mi_assert(q->last == last);
+  }
+  mi_assert(slices == heap->queued_slices && slices <= QUEUED_MAX);
+}
+
+#endif

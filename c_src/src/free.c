@@ -1,0 +1,151 @@
+/* free.c - free and its kin.
+ *
+ * Owns:    nothing.
+ * Always:  a free of the thread's own small block is one look-up, one compare and a push onto the
+ *          page's local list; NULL, foreign, remote, large and interior pointers all fail the
+ *          compare. errno is kept: nothing on these paths changes it but what restores it.
+ * Threads: any.
+ * Uses:    thread.h, large.h, page.h, unowned.h, log.h.          Used by: the program, realloc.
+ */
+#include "free.h"
+#include "alloc.h"
+#include "log.h"
+
+/* Relaxed load of the owner: if it is this thread's heap, this thread wrote it. */
+static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
+
+static COLD void invalid_pointer(const void* p, const char* what) {
+  log_error(EINVAL, "%s: pointer does not point to a block of this allocator: %p\n", what, p);
+}
+
+static inline void push_local(heap_t* heap, page_t* page, block_t* block) {
+  block->next = page->local;
+  compiler_fence(); /* a fork between the two must find the link written */
+  page->local = block;
+  compiler_fence();
+  if (unlikely(--page->used == 0)) heap_page_emptied(heap, page);
+}
+
+/* The page belongs to nobody or to somebody else. */
+static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, bool home) {
+  /* Copied now: after the push the page may be gone. */
+  uint16_t arena = page->arena;
+  uint8_t class = page->class;
+  uint32_t slice = page->slice;
+  bool real = heap_is_real(heap);
+  bool reclaim = home && real && heap_wants(heap, page);
+  if (real) heap_enter(heap);
+  block_t* taken;
+  switch (page_push_remote(page, block, reclaim, &taken)) {
+  case PUSH_QUEUED: break;
+  case PUSH_CLAIMABLE: unowned_offer(arena, class, slice); break;
+  case PUSH_LAST: page_release(page); break;
+  case PUSH_TAKEN: heap_adopt(heap, page, taken); break;
+  }
+  if (real) heap_leave(heap);
+}
+
+static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
+  if (p == NULL) return;
+  if (unlikely(!map_covers(p))) {
+    invalid_pointer(p, "free");
+    return;
+  }
+  uintptr_t owner = owner_of(page);
+  if ((owner & OWNER_INTERIOR) != 0) {
+    page = page_of_interior(p, owner);
+    owner = owner_of(page);
+  }
+  if (owner == OWNER_LARGE) {
+    large_free(page, p);
+    return;
+  }
+  if (unlikely(owner == 0)) {
+    invalid_pointer(p, "free");
+    return;
+  }
+  block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
+  if ((owner & ~(uintptr_t)OWNER_GENERIC) == (uintptr_t)heap) push_local(heap, page, block);
+  else free_remote(heap, page, block, owner == ((uintptr_t)heap | OWNER_UNOWNED));
+}
+
+#if MI_DEBUG > 0
+/* Debug builds look before they free; false: reported, and the block is left alone. */
+static bool free_is_valid(const void* p) {
+  if (p == NULL) return true;
+  if (((uintptr_t)p & (sizeof(void*) - 1)) != 0) {
+    log_error(EINVAL, "free: pointer is not aligned: %p\n", p);
+    return false;
+  }
+  page_t* page = map_page_checked(p);
+  if (page == NULL) {
+    invalid_pointer(p, "free");
+    return false;
+  }
+  if (page->class == CLASS_LARGE || page_has_flag(page, PAGE_INTERIOR)) return true;
+  if (page_block_of(page, p) != p || p >= (void*)(page_start(page) + page->reserved * page->block_size)) {
+    log_error(EINVAL, "free: pointer is not the start of a block: %p\n", p);
+    return false;
+  }
+  return true;
+}
+#endif
+
+void mi_free(void* p) mi_attr_noexcept {
+#if MI_DEBUG > 0
+  if (!free_is_valid(p)) return;
+#endif
+  page_t* page = map_slot(p);
+  heap_t* heap = heap_default;
+  if (likely(owner_of(page) == (uintptr_t)heap)) push_local(heap, page, p);
+  else free_slow(heap, p, page);
+}
+
+INTERNAL page_t* block_page(const void* p, const char* what) {
+  page_t* page = map_page_checked(p);
+  if (unlikely(page == NULL)) invalid_pointer(p, what);
+  return page;
+}
+
+size_t mi_usable_size(const void* p) mi_attr_noexcept {
+  page_t* page = map_page_checked(p);
+  return page == NULL ? 0 : block_usable(page, p);
+}
+
+size_t mi_good_size(size_t size) mi_attr_noexcept {
+  if (size <= SMALL_MAX) return class_block_size(class_of_small(size));
+  if (size <= MEDIUM_MAX) return class_block_size(class_of_medium(size));
+  if (size > ALLOC_MAX) return size;
+  return round_up(size, os_info.page_size);
+}
+
+bool mi_is_in_heap_region(const void* p) mi_attr_noexcept {
+  return p != NULL && (arena_contains(p) || large_contains(p));
+}
+
+/* ---- told what was asked for ---- */
+
+#if MI_DEBUG > 0
+static void check_sized(void* p, size_t size, size_t alignment) {
+  if (p == NULL) return;
+  if (size > mi_usable_size(p))
+    log_error(EFAULT, "sized free: block %p has fewer than %zu bytes\n", p, size);
+  if (alignment != 0 && ((uintptr_t)p & (alignment - 1)) != 0)
+    log_error(EFAULT, "sized free: block %p is not aligned to %zu\n", p, alignment);
+}
+#else
+#define check_sized(p, size, alignment) ((void)(size), (void)(alignment))
+#endif
+
+void mi_free_size(void* p, size_t size) mi_attr_noexcept {
+  check_sized(p, size, 0);
+  mi_free(p);
+}
+void mi_free_size_aligned(void* p, size_t size, size_t alignment) mi_attr_noexcept {
+  check_sized(p, size, alignment);
+  mi_free(p);
+}
+void mi_free_aligned(void* p, size_t alignment) mi_attr_noexcept {
+  check_sized(p, 0, alignment);
+  mi_free(p);
+}

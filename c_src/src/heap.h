@@ -1,0 +1,76 @@
+/* heap.h - the pages that one owner allocates from, and the free lists that its fast path pops. */
+#ifndef MI_HEAP_H
+#define MI_HEAP_H
+
+#include "base.h"
+#include "page.h"
+#include "unowned.h"
+
+/* Pages of one class. `current` is the page whose free list is detached into the heap's slot;
+ * the queue holds the other pages that the heap owns, oldest first. */
+typedef struct queue_s {
+  page_t* current;
+  page_t* first;
+  page_t* last;
+  uint32_t handed; /* blocks detached with the last list; counted as allocated when it is empty */
+  uint32_t trim_mark; /* low bits of the slot when the list was last looked after */
+} queue_t;
+
+/* A heap record. Type-stable: reused, never unmapped; its address with flags is the owner word of
+ * pages, so it is aligned to 64 bytes. Written by its thread only, but for what is atomic. */
+typedef struct heap_s {
+  block_t* slot[CLASS_COUNT]; /* the detached list of each class; first, so that the fast path
+                                 needs no offset */
+  queue_t queue[CLASS_COUNT];
+  size_t queued_slices;       /* in all queues together; at most QUEUED_MAX */
+  unsigned long long heartbeat; /* entries into the generic path */
+  bool in_deferred;           /* inside the deferred-free callback */
+  size_t trim_class;          /* where the next trim goes on */
+  _Atomic(int) busy;          /* inside a slow path: not to be touched by the child of a fork */
+  struct heap_s* next;        /* in the list of live heaps, or of unused records */
+  struct heap_s* prev;
+  _Atomic(size_t) allocations; /* blocks of used-up lists */
+  _Atomic(size_t) large_count; /* allocations that are pages of their own */
+} heap_t;
+
+/* The bound on partly used pages that a heap keeps for itself beside the current ones, in slices:
+ * what others free in more pages than these can be used by all. */
+#define QUEUED_MAX ((size_t)64)
+
+/* Allocates from an empty list: takes over what was freed, or carves, or claims, or gets a page.
+ * NULL when memory runs out (nothing is reported). */
+INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class);
+/* A page in a queue or current whose last block was freed by its owner. */
+INTERNAL void heap_page_emptied(heap_t* heap, page_t* page);
+/* A free of this heap won an unowned page for it; `list` are its free blocks. */
+INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list);
+/* True when the heap may take one more partly used page. */
+static inline bool heap_wants(const heap_t* heap, const page_t* page) {
+  return heap->queued_slices + page->slice_count <= QUEUED_MAX;
+}
+/* Puts all detached lists back into their pages, so that all counts are exact. */
+INTERNAL void heap_return_lists(heap_t* heap);
+/* Takes in remote frees and releases empty pages. */
+INTERNAL void heap_collect(heap_t* heap);
+/* Puts the detached list of a class back, and releases its current page if that is empty. */
+INTERNAL void heap_trim_class(heap_t* heap, size_t class);
+/* In the child of a fork: makes the used counts of another thread's pages right. */
+INTERNAL void heap_recount(heap_t* heap);
+/* Gives up every page. The heap owns none afterwards. */
+INTERNAL void heap_abandon(heap_t* heap);
+#if MI_DEBUG >= 2
+INTERNAL bool heap_owns_nothing(const heap_t* heap);
+#endif
+
+/* The heap's thread is inside a slow path. Compiler fences only: a fork stops the thread at some
+ * point of its program order. */
+static inline void heap_enter(heap_t* heap) {
+  store_relaxed(&heap->busy, load_relaxed(&heap->busy) + 1);
+  compiler_fence();
+}
+static inline void heap_leave(heap_t* heap) {
+  compiler_fence();
+  store_relaxed(&heap->busy, load_relaxed(&heap->busy) - 1);
+}
+
+#endif

@@ -1,0 +1,42 @@
+/* map.c - see map.h. */
+#include "map.h"
+#include "meta.h"
+
+INTERNAL_DEF map_t map CACHE_ALIGNED;
+
+INTERNAL bool map_extend(const void* start, size_t size) {
+  size_t first = map_window_of((uintptr_t)start);
+  size_t last = map_window_of((uintptr_t)start + size - 1);
+  if (last >= WINDOW_COUNT) return false;
+  for (size_t w = first; w <= last; w++) {
+    if (load_relaxed(&map.word[w]) != 0) continue; /* only changed under the lock we hold */
+    char* descriptors = meta_reserve(WINDOW_BYTES + WINDOW_SLICES * sizeof(uint64_t));
+    if (descriptors == NULL) return false;
+    mi_assert_internal(((uintptr_t)descriptors & 63) == 0);
+    /* Release, for the one reader that has not synchronised otherwise: the check of a foreign
+     * address, which follows the value it loads. */
+    store_release(&map.word[w], (uintptr_t)descriptors - (uintptr_t)&map.word[0] + MAP_BIAS);
+  }
+  return true;
+}
+
+INTERNAL page_t* map_page_checked(const void* p) {
+  if (!map_covers(p)) return NULL;
+  page_t* slot = map_slot(p);
+  uintptr_t owner = load_relaxed(&slot->owner);
+  if (owner == 0) return NULL;
+  return (owner & OWNER_INTERIOR) != 0 ? page_of_interior(p, owner) : slot;
+}
+
+INTERNAL void map_mark_interior(page_t* page, uint32_t from, uint32_t count) {
+  for (uint32_t i = from; i < from + count; i++) {
+    page_t* slot = map_slot_of_slice(page->slice + i);
+    /* Relaxed: a block inside is handed out after this, and its address travels with it. */
+    store_relaxed(&slot->owner, ((uintptr_t)i << 6) | OWNER_INTERIOR);
+  }
+}
+
+INTERNAL void map_clear(uint32_t slice, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    store_relaxed(&map_slot_of_slice(slice + i)->owner, 0);
+}

@@ -1,0 +1,168 @@
+/* map.h - from any address to the descriptor of the page it lies in.
+ *
+ * Owns:    the table of windows; the page descriptors.
+ * Always:  descriptors are type-stable and never unmapped; what belongs to no page of ours has an
+ *          owner word that equals no heap.
+ * Threads: any may look up at any time; windows are added under the arena lock.
+ * Uses:    meta.h, atomic.h.          Used by: arena and all floors above.
+ *
+ *   address   47      32 31      16 15        0
+ *            +----------+----------+-----------+
+ *            |  window  |  slice   |  offset   |
+ *            +----------+----------+-----------+
+ *                 |          |
+ *   table[window] = distance from the table to the window's descriptors, plus 8
+ *   descriptor    = table + table[window] + slice * 64 - 8
+ *
+ * A window without memory of ours has the entry 0; the computation then ends inside the table,
+ * which is made long enough, on a word that is either 0 or an entry. Entries are 8 modulo 64 and
+ * heap records are 0 modulo 64, so the one compare of the fast free fails for NULL and for every
+ * foreign address, without a test of its own.
+ */
+#ifndef MI_MAP_H
+#define MI_MAP_H
+
+#include "base.h"
+#include "atomic.h"
+
+typedef struct block_s {
+  struct block_s* next;
+} block_t;
+
+/* One page: one or more adjacent slices with blocks of one size. 64 bytes, one cache line: what
+ * its owner touches on each local free. The word that others write by compare-and-swap lies
+ * elsewhere, see page_remote().
+ *
+ *  field                   written by                     read by
+ *  owner                   owner (or who releases it)     anybody, relaxed
+ *  local, used, capacity   owner only                     owner only
+ *  next, prev              owner only                     owner only
+ *  flags                   owner                          anybody, relaxed
+ *  the rest                who sets the page up           anybody who holds a block of it
+ */
+typedef struct page_s {
+  _Atomic(uintptr_t) owner; /* heap record and OWNER_ flags; 0: not the first slice of a page */
+  block_t* local;           /* free blocks, pushed by the owner */
+  uint32_t used;            /* carved blocks that are not in `local`; counts detached ones too */
+  uint16_t capacity;        /* blocks carved so far */
+  uint16_t reserved;        /* blocks that fit */
+  size_t block_size;        /* bytes; for a large block what may be used */
+  struct page_s* next;      /* in a queue of its heap */
+  struct page_s* prev;
+  uint32_t slice;       /* number of the first slice: address >> SLICE_SHIFT */
+  uint32_t slice_count;
+  uint16_t arena;       /* index; ARENA_NONE for memory directly from the OS */
+  uint8_t class;        /* size class; CLASS_LARGE for a page of one block */
+  _Atomic(uint8_t) flags; /* PAGE_ flags */
+  uint32_t spare;         /* large blocks: length of a piece, see large.c */
+} page_t;
+
+#if UINTPTR_MAX > UINT32_MAX
+_Static_assert(sizeof(page_t) == 64, "a descriptor is one cache line");
+#endif
+
+/* Low bits of the owner word; heap records are aligned to 64 bytes. */
+enum {
+  OWNER_GENERIC = 1,  /* the owner's frees take the slow path: interior pointers were given out */
+  OWNER_UNOWNED = 2,  /* with the address of the former owner */
+  OWNER_INTERIOR = 4, /* slice 2..n of a page: distance to the first << 6 | OWNER_INTERIOR */
+  OWNER_LARGE = 8,    /* page of one block, owned by whoever holds the block */
+  OWNER_FLAGS = 63
+};
+
+enum {
+  PAGE_INTERIOR = 1,  /* pointers into the middle of blocks were given out */
+  PAGE_ZERO = 2,      /* its memory was zero when it was set up */
+  PAGE_FRESH_LIST = 4, /* the detached list was carved from zero memory and never used */
+  PAGE_MOVED = 8       /* its range holds mappings that were moved here */
+};
+
+#define CLASS_LARGE 255
+#define ARENA_NONE UINT16_MAX
+
+/* ---- the table ---- */
+
+#define WINDOW_SHIFT 32
+#define WINDOW_SLICES ((size_t)1 << (WINDOW_SHIFT - SLICE_SHIFT))
+#define WINDOW_BYTES (WINDOW_SLICES * sizeof(page_t))
+#define WINDOW_COUNT ((size_t)1 << (ADDRESS_BITS > 32 ? ADDRESS_BITS - WINDOW_SHIFT : 0))
+#define MAP_BIAS ((uintptr_t)8)
+#define MAP_WORDS (WINDOW_BYTES / sizeof(uintptr_t))
+_Static_assert(WINDOW_COUNT <= MAP_WORDS, "the table holds an entry for each window");
+
+typedef struct map_s {
+  _Atomic(uintptr_t) before[8]; /* so that slice 0 of an empty window reads a word of ours */
+  _Atomic(uintptr_t) word[MAP_WORDS];
+} map_t;
+INTERNAL_DATA map_t map CACHE_ALIGNED;
+
+static inline size_t map_window_of(uintptr_t a) {
+#if ADDRESS_BITS > 32
+  return a >> WINDOW_SHIFT;
+#else
+  (void)a;
+  return 0;
+#endif
+}
+
+/* The empty instruction keeps the compiler from computing two addresses from the symbol where one
+ * register and a displacement will do: it saves two instructions in every free. */
+static inline _Atomic(uintptr_t)* map_table(void) {
+  _Atomic(uintptr_t)* table = &map.word[0];
+  __asm__("" : "+r"(table));
+  return table;
+}
+
+/* The descriptor of the slice that `p` lies in; meaningful only if its owner word says so.
+ * Relaxed: whoever holds a block got it after the window was set up; for a foreign address any
+ * answer is "not ours", and the descriptors behind a new entry are reached through its value. */
+static inline page_t* map_slot(const void* p) {
+  uintptr_t a = (uintptr_t)p;
+  _Atomic(uintptr_t)* table = map_table();
+  uintptr_t base = (uintptr_t)table + load_relaxed(&table[map_window_of(a)]);
+  return (page_t*)(base + ((uintptr_t)(uint32_t)a >> SLICE_SHIFT) * sizeof(page_t) - MAP_BIAS);
+}
+
+static inline page_t* map_slot_of_slice(uint32_t slice) {
+  return map_slot((void*)((uintptr_t)slice << SLICE_SHIFT));
+}
+
+/* True when addresses of this value can be looked up at all. */
+static inline bool map_covers(const void* p) {
+#if ADDRESS_BITS > 32
+  uintptr_t a = (uintptr_t)p;
+  return (a >> ADDRESS_BITS) == 0 && load_relaxed(&map.word[map_window_of(a)]) != 0;
+#else
+  return p != NULL && load_relaxed(&map.word[0]) != 0;
+#endif
+}
+
+/* The page that the address lies in, or NULL when it is not ours. For any value. */
+INTERNAL page_t* map_page_checked(const void* p);
+/* Sets up the windows that [start, start + size) touches. Under the arena lock. */
+INTERNAL bool map_extend(const void* start, size_t size);
+/* Marks `count` slices from the `from`-th on as inside the page, or clears any marks. */
+INTERNAL void map_mark_interior(page_t* page, uint32_t from, uint32_t count);
+INTERNAL void map_clear(uint32_t slice, uint32_t count);
+
+/* The page of an address whose own slot has this interior owner word. By number, not by pointer:
+ * a page may cross from one window into the next. */
+static inline page_t* page_of_interior(const void* p, uintptr_t owner) {
+  return map_slot((const char*)p - ((owner >> 6) << SLICE_SHIFT));
+}
+
+static inline char* page_start(const page_t* page) {
+  return (char*)((uintptr_t)page->slice << SLICE_SHIFT);
+}
+
+/* The remote word of the page whose first slice is `slice`: see page.h. Words of neighbouring
+ * pages lie in different cache lines (within groups of 512 words, one OS page). */
+static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
+  size_t i = slice & (WINDOW_SLICES - 1);
+  size_t spread = (i & ~(size_t)511) | ((i & 63) << 3) | ((i >> 6) & 7);
+  uintptr_t a = (uintptr_t)slice << SLICE_SHIFT;
+  uintptr_t base = (uintptr_t)&map.word[0] + load_relaxed(&map.word[map_window_of(a)]) - MAP_BIAS;
+  return (_Atomic(uint64_t)*)(base + WINDOW_BYTES + spread * sizeof(uint64_t));
+}
+
+#endif

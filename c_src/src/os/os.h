@@ -1,0 +1,76 @@
+/* os/os.h - all that the allocator asks of an operating system.
+ *
+ * Results: a bool is true when it worked; NULL means that nothing was changed.
+ * errno:   any of these may change it; callers that must keep it save it.
+ * Threads: any.
+ * Uses:    base.h.          Used by: every floor above. One source file per system implements it;
+ *          no system conditional stands above this line.
+ */
+#ifndef MI_OS_H
+#define MI_OS_H
+
+#include "../base.h"
+
+typedef struct os_info_s {
+  size_t page_size;  /* of an OS page, bytes */
+  bool overcommits;  /* address space can be made writable without being paid for */
+  bool can_move;     /* os_move is worth trying */
+} os_info_t;
+INTERNAL_DATA os_info_t os_info;
+
+/* Fills os_info. Allocates nothing; may run twice. */
+INTERNAL void os_init(void);
+
+/* ---- memory: addresses and sizes are multiples of the OS page ---- */
+
+/* Address space for `size` bytes at a multiple of `align` (a power of two), never above
+ * ADDRESS_BITS. With `commit` readable, writable and zero, else inaccessible. */
+INTERNAL void* os_reserve(size_t size, size_t align, bool commit);
+INTERNAL void os_release(void* p, size_t size);
+/* Makes reserved memory readable, writable and zero. */
+INTERNAL bool os_commit(void* p, size_t size);
+/* Gives the memory back and makes the addresses inaccessible. */
+INTERNAL bool os_decommit(void* p, size_t size);
+/* Gives the memory back; the addresses stay usable. `*zero`: they read as zero from now on. */
+INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero);
+/* Inaccessible from now on. */
+INTERNAL bool os_protect(void* p, size_t size);
+/* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
+INTERNAL bool os_renew(void* p, size_t size);
+/* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero
+ * afterwards. False: nothing was moved. */
+INTERNAL bool os_move(void* dst, void* src, size_t size);
+/* Bytes of [p, p + size) that are resident now. */
+INTERNAL size_t os_resident(const void* p, size_t size);
+
+/* ---- time and process ---- */
+
+INTERNAL uint64_t os_clock_ms(void); /* monotonic; may be coarse (a few ms) */
+typedef struct os_process_s {
+  size_t user_ms, system_ms, rss, peak_rss, page_faults;
+} os_process_t;
+INTERNAL void os_process(os_process_t* info);
+INTERNAL uintptr_t os_thread_id(void);
+INTERNAL void os_yield(void);
+INTERNAL _Noreturn void os_abort(void);
+/* True for a set-uid or otherwise privileged process, whose environment is not to be trusted. */
+INTERNAL bool os_is_privileged(void);
+/* The i-th entry "NAME=value" of the environment; NULL behind the last. */
+INTERNAL const char* os_environment(size_t i);
+INTERNAL void os_write_error(const char* text, size_t length);
+
+/* ---- threads ---- */
+
+#include <pthread.h>
+typedef pthread_mutex_t os_lock_t;
+#define OS_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
+INTERNAL void os_lock(os_lock_t* lock);
+INTERNAL void os_unlock(os_lock_t* lock);
+INTERNAL void os_lock_reset(os_lock_t* lock); /* in the child of a fork */
+
+/* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
+INTERNAL bool os_thread_hook(void (*hook)(void*));
+INTERNAL void os_thread_hook_set(void* value);
+INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+#endif

@@ -1,0 +1,248 @@
+/* os/unix.c - the operating system, for Linux and its relatives.
+ *
+ * Owns:    os_info, the thread-exit key.
+ * Always:  mappings are private and anonymous, so what was never written reads as zero.
+ * Uses:    os.h.          Used by: chosen by the build, see all.c.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+#include "../atomic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+INTERNAL_DEF os_info_t os_info = {4096, true, false};
+
+static pthread_key_t thread_key;
+static bool thread_key_valid;
+
+/* Reads a small file without the C library's buffers, which would allocate. */
+static size_t read_file(const char* path, char* buf, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t n = read(fd, buf, size - 1);
+  close(fd);
+  if (n < 0) n = 0;
+  buf[n] = 0;
+  return (size_t)n;
+}
+
+INTERNAL void os_init(void) {
+  long page = sysconf(_SC_PAGESIZE);
+  if (page > 0) os_info.page_size = (size_t)page;
+#if defined(__linux__)
+  char buf[16];
+  /* 0 and 1 hand out address space freely; 2 charges every writable byte. */
+  if (read_file("/proc/sys/vm/overcommit_memory", buf, sizeof(buf)) > 0)
+    os_info.overcommits = (buf[0] == '0' || buf[0] == '1');
+#endif
+#if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
+  os_info.can_move = true;
+#endif
+}
+
+/* ---- memory ---- */
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+static void* map_memory(void* hint, size_t size, bool commit, int flags) {
+  int prot = commit ? (PROT_READ | PROT_WRITE) : PROT_NONE;
+  void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+INTERNAL void os_release(void* p, size_t size) {
+  if (size != 0) (void)munmap(p, size);
+}
+
+static bool is_addressable(const void* p, size_t size) {
+  return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
+}
+
+INTERNAL void* os_reserve(size_t size, size_t align, bool commit) {
+  char* p = map_memory(NULL, size, commit, 0);
+  if (p == NULL) return NULL;
+  if (((uintptr_t)p & (align - 1)) != 0) {
+    os_release(p, size);
+    size_t spare = align - os_info.page_size;
+    if (size + spare < size) return NULL;
+    p = map_memory(NULL, size + spare, commit, 0);
+    if (p == NULL) return NULL;
+    size_t head = round_up((uintptr_t)p, align) - (uintptr_t)p;
+    os_release(p, head);
+    os_release(p + head + size, spare - head);
+    p += head;
+  }
+  if (!is_addressable(p, size)) {
+    os_release(p, size);
+    return NULL;
+  }
+  return p;
+}
+
+INTERNAL bool os_commit(void* p, size_t size) {
+  return mprotect(p, size, PROT_READ | PROT_WRITE) == 0;
+}
+
+INTERNAL bool os_decommit(void* p, size_t size) {
+  /* A new mapping rather than a new protection: only that takes the charge back under strict
+   * accounting, and it is atomic for anybody who maps memory at the same time. */
+  return map_memory(p, size, false, MAP_FIXED) != NULL;
+}
+
+INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
+#if defined(MADV_FREE)
+  if (!decommits) {
+    /* A lazily freed range may keep its old contents for a while: never known to be zero. */
+    *zero = false;
+    if (madvise(p, size, MADV_FREE) == 0) return true;
+  }
+#else
+  (void)decommits;
+#endif
+#if defined(__linux__)
+  *zero = true;
+  return madvise(p, size, MADV_DONTNEED) == 0;
+#else
+  *zero = true;
+  return os_renew(p, size); /* MADV_DONTNEED keeps the contents on other systems */
+#endif
+}
+
+INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
+
+INTERNAL bool os_renew(void* p, size_t size) {
+  return map_memory(p, size, true, MAP_FIXED) != NULL;
+}
+
+INTERNAL bool os_move(void* dst, void* src, size_t size) {
+#if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
+  /* DONTUNMAP keeps the source mapped: without it another thread's mmap could land in the hole.
+   * The destination is replaced in the same call. */
+  return mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst) == dst;
+#else
+  (void)dst, (void)src, (void)size;
+  return false;
+#endif
+}
+
+INTERNAL size_t os_resident(const void* p, size_t size) {
+  unsigned char present[512];
+  size_t page = os_info.page_size, total = 0;
+  char* at = (char*)round_down((uintptr_t)p, page);
+  size_t pages = round_up((size_t)((const char*)p + size - at), page) / page;
+  while (pages > 0) {
+    size_t n = min_size(pages, sizeof(present));
+    if (mincore(at, n * page, (void*)present) != 0) return total;
+    for (size_t i = 0; i < n; i++) total += (present[i] & 1) ? page : 0;
+    at += n * page;
+    pages -= n;
+  }
+  return total;
+}
+
+/* ---- time and process ---- */
+
+INTERNAL uint64_t os_clock_ms(void) {
+  struct timespec t;
+#if defined(CLOCK_MONOTONIC_COARSE)
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static size_t to_ms(struct timeval t) {
+  return (size_t)t.tv_sec * 1000 + (size_t)t.tv_usec / 1000;
+}
+
+INTERNAL void os_process(os_process_t* info) {
+  struct rusage r;
+  memset(info, 0, sizeof(*info));
+  if (getrusage(RUSAGE_SELF, &r) == 0) {
+    info->user_ms = to_ms(r.ru_utime);
+    info->system_ms = to_ms(r.ru_stime);
+    info->page_faults = (size_t)r.ru_majflt;
+#if defined(__APPLE__)
+    info->peak_rss = (size_t)r.ru_maxrss;
+#else
+    info->peak_rss = (size_t)r.ru_maxrss * 1024;
+#endif
+  }
+  info->rss = info->peak_rss;
+#if defined(__linux__)
+  /* "size resident shared ...", in OS pages */
+  char buf[128];
+  if (read_file("/proc/self/statm", buf, sizeof(buf)) > 0) {
+    const char* s = strchr(buf, ' ');
+    if (s != NULL) info->rss = strtoul(s + 1, NULL, 10) * os_info.page_size;
+  }
+#endif
+  if (info->peak_rss < info->rss) info->peak_rss = info->rss;
+}
+
+INTERNAL uintptr_t os_thread_id(void) {
+  uintptr_t id = 0;
+  pthread_t self = pthread_self();
+  memcpy(&id, &self, min_size(sizeof(id), sizeof(self)));
+  return id;
+}
+
+INTERNAL void os_yield(void) { sched_yield(); }
+
+INTERNAL _Noreturn void os_abort(void) { abort(); }
+
+INTERNAL bool os_is_privileged(void) {
+#if defined(__linux__)
+  return getauxval(AT_SECURE) != 0;
+#else
+  return geteuid() != getuid() || getegid() != getgid();
+#endif
+}
+
+extern char** environ;
+INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
+
+INTERNAL void os_write_error(const char* text, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, text, length);
+    if (n <= 0) return;
+    text += n;
+    length -= (size_t)n;
+  }
+}
+
+/* ---- threads ---- */
+
+INTERNAL void os_lock(os_lock_t* lock) { (void)pthread_mutex_lock(lock); }
+INTERNAL void os_unlock(os_lock_t* lock) { (void)pthread_mutex_unlock(lock); }
+INTERNAL void os_lock_reset(os_lock_t* lock) {
+  /* The child has one thread, and it is the one that took the lock in the parent. */
+  static const os_lock_t fresh = OS_LOCK_INIT;
+  memcpy(lock, &fresh, sizeof(fresh));
+}
+
+INTERNAL bool os_thread_hook(void (*hook)(void*)) {
+  thread_key_valid = pthread_key_create(&thread_key, hook) == 0;
+  return thread_key_valid;
+}
+INTERNAL void os_thread_hook_set(void* value) {
+  if (thread_key_valid) (void)pthread_setspecific(thread_key, value);
+}
+INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  (void)pthread_atfork(prepare, parent, child);
+}

@@ -1,0 +1,223 @@
+/* override.c - the allocation symbols of libc and of the C++ runtime, on ELF systems.
+ *
+ * Owns:    nothing.
+ * Always:  errno as POSIX has it: ENOMEM when memory runs out, EINVAL for an alignment that is
+ *          none; free keeps it. Where a signature is the same as ours the symbol is an alias.
+ * Threads: any.
+ * Uses:    the entry points below.          Used by: every program that links or preloads us.
+ */
+#include "base.h"
+
+#if MI_MALLOC_OVERRIDE && defined(__ELF__)
+
+#include "mimalloc.h"
+#include "alloc.h"
+#include "aligned.h"
+#include "arena.h"
+#include "large.h"
+#include <errno.h>
+#include <stdio.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#if defined(__clang__) || !defined(__GNUC__)
+#define ALIAS(target) EXPORT __attribute__((alias(#target)))
+#else
+#define ALIAS(target) EXPORT __attribute__((alias(#target), copy(target)))
+#endif
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wattributes"
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+
+/* Declared here, not taken from the system's headers, whose attributes differ from one to the
+ * next. */
+typedef struct { int x; } nothrow_t; /* std::nothrow_t, passed by reference */
+
+/* ---- C ---- */
+
+ALIAS(mi_malloc) void* malloc(size_t size);
+ALIAS(mi_calloc) void* calloc(size_t count, size_t size);
+ALIAS(mi_realloc) void* realloc(void* p, size_t size);
+ALIAS(mi_free) void free(void* p);
+ALIAS(mi_free) void cfree(void* p);
+ALIAS(mi_free) void vfree(void* p);
+ALIAS(mi_strdup) char* strdup(const char* s);
+ALIAS(mi_strndup) char* strndup(const char* s, size_t n);
+ALIAS(mi_reallocf) void* reallocf(void* p, size_t size);
+ALIAS(mi_usable_size) size_t malloc_size(const void* p);
+ALIAS(mi_usable_size) size_t malloc_usable_size(void* p);
+ALIAS(mi_good_size) size_t malloc_good_size(size_t size);
+ALIAS(mi_posix_memalign) int posix_memalign(void** p, size_t alignment, size_t size);
+ALIAS(mi_memalign) void* memalign(size_t alignment, size_t size);
+ALIAS(mi_aligned_alloc) void* aligned_alloc(size_t alignment, size_t size);
+ALIAS(mi_valloc) void* valloc(size_t size);
+ALIAS(mi_pvalloc) void* pvalloc(size_t size);
+ALIAS(mi_free_size) void free_sized(void* p, size_t size);
+
+/* C23: (alignment, size), the reverse of ours. */
+EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) {
+  mi_free_size_aligned(p, size, alignment);
+}
+
+/* glibc and POSIX 2024: ENOMEM for an overflow too. */
+EXPORT void* reallocarray(void* p, size_t count, size_t size) {
+  return mi_reallocn(p, count, size);
+}
+
+/* NetBSD: the address of the pointer is passed; errors are returned, errno is kept. */
+EXPORT __attribute__((weak)) int reallocarr(void* address, size_t count, size_t size) {
+  void** p = address;
+  size_t total;
+  if (p == NULL || !multiply(count, size, &total)) return p == NULL ? EINVAL : EOVERFLOW;
+  int saved = errno;
+  void* q = NULL;
+  if (total == 0) {
+    mi_free(*p);
+  } else if ((q = mi_realloc(*p, total)) == NULL) {
+    errno = saved;
+    return ENOMEM;
+  }
+  errno = saved;
+  *p = q;
+  return 0;
+}
+
+/* Microsoft's order of parameters. */
+EXPORT void* _aligned_malloc(size_t size, size_t alignment) {
+  return mi_malloc_aligned(size, alignment);
+}
+
+#if defined(__GLIBC__)
+ALIAS(mi_malloc) void* __libc_malloc(size_t size);
+ALIAS(mi_calloc) void* __libc_calloc(size_t count, size_t size);
+ALIAS(mi_realloc) void* __libc_realloc(void* p, size_t size);
+ALIAS(mi_free) void __libc_free(void* p);
+ALIAS(mi_free) void __libc_cfree(void* p);
+ALIAS(mi_valloc) void* __libc_valloc(size_t size);
+ALIAS(mi_pvalloc) void* __libc_pvalloc(size_t size);
+ALIAS(mi_memalign) void* __libc_memalign(size_t alignment, size_t size);
+ALIAS(mi_posix_memalign) int __posix_memalign(void** p, size_t alignment, size_t size);
+#endif
+
+/* ---- questions and adjustments that glibc's malloc answers ---- */
+
+struct mallinfo {
+  int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+struct mallinfo2 {
+  size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+
+EXPORT struct mallinfo2 mallinfo2(void) {
+  arena_stats_t a;
+  large_stats_t d;
+  arena_stats(&a);
+  large_stats(&d);
+  struct mallinfo2 info;
+  memset(&info, 0, sizeof(info));
+  info.arena = a.committed;
+  info.hblks = a.arenas;
+  info.hblkhd = d.reserved;
+  info.uordblks = a.in_use;
+  info.fordblks = a.committed > a.in_use ? a.committed - a.in_use : 0;
+  info.keepcost = info.fordblks;
+  return info;
+}
+
+static int clamp_int(size_t x) { return x > INT_MAX ? INT_MAX : (int)x; }
+
+EXPORT struct mallinfo mallinfo(void) {
+  struct mallinfo2 i = mallinfo2();
+  return (struct mallinfo){
+      clamp_int(i.arena),   clamp_int(i.ordblks), clamp_int(i.smblks),   clamp_int(i.hblks),
+      clamp_int(i.hblkhd),  clamp_int(i.usmblks), clamp_int(i.fsmblks),  clamp_int(i.uordblks),
+      clamp_int(i.fordblks), clamp_int(i.keepcost)};
+}
+
+EXPORT int malloc_info(int options, FILE* stream) {
+  if (options != 0) {
+    errno = EINVAL;
+    return -1;
+  }
+  struct mallinfo2 i = mallinfo2();
+  return fprintf(stream,
+                 "<malloc version=\"1\">\n"
+                 "<system type=\"current\" size=\"%zu\"/>\n"
+                 "<total type=\"rest\" count=\"1\" size=\"%zu\"/>\n"
+                 "<total type=\"mmap\" count=\"1\" size=\"%zu\"/>\n"
+                 "</malloc>\n",
+                 i.arena, i.fordblks, i.hblkhd) < 0
+             ? -1
+             : 0;
+}
+
+EXPORT void malloc_stats(void) { mi_stats_print_out(NULL, NULL); }
+
+/* 1 if memory was given back. */
+EXPORT int malloc_trim(size_t pad) {
+  (void)pad;
+  arena_stats_t before, after;
+  arena_stats(&before);
+  mi_collect(true);
+  arena_stats(&after);
+  return after.purged > before.purged;
+}
+
+/* glibc's parameters have no counterpart here: accepted, without effect. */
+EXPORT int mallopt(int parameter, int value) {
+  (void)parameter, (void)value;
+  return 1;
+}
+
+/* ---- C++: operator new and delete, by their mangled names ---- */
+
+#if UINTPTR_MAX > UINT32_MAX
+#define SZ m
+#else
+#define SZ j
+#endif
+#define CAT3(a, b, c) a##b##c
+#define MANGLE(a, sz, c) CAT3(a, sz, c)
+
+ALIAS(mi_new) void* MANGLE(_Znw, SZ, )(size_t n);
+ALIAS(mi_new) void* MANGLE(_Zna, SZ, )(size_t n);
+EXPORT void* MANGLE(_Znw, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
+  return (void)t, mi_new_nothrow(n);
+}
+EXPORT void* MANGLE(_Zna, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
+  return (void)t, mi_new_nothrow(n);
+}
+ALIAS(mi_new_aligned) void* MANGLE(_Znw, SZ, St11align_val_t)(size_t n, size_t al);
+ALIAS(mi_new_aligned) void* MANGLE(_Zna, SZ, St11align_val_t)(size_t n, size_t al);
+EXPORT void* MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
+                                                             const nothrow_t* t) {
+  return (void)t, mi_new_aligned_nothrow(n, al);
+}
+EXPORT void* MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
+                                                             const nothrow_t* t) {
+  return (void)t, mi_new_aligned_nothrow(n, al);
+}
+
+ALIAS(mi_free) void _ZdlPv(void* p);
+ALIAS(mi_free) void _ZdaPv(void* p);
+ALIAS(mi_free_size) void MANGLE(_ZdlPv, SZ, )(void* p, size_t n);
+ALIAS(mi_free_size) void MANGLE(_ZdaPv, SZ, )(void* p, size_t n);
+ALIAS(mi_free_aligned) void _ZdlPvSt11align_val_t(void* p, size_t al);
+ALIAS(mi_free_aligned) void _ZdaPvSt11align_val_t(void* p, size_t al);
+ALIAS(mi_free_size_aligned) void MANGLE(_ZdlPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
+ALIAS(mi_free_size_aligned) void MANGLE(_ZdaPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
+EXPORT void _ZdlPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
+EXPORT void _ZdaPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
+EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void* p, size_t al, const nothrow_t* t) {
+  (void)t, mi_free_aligned(p, al);
+}
+EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void* p, size_t al, const nothrow_t* t) {
+  (void)t, mi_free_aligned(p, al);
+}
+
+#pragma GCC diagnostic pop
+#else
+typedef int override_is_off; /* a translation unit is not empty */
+#endif

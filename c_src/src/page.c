@@ -1,0 +1,137 @@
+/* page.c - blocks inside one page, and the remote word; see page.h for the protocol.
+ *
+ * Owns:    nothing; works on descriptors.
+ * Threads: the functions marked "Owner" only by the owner, the others by any.
+ * Uses:    arena.h, map.h.          Used by: unowned, heap, free.
+ */
+#include "page.h"
+
+/* ---- the remote word ---- */
+
+INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, block_t** taken) {
+  _Atomic(uint64_t)* remote = map_remote(page->slice);
+  size_t enough = page->reserved - page_claimable_count(page); /* balance at the threshold */
+  uint64_t word = load_acquire(remote);
+  for (;;) {
+    block->next = remote_list(word);
+    uint64_t pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;
+    push_t result = PUSH_QUEUED;
+    uint64_t next = pushed | (uint64_t)(uintptr_t)block;
+    if (!remote_is_owned(word)) {
+      size_t out = remote_balance(pushed);
+      if (out == 0) result = PUSH_LAST;
+      else if (reclaim && out <= enough) result = PUSH_TAKEN;
+      else if (out == enough) result = PUSH_CLAIMABLE;
+      if (result == PUSH_LAST || result == PUSH_TAKEN) next = REMOTE_OWNED;
+    }
+    /* Release: the block's link travels with the word; pairs with the acquire of whoever takes
+     * the list (here, page_claim, page_take_remote). Acquire: taking the page over, or telling
+     * that it is worth claiming, needs what its former owner and earlier pushes wrote. */
+    if (cas_weak_acq_rel(remote, &word, next)) {
+      *taken = block;
+      return result;
+    }
+  }
+}
+
+INTERNAL bool page_claim(uint32_t slice, block_t** taken) {
+  _Atomic(uint64_t)* remote = map_remote(slice);
+  uint64_t word = load_relaxed(remote); /* decided by the exchange */
+  do {
+    if (remote_is_owned(word) || word == 0) return false;
+    /* Acquire: the descriptor and the list, from the releases of page_disown and the pushes. */
+  } while (!cas_weak_acq_rel(remote, &word, REMOTE_OWNED));
+  *taken = remote_list(word);
+  return true;
+}
+
+INTERNAL block_t* page_take_remote(page_t* page, size_t* count) {
+  _Atomic(uint64_t)* remote = map_remote(page->slice);
+  *count = 0;
+  /* Relaxed: an empty list gives nothing to follow. */
+  if (remote_list(load_relaxed(remote)) == NULL) return NULL;
+  /* Acquire: the links of the list, from the pushes. */
+  uint64_t word = swap_acq_rel(remote, REMOTE_OWNED);
+  mi_assert_internal(remote_is_owned(word));
+  *count = remote_count(word);
+  return remote_list(word);
+}
+
+INTERNAL bool page_disown(page_t* page) {
+  uintptr_t owner = load_relaxed(&page->owner);
+  uint64_t expected = REMOTE_OWNED;
+  uint64_t unowned = (uint64_t)page->used << 48;
+  mi_assert_internal(page->used > 0 && page->used <= UINT16_MAX);
+  /* Before the exchange, while the word is still ours to write. Relaxed: it only matters to this
+   * thread, whose own frees must not take the fast path any more. */
+  store_relaxed(&page->owner, (owner & ~(uintptr_t)OWNER_FLAGS) | OWNER_UNOWNED);
+  page_set_flag(page, PAGE_FRESH_LIST, false);
+  /* Release: all of the descriptor travels with the word to whoever claims the page. */
+  if (cas_acq_rel(map_remote(page->slice), &expected, unowned)) return true;
+  store_relaxed(&page->owner, owner);
+  return false;
+}
+
+/* ---- life of a page ---- */
+
+INTERNAL page_t* page_fresh(size_t class, uintptr_t owner) {
+  uint32_t slices = class_slices(class);
+  run_t run = arena_alloc(slices, 1);
+  if (run.slice == 0) return NULL;
+  page_t* page = map_slot_of_slice(run.slice);
+  page->local = NULL;
+  page->used = 0;
+  page->capacity = 0;
+  page->block_size = class_block_size(class);
+  page->reserved = (uint16_t)(slices * SLICE_SIZE / page->block_size);
+  page->next = page->prev = NULL;
+  page->slice = run.slice;
+  page->slice_count = slices;
+  page->arena = run.arena;
+  page->class = (uint8_t)class;
+  store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
+  store_relaxed(map_remote(run.slice), REMOTE_OWNED);
+  if (slices > 1) map_mark_interior(page, 1, slices - 1);
+  /* Relaxed: frees of blocks in this page come after the blocks were handed out. */
+  store_relaxed(&page->owner, owner);
+  return page;
+}
+
+INTERNAL void page_release(page_t* page) {
+  mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
+  map_clear(page->slice, page->slice_count);
+  arena_free(page->arena, page->slice, page->slice_count);
+}
+
+#define CARVE_MIN ((size_t)4 * KiB)  /* bytes carved at a time, at the beginning */
+#define CARVE_MAX ((size_t)32 * KiB) /* and at most */
+
+INTERNAL block_t* page_carve(page_t* page, size_t* count) {
+  size_t left = (size_t)page->reserved - page->capacity;
+  size_t size = page->block_size;
+  *count = 0;
+  if (left == 0) return NULL;
+  /* Memory is touched as it is carved, so a page grows with its use, by a quarter at a time. */
+  size_t bytes = max_size(CARVE_MIN, min_size(CARVE_MAX, page->capacity * size / 4));
+  size_t n = min_size(left, max_size(1, bytes / size));
+  char* first = page_start(page) + page->capacity * size;
+  char* last = first + (n - 1) * size;
+  for (char* b = first; b < last; b += size) ((block_t*)b)->next = (block_t*)(b + size);
+  ((block_t*)last)->next = NULL;
+  page->capacity = (uint16_t)(page->capacity + n);
+  page->used += (uint32_t)n;
+  *count = n;
+  return (block_t*)first;
+}
+
+INTERNAL void page_return_list(page_t* page, block_t* list) {
+  if (list == NULL) return;
+  size_t n = 1;
+  block_t* last = list;
+  for (; last->next != NULL; last = last->next) n++;
+  last->next = page->local;
+  page->local = list;
+  mi_assert_internal(n <= page->used);
+  page->used -= (uint32_t)n;
+  page_set_flag(page, PAGE_FRESH_LIST, false);
+}

@@ -1,0 +1,158 @@
+/* realloc.c - realloc and its kin.
+ *
+ * Owns:    nothing.
+ * Always:  a failure leaves the old block as it was; what is returned is aligned as asked for.
+ * Threads: any; the caller holds the block.
+ * Uses:    alloc.h, aligned.h, free.h, large.h.          Used by: the program, posix, cxx.
+ */
+#include "aligned.h"
+#include "alloc.h"
+#include "free.h"
+#include "log.h"
+
+typedef struct resize_s {
+  size_t align;  /* power of two; of p + offset */
+  size_t offset;
+  bool zero;     /* what is gained reads as zero */
+} resize_t;
+
+static bool is_aligned(const void* p, const resize_t* r) {
+  return (((uintptr_t)p + r->offset) & (r->align - 1)) == 0;
+}
+
+static void* alloc_for(size_t size, const resize_t* r) {
+  if (r->align <= DEFAULT_ALIGN && r->offset == 0)
+    return r->align <= 8 ? mi_malloc_align8(size) : alloc_any(size);
+  return alloc_aligned(size, r->align, r->offset, false);
+}
+
+/* Large blocks that stay large are resized where they are, or moved without a copy. */
+static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  size_t old = page->block_size;
+  if (!large_resize(page, newsize)) {
+    p = large_move(page, newsize, r->align);
+    if (p == NULL) return NULL;
+    page = map_slot(p);
+  }
+  if (r->zero && page->block_size > old) memset((char*)p + old, 0, page->block_size - old);
+  return p;
+}
+
+static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  if (page->class == CLASS_LARGE && p == page_start(page) && newsize > MEDIUM_MAX && r->offset == 0)
+    return resize_large(page, p, newsize, r);
+  void* q = alloc_for(newsize, r);
+  if (q == NULL) return NULL;
+  size_t old = block_usable(page, p), kept = min_size(old, newsize);
+  memcpy(q, p, kept);
+  if (r->zero) {
+    size_t usable = mi_usable_size(q);
+    if (usable > kept) memset((char*)q + kept, 0, usable - kept);
+  } else if (newsize == 0) {
+    *(char*)q = 0;
+  }
+  mi_free(p);
+  return q;
+}
+
+static inline void* resize(void* p, size_t newsize, resize_t r) {
+  if (unlikely(p == NULL)) {
+    if (!r.zero) return alloc_for(newsize, &r);
+    return alloc_aligned(newsize, r.align < DEFAULT_ALIGN ? DEFAULT_ALIGN : r.align, r.offset, true);
+  }
+  page_t* page = block_page(p, "realloc");
+  if (unlikely(page == NULL)) return NULL;
+  size_t usable = block_usable(page, p);
+  /* In place while it fits and at most half is wasted. */
+  if (newsize <= usable && newsize >= usable / 2 && newsize > 0 && is_aligned(p, &r)) return p;
+  return resize_moving(page, p, newsize, &r);
+}
+
+
+/* A block that is kept in place may have been given out with an alignment of 8 only; a new one
+ * always has 16, also for small sizes, as mi_malloc promises. */
+static inline void* resize_default(void* p, size_t newsize, bool zero) {
+  if (p != NULL && newsize < DEFAULT_ALIGN && newsize > 0) {
+    page_t* page = block_page(p, "realloc");
+    if (page == NULL) return NULL;
+    size_t usable = block_usable(page, p);
+    if (newsize <= usable && newsize >= usable / 2) return p;
+  }
+  return resize(p, newsize, (resize_t){DEFAULT_ALIGN, 0, zero});
+}
+
+void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(p, newsize, false);
+}
+
+void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
+  return resize(p, newsize, (resize_t){8, 0, false});
+}
+
+void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(p, newsize, true);
+}
+
+static COLD void* resize_overflow(void) {
+  errno = ENOMEM;
+#if MI_DEBUG > 0
+  log_error(EOVERFLOW, "the size of an array overflows\n");
+#endif
+  return NULL;
+}
+
+void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(count, size, &total) ? mi_realloc(p, total) : resize_overflow();
+}
+
+void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(newcount, size, &total) ? mi_rezalloc(p, total) : resize_overflow();
+}
+
+void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
+  void* q = mi_realloc(p, newsize);
+  if (q == NULL && p != NULL) mi_free(p);
+  return q;
+}
+
+void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
+  if (p == NULL) return NULL;
+  page_t* page = block_page(p, "expand");
+  return page != NULL && newsize <= block_usable(page, p) ? p : NULL;
+}
+
+/* ---- aligned ---- */
+
+static void* resize_aligned(void* p, size_t newsize, size_t align, size_t offset, bool zero) {
+  /* As little as a pointer's alignment is never checked: every block has it. */
+  if (align <= sizeof(void*) && offset == 0) return resize_default(p, newsize, zero);
+  if (!is_power_of_two(align)) return alloc_aligned(newsize, align, offset, zero); /* reports */
+  return resize(p, newsize, (resize_t){align, offset, zero});
+}
+
+void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset)
+    mi_attr_noexcept {
+  return resize_aligned(p, newsize, alignment, offset, false);
+}
+void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
+  return resize_aligned(p, newsize, alignment, 0, false);
+}
+void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset)
+    mi_attr_noexcept {
+  return resize_aligned(p, newsize, alignment, offset, true);
+}
+void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
+  return resize_aligned(p, newsize, alignment, 0, true);
+}
+void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t alignment,
+                             size_t offset) mi_attr_noexcept {
+  size_t total;
+  if (!multiply(newcount, size, &total)) return resize_overflow();
+  return resize_aligned(p, total, alignment, offset, true);
+}
+void* mi_recalloc_aligned(void* p, size_t newcount, size_t size, size_t alignment)
+    mi_attr_noexcept {
+  return mi_recalloc_aligned_at(p, newcount, size, alignment, 0);
+}

@@ -1,0 +1,92 @@
+/* unowned.c - finds unowned pages that have free blocks.
+ *
+ * Owns:    the unowned bits of each arena: one line of 512 bits per chunk and class, and per
+ *          class a summary word of chunks.
+ * Always:  bits are hints. Whoever clears a bit tries to claim the page; whoever makes a page
+ *          worth claiming sets its bit.
+ * Threads: any.
+ * Uses:    page.h, arena.h.          Used by: heap, free.
+ *
+ * Argument: a bit that stays set for a page that is owned or free costs one failed claim. A page
+ * worth claiming without a bit would be lost to others until its last block is freed: the bit is
+ * set after the page became unowned and worth it, and a bit cleared by somebody who then could
+ * not claim was cleared before that or belongs to the one who did claim. A summary bit is set
+ * after its line and cleared before the line is looked at once more.
+ */
+#include "unowned.h"
+
+#define PROBE_ARENAS 4
+#define PROBE_PAGES 8
+
+static unowned_line_t* line_of(arena_t* a, size_t chunk, size_t class) {
+  return &a->unowned[chunk * CLASS_COUNT + class];
+}
+
+INTERNAL void unowned_offer(uint16_t arena, size_t class, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice, chunk = i / CHUNK_SLICES;
+  bitmap_set(line_of(a, chunk, class)->bits, i % CHUNK_SLICES, 1);
+  or_release(&a->unowned_summary[class], UINT64_C(1) << (chunk % 64));
+}
+
+/* Tries the pages of one line; counts down `*probes`. */
+static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** taken,
+                             int* probes) {
+  unowned_line_t* line = line_of(a, chunk, class);
+  for (size_t w = 0; w < CHUNK_SLICES / 64; w++) {
+    uint64_t bits;
+    while (*probes > 0 && (bits = load_relaxed(&line->bits[w])) != 0) {
+      uint64_t bit = bits & (0 - bits);
+      if ((and_acquire(&line->bits[w], ~bit) & bit) == 0) continue; /* somebody else has it */
+      (*probes)--;
+      size_t i = chunk * CHUNK_SLICES + w * 64 + (size_t)__builtin_ctzll(bit);
+      uint32_t slice = a->first_slice + (uint32_t)i;
+      if (!page_claim(slice, taken)) continue;
+      page_t* page = map_slot_of_slice(slice);
+      if (page->class == class) return page;
+      /* Another life of the same slice. Put its blocks back and let go. */
+      page_return_list(page, *taken);
+      *taken = NULL;
+      size_t count;
+      while (page->used > 0 && !page_disown(page))
+        page_return_list(page, page_take_remote(page, &count));
+      if (page->used == 0) page_release(page);
+      else unowned_offer(a->index, page->class, slice);
+    }
+  }
+  return NULL;
+}
+
+INTERNAL page_t* unowned_claim(size_t class, block_t** taken) {
+  static _Atomic(size_t) next_arena; /* spreads the searches when there are many arenas */
+  int probes = PROBE_PAGES;
+  size_t start = load_relaxed(&next_arena);
+  for (size_t k = 0; k < PROBE_ARENAS && probes > 0; k++) {
+    arena_t* a = arena_at(start + k);
+    if (a == NULL) {
+      if (start + k == 0) return NULL; /* no arena at all */
+      start = 0 - k;                   /* wrap around; arena 0 is next */
+      a = arena_at(0);
+    }
+    uint64_t summary = load_relaxed(&a->unowned_summary[class]);
+    while (summary != 0 && probes > 0) {
+      size_t s = (size_t)__builtin_ctzll(summary);
+      summary &= summary - 1;
+      /* Clear first, then look: who sets a bit meanwhile sets the summary bit again. */
+      (void)and_acquire(&a->unowned_summary[class], ~(UINT64_C(1) << s));
+      bool left = false;
+      for (size_t chunk = s; chunk * CHUNK_SLICES < a->slices; chunk += 64) {
+        page_t* page = claim_in_line(a, chunk, class, taken, &probes);
+        left |= bitmap_any(line_of(a, chunk, class)->bits, 0, CHUNK_SLICES);
+        if (page != NULL || (probes <= 0 && left)) {
+          or_release(&a->unowned_summary[class], UINT64_C(1) << s);
+          if (page != NULL) return page;
+          break;
+        }
+      }
+      if (left) or_release(&a->unowned_summary[class], UINT64_C(1) << s);
+    }
+    if (probes == PROBE_PAGES && k + 1 == PROBE_ARENAS) store_relaxed(&next_arena, start + k + 1);
+  }
+  return NULL;
+}
