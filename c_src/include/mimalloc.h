@@ -94,36 +94,36 @@ extern "C" {
 /* A block of at least `size` bytes with unspecified contents, 16-byte aligned
  * (8-byte aligned when `size` is 0). `size` 0 gives a distinct block that must be
  * released like any other. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_malloc(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_malloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
 
 /* A zeroed block for `count` elements of `size` bytes; NULL when the product
  * overflows. The whole usable size is zero. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_calloc(size_t count, size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_calloc(size_t count, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
 
 /* Resizes `p` to `newsize` bytes and returns the block, which may have moved;
  * the first min(old, new) bytes keep their contents. NULL `p` allocates. A
  * `newsize` of 0 gives a minimal block, never NULL. On failure NULL, `p` stays valid. */
-mi_decl_nodiscard mi_decl_export void* mi_realloc(void* p, size_t newsize)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 
 /* `p` when the block can hold `newsize` bytes where it is, else NULL. Never moves
  * and never releases; `p` stays valid either way. */
-mi_decl_nodiscard mi_decl_export void* mi_expand(void* p, size_t newsize)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_expand(void* p, size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 
 /* Releases a block. NULL is ignored; errno is kept. */
 mi_decl_export void mi_free(void* p) mi_attr_noexcept;
 
 /* A copy of the string `s`; NULL for NULL. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char* mi_strdup(const char* s)
-    mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
+mi_strdup(const char* s) mi_attr_noexcept mi_attr_malloc;
 
 /* A copy of at most `n` bytes of `s`, which need not be terminated within them,
  * and a terminator; NULL for NULL. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char* mi_strndup(const char* s, size_t n)
-    mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
+mi_strndup(const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
 
 /* The absolute path of `fname`. With a caller's buffer (at least PATH_MAX bytes) the
  * same as realpath(); with NULL a block to be released with mi_free. NULL and errno
@@ -137,27 +137,28 @@ mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept mi_attr_mal
 #define MI_SMALL_SIZE_MAX (MI_SMALL_WSIZE_MAX * sizeof(void*))
 
 /* mi_malloc and mi_zalloc for a `size` of at most MI_SMALL_SIZE_MAX. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_malloc_small(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_zalloc_small(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_malloc_small(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_zalloc_small(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
 
 /* mi_malloc whose whole usable size is zero. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_zalloc(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_zalloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
 
 /* mi_malloc for `count` elements of `size` bytes; NULL when the product overflows. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_mallocn(size_t count, size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_mallocn(size_t count, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
 
 /* mi_realloc to `count` elements of `size` bytes; NULL when the product overflows,
  * `p` stays valid. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocn(void* p, size_t count, size_t size)
-    mi_attr_noexcept mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export void* mi_reallocn(void* p, size_t count,
+                                                   size_t size) mi_attr_noexcept
+    mi_attr_alloc_size2(2, 3);
 
 /* mi_realloc that releases `p` when it fails. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocf(void* p, size_t newsize)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 
 /* Bytes that may be used from `p` to the end of its block; at least what was asked
  * for. 0 for NULL and for an address that is not ours. */
@@ -179,12 +180,12 @@ mi_decl_export int mi_version(void) mi_attr_noexcept;
  * They may use 8-byte-granular size classes (24, 40, 56, ...) and return blocks that
  * are only 8-byte aligned; release with mi_free. */
 #define MI_HAS_ALIGN8 1
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_malloc_align8(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_zalloc_align8(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_malloc_align8(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_zalloc_align8(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 
 /* ---- callbacks ----------------------------------------------------------- */
 
@@ -192,8 +193,8 @@ mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize
  * program may free what it put aside. `heartbeat` grows strictly on each thread.
  * The callback may allocate and free; it is not entered twice by one thread. */
 typedef void(mi_cdecl mi_deferred_free_fun)(bool force, unsigned long long heartbeat, void* arg);
-mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free, void* arg)
-    mi_attr_noexcept;
+mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free,
+                                              void* arg) mi_attr_noexcept;
 
 /* Receives every message of the library; NULL restores standard error. A newly
  * registered sink first receives what was printed before (at most 32 KiB). */
@@ -225,10 +226,9 @@ mi_decl_export void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_no
 /* Time since start, CPU time (milliseconds), resident and committed memory (bytes)
  * and page faults that needed the disk; NULL pointers are skipped. `current_rss` is
  * what the OS reports as resident. */
-mi_decl_export void mi_process_info(size_t* elapsed_msecs, size_t* user_msecs,
-                                    size_t* system_msecs, size_t* current_rss, size_t* peak_rss,
-                                    size_t* current_commit, size_t* peak_commit,
-                                    size_t* page_faults) mi_attr_noexcept;
+mi_decl_export void mi_process_info(size_t* elapsed_msecs, size_t* user_msecs, size_t* system_msecs,
+                                    size_t* current_rss, size_t* peak_rss, size_t* current_commit,
+                                    size_t* peak_commit, size_t* page_faults) mi_attr_noexcept;
 
 /* True when `p` lies in memory that the allocator manages, live block or not. Any
  * value may be passed. */
@@ -240,51 +240,52 @@ mi_decl_nodiscard mi_decl_export bool mi_is_in_heap_region(const void* p) mi_att
  * `p + offset` instead of `p`. Release with mi_free. The reallocating forms always
  * align the result, and keep the block in place only if it is aligned already. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_aligned(size_t size, size_t alignment)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1) mi_attr_alloc_align(2);
+mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_aligned(size_t size, size_t alignment)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1) mi_attr_alloc_align(2);
+mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_calloc_aligned(size_t count, size_t size, size_t alignment)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2) mi_attr_alloc_align(3);
+mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size2(1, 2) mi_attr_alloc_align(3);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_calloc_aligned_at(size_t count, size_t size, size_t alignment, size_t offset)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
+mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
+                     size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
 mi_decl_nodiscard mi_decl_export void* mi_realloc_aligned(void* p, size_t newsize,
-                                                          size_t alignment)
-    mi_attr_noexcept mi_attr_alloc_size(2) mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export void* mi_realloc_aligned_at(void* p, size_t newsize,
-                                                             size_t alignment, size_t offset)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+                                                          size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size(2) mi_attr_alloc_align(3);
+mi_decl_nodiscard mi_decl_export void*
+mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 
 /* ---- zero-initialised re-allocation ---------------------------------------- */
 
 /* Reallocation of blocks that came from a zero-initialising call: everything from the
  * old usable size to the new usable size is zero. */
-mi_decl_nodiscard mi_decl_export void* mi_rezalloc(void* p, size_t newsize)
-    mi_attr_noexcept mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export void* mi_recalloc(void* p, size_t newcount, size_t size)
-    mi_attr_noexcept mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_recalloc(void* p, size_t newcount,
+                                                   size_t size) mi_attr_noexcept
+    mi_attr_alloc_size2(2, 3);
 mi_decl_nodiscard mi_decl_export void* mi_rezalloc_aligned(void* p, size_t newsize,
-                                                           size_t alignment)
-    mi_attr_noexcept mi_attr_alloc_size(2) mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export void* mi_rezalloc_aligned_at(void* p, size_t newsize,
-                                                              size_t alignment, size_t offset)
-    mi_attr_noexcept mi_attr_alloc_size(2);
+                                                           size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size(2) mi_attr_alloc_align(3);
+mi_decl_nodiscard mi_decl_export void*
+mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size(2);
 mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
-                                                           size_t alignment)
-    mi_attr_noexcept mi_attr_alloc_size2(2, 3) mi_attr_alloc_align(4);
-mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned_at(void* p, size_t newcount,
-                                                              size_t size, size_t alignment,
-                                                              size_t offset)
-    mi_attr_noexcept mi_attr_alloc_size2(2, 3);
+                                                           size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size2(2, 3) mi_attr_alloc_align(4);
+mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size,
+                                                              size_t alignment,
+                                                              size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size2(2, 3);
 
 /* ---- arenas given by the user ---------------------------------------------- */
 
@@ -346,8 +347,8 @@ mi_decl_export void mi_option_disable(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_set_enabled(mi_option_t option, bool enable) mi_attr_noexcept;
 mi_decl_export void mi_option_set_enabled_default(mi_option_t option, bool enable) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export long mi_option_get(mi_option_t option) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export long mi_option_get_clamp(mi_option_t option, long min, long max)
-    mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export long mi_option_get_clamp(mi_option_t option, long min,
+                                                          long max) mi_attr_noexcept;
 /* The value in bytes: options counted in KiB are multiplied by 1024. */
 mi_decl_nodiscard mi_decl_export size_t mi_option_get_size(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_set(mi_option_t option, long value) mi_attr_noexcept;
@@ -365,19 +366,21 @@ mi_decl_nodiscard mi_decl_export size_t mi_malloc_usable_size(const void* p) mi_
 /* 0 and the block in `*p`, or EINVAL (NULL `p`; alignment no power of two or no multiple
  * of sizeof(void*)), or ENOMEM; `*p` and errno are untouched then. */
 mi_decl_export int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_memalign(size_t alignment, size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2) mi_attr_alloc_align(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_valloc(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_pvalloc(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_aligned_alloc(size_t alignment,
-                                                                         size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2) mi_attr_alloc_align(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_memalign(size_t alignment, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+    mi_attr_alloc_align(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_valloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_pvalloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(2) mi_attr_alloc_align(1);
 
 /* mi_reallocn that sets errno: EOVERFLOW when the product overflows, else ENOMEM. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocarray(void* p, size_t count, size_t size)
-    mi_attr_noexcept mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export void* mi_reallocarray(void* p, size_t count,
+                                                       size_t size) mi_attr_noexcept
+    mi_attr_alloc_size2(2, 3);
 
 /* ---- C++ and sized release ------------------------------------------------------ */
 
@@ -388,17 +391,17 @@ mi_decl_export void mi_free_aligned(void* p, size_t alignment) mi_attr_noexcept;
 
 /* Allocation by the C++ protocol: the new-handler is called until it gives up; then
  * std::bad_alloc is thrown where a C++ runtime is present, else the program aborts. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new(size_t size)
-    mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new_aligned(size_t size,
-                                                                       size_t alignment)
-    mi_attr_malloc mi_attr_alloc_size(1) mi_attr_alloc_align(2);
-/* The same, but NULL in the end. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new_nothrow(size_t size)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new(size_t size) mi_attr_malloc
+    mi_attr_alloc_size(1);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_new_aligned_nothrow(size_t size, size_t alignment)
-    mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1) mi_attr_alloc_align(2);
+mi_new_aligned(size_t size, size_t alignment) mi_attr_malloc mi_attr_alloc_size(1)
+    mi_attr_alloc_align(2);
+/* The same, but NULL in the end. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_new_nothrow(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
 
 #ifdef __cplusplus
 }

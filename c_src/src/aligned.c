@@ -70,8 +70,8 @@ void* mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr
 void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
   return alloc_aligned(size, alignment, 0, true);
 }
-void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment, size_t offset)
-    mi_attr_noexcept {
+void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
+                           size_t offset) mi_attr_noexcept {
   size_t total;
   if (!multiply(count, size, &total)) return mi_calloc(count, size); /* reports */
   return alloc_aligned(total, alignment, offset, true);

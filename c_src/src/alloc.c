@@ -9,9 +9,13 @@
 #include "alloc.h"
 #include "log.h"
 
-void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
+void* mi_malloc(size_t size) mi_attr_noexcept {
+  return alloc_any(size);
+}
 
-void* mi_malloc_small(size_t size) mi_attr_noexcept { return alloc_any(size); }
+void* mi_malloc_small(size_t size) mi_attr_noexcept {
+  return alloc_any(size);
+}
 
 void* mi_malloc_align8(size_t size) mi_attr_noexcept {
   if (likely(size <= ALIGN8_MAX)) return alloc_rounded(heap_default, round_up(size, 8));
@@ -25,7 +29,9 @@ INTERNAL NOINLINE void* alloc_above_small(size_t size) {
 
 /* ---- zeroed ---- */
 
-static void* zero_block(void* p, size_t size) { return p == NULL ? NULL : memset(p, 0, size); }
+static void* zero_block(void* p, size_t size) {
+  return p == NULL ? NULL : memset(p, 0, size);
+}
 
 static NOINLINE void* zalloc_above_small(size_t size) {
   if (size > MEDIUM_MAX) return large_alloc(size, 1, true);
@@ -35,7 +41,7 @@ static NOINLINE void* zalloc_above_small(size_t size) {
   /* The block came from the current page of its class; if that list was carved from zero memory,
    * only the link has been written. */
   heap_t* heap = heap_default;
-  if (heap_is_real(heap) && page_has_flag(heap->queue[class].current, PAGE_FRESH_LIST)) {
+  if (heap_is_real(heap) && heap->queue[class].fresh) {
     p->next = NULL;
     return p;
   }
@@ -50,9 +56,13 @@ INTERNAL void* alloc_zeroed(size_t size) {
   return zalloc_above_small(size);
 }
 
-void* mi_zalloc(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
+void* mi_zalloc(size_t size) mi_attr_noexcept {
+  return alloc_zeroed(size);
+}
 
-void* mi_zalloc_small(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
+void* mi_zalloc_small(size_t size) mi_attr_noexcept {
+  return alloc_zeroed(size);
+}
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size > ALIGN8_MAX)) return alloc_zeroed(size);

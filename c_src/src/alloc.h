@@ -16,7 +16,9 @@ static inline void* alloc_class(heap_t* heap, size_t class) {
 }
 
 /* The class of a small request: its size rounded up to 16, in units of 8. */
-static inline size_t class_of_small(size_t size) { return round_up(size, DEFAULT_ALIGN) / 8; }
+static inline size_t class_of_small(size_t size) {
+  return round_up(size, DEFAULT_ALIGN) / 8;
+}
 
 /* A request above SMALL_MAX. */
 INTERNAL void* alloc_above_small(size_t size);
@@ -25,10 +27,10 @@ INTERNAL void* alloc_above_small(size_t size);
  * of slot for eight bytes of size, so no shift is needed. */
 _Static_assert(offsetof(heap_t, slot) == 0 && sizeof(block_t*) == 8, "see alloc_rounded");
 static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
-  block_t** slot = (block_t**)((char*)heap + rounded);
-  block_t* block = *slot;
+  block_t* block = *(block_t**)((char*)heap + rounded);
   if (likely(block != NULL)) {
-    *slot = block->next;
+    __asm__("" : "+r"(rounded)); /* one instruction less than with the address computed once */
+    *(block_t**)((char*)heap + rounded) = block->next;
     return block;
   }
   return heap_generic(heap, rounded / 8);

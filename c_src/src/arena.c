@@ -26,9 +26,9 @@ INTERNAL_DEF os_lock_t arena_lock = OS_LOCK_INIT;
 static struct {
   _Atomic(arena_t*) list[ARENA_MAX];
   _Atomic(size_t) count;
-  size_t reserve_size;           /* what the OS gave last; guarded by arena_lock */
-  _Atomic(uint64_t) purge_at;    /* ms; 0: nothing waits */
-  _Atomic(size_t) purging;       /* slices in the hands of purgers */
+  size_t reserve_size;            /* what the OS gave last; guarded by arena_lock */
+  _Atomic(uint64_t) purge_at;     /* ms; 0: nothing waits */
+  _Atomic(size_t) purging;        /* slices in the hands of purgers */
   _Atomic(size_t) purges, purged; /* counters for the statistics */
 } arenas;
 
@@ -37,7 +37,9 @@ INTERNAL arena_t* arena_at(size_t index) {
   return index < load_acquire(&arenas.count) ? load_relaxed(&arenas.list[index]) : NULL;
 }
 
-static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
+static char* slice_address(uint32_t slice) {
+  return (char*)((uintptr_t)slice << SLICE_SHIFT);
+}
 
 INTERNAL bool arena_contains(const void* p) {
   uintptr_t slice = (uintptr_t)p >> SLICE_SHIFT;
@@ -101,7 +103,7 @@ static bool arena_reserve(uint32_t count, uint32_t align) {
   for (size_t size = wanted;; size /= 4) {
     bool last = size <= max_size(need, MiB);
     if (last) size = max_size(need, MiB);
-    void* p = os_reserve(size, (size_t)align * SLICE_SIZE, commit);
+    void* p = os_reserve(size, (size_t)align * SLICE_SIZE, commit ? OS_LAZY : OS_INACCESSIBLE);
     if (p != NULL) {
       if (size < wanted && size > need) arenas.reserve_size = size;
       if (arena_add(p, size, commit, false, true, -1, false)) return true;
@@ -131,7 +133,8 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
   add_relaxed(&a->free_count, n); /* before the bits, so that a search is never skipped wrongly */
   bitmap_set(a->free, i, n);
   size_t hint = load_relaxed(&a->hint);
-  while (i < hint && !cas_weak_relaxed(&a->hint, &hint, i)) {}
+  while (i < hint && !cas_weak_relaxed(&a->hint, &hint, i)) {
+  }
 }
 
 static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, run_t* run) {

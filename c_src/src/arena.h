@@ -22,26 +22,26 @@ typedef struct arena_s {
   uint32_t first_slice;
   uint32_t slices;
   uint16_t index;
-  bool from_user;        /* never unmapped, and reserved by somebody else */
-  bool pinned;           /* never purged */
-  bool commit_by_need;   /* slices are inaccessible until committed */
-  int numa_node;         /* a hint; -1: any */
+  bool from_user;             /* never unmapped, and reserved by somebody else */
+  bool pinned;                /* never purged */
+  bool commit_by_need;        /* slices are inaccessible until committed */
+  int numa_node;              /* a hint; -1: any */
   _Atomic(size_t) free_count; /* slices; a hint that saves searches */
   _Atomic(size_t) hint;       /* no free slice lies before this one; a hint as well */
   _Atomic(uint64_t) freed_ms; /* when slices were last given back */
-  bitword_t* free;      /* in nobody's hands */
-  bitword_t* dirty;     /* not known to be zero */
-  bitword_t* committed; /* only with commit_by_need */
-  bitword_t* purge;     /* free and waiting for purge */
-  bitword_t* aged;      /* waiting since before the last look */
-  unowned_line_t* unowned; /* [chunk][class], see unowned.c */
+  bitword_t* free;            /* in nobody's hands */
+  bitword_t* dirty;           /* not known to be zero */
+  bitword_t* committed;       /* only with commit_by_need */
+  bitword_t* purge;           /* free and waiting for purge */
+  bitword_t* aged;            /* waiting since before the last look */
+  unowned_line_t* unowned;    /* [chunk][class], see unowned.c */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
 typedef struct run_s {
   uint32_t slice; /* number of the first slice; 0: none could be had */
   uint16_t arena;
-  bool zero;      /* all of it reads as zero */
+  bool zero; /* all of it reads as zero */
 } run_t;
 
 INTERNAL_DATA os_lock_t arena_lock;
@@ -63,11 +63,11 @@ INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, b
                         int numa_node, bool from_user);
 
 typedef struct arena_stats_s {
-  size_t reserved; /* bytes of address space */
+  size_t reserved;  /* bytes of address space */
   size_t committed; /* bytes that may be resident: in use, or free and not purged */
   size_t in_use;
-  size_t purges;   /* system calls */
-  size_t purged;   /* bytes, over time */
+  size_t purges; /* system calls */
+  size_t purged; /* bytes, over time */
   size_t arenas;
 } arena_stats_t;
 INTERNAL void arena_stats(arena_stats_t* stats);

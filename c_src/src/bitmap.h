@@ -21,7 +21,9 @@ typedef _Atomic(uint64_t) bitword_t;
 #define BITMAP_NONE SIZE_MAX
 #define BITS_PER_WORD ((size_t)64)
 
-static inline size_t bitmap_words(size_t bits) { return (bits + BITS_PER_WORD - 1) / BITS_PER_WORD; }
+static inline size_t bitmap_words(size_t bits) {
+  return (bits + BITS_PER_WORD - 1) / BITS_PER_WORD;
+}
 
 /* Claims bits [i, i + n) if all are set. Acquire, pairs with the release in bitmap_set. */
 INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n);

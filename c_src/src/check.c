@@ -47,7 +47,7 @@ static void check_page(heap_t* heap, page_t* page, size_t class, const block_t* 
 
 INTERNAL void check_heap(heap_t* heap) {
   size_t slices = 0;
-  for (size_t class = 0; class < CLASS_COUNT; class++) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
     mi_assert(heap->slot[class] == NULL || q->current != NULL);
     if (q->current != NULL) check_page(heap, q->current, class, heap->slot[class]);

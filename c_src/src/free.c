@@ -12,18 +12,12 @@
 #include "log.h"
 
 /* Relaxed load of the owner: if it is this thread's heap, this thread wrote it. */
-static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
+static inline uintptr_t owner_of(page_t* page) {
+  return load_relaxed(&page->owner);
+}
 
 static COLD void invalid_pointer(const void* p, const char* what) {
   log_error(EINVAL, "%s: pointer does not point to a block of this allocator: %p\n", what, p);
-}
-
-static inline void push_local(heap_t* heap, page_t* page, block_t* block) {
-  block->next = page->local;
-  compiler_fence(); /* a fork between the two must find the link written */
-  page->local = block;
-  compiler_fence();
-  if (unlikely(--page->used == 0)) heap_page_emptied(heap, page);
 }
 
 /* The page belongs to nobody or to somebody else. */
@@ -37,10 +31,17 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   if (real) heap_enter(heap);
   block_t* taken;
   switch (page_push_remote(page, block, reclaim, &taken)) {
-  case PUSH_QUEUED: break;
-  case PUSH_CLAIMABLE: unowned_offer(arena, class, slice); break;
-  case PUSH_LAST: page_release(page); break;
-  case PUSH_TAKEN: heap_adopt(heap, page, taken); break;
+  case PUSH_QUEUED:
+    break;
+  case PUSH_CLAIMABLE:
+    unowned_offer(arena, class, slice);
+    break;
+  case PUSH_LAST:
+    page_release(page);
+    break;
+  case PUSH_TAKEN:
+    heap_adopt(heap, page, taken);
+    break;
   }
   if (real) heap_leave(heap);
 }
@@ -65,9 +66,61 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     return;
   }
   block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
-  if ((owner & ~(uintptr_t)OWNER_GENERIC) == (uintptr_t)heap) push_local(heap, page, block);
-  else free_remote(heap, page, block, owner == ((uintptr_t)heap | OWNER_UNOWNED));
+  if ((owner & ~(uintptr_t)OWNER_GENERIC) == (uintptr_t)heap) {
+    block->next = page->local;
+    page->local = block;
+    if (--page->used == 0) heap_page_emptied(heap, page);
+  } else {
+    free_remote(heap, page, block, owner == ((uintptr_t)heap | OWNER_UNOWNED));
+  }
 }
+
+/* The fast free: look up, compare, push, count. What is left to do is the result. */
+typedef enum free_e { FREE_DONE, FREE_EMPTIED, FREE_OTHER } free_t;
+
+#if defined(__x86_64__) && defined(__LP64__) && !defined(__SANITIZE_THREAD__) &&                   \
+    !defined(__SANITIZE_ADDRESS__) && !defined(MI_NO_ASM)
+/* The same as below in fewer instructions (17 instead of 20 for the whole of free): a load that
+ * an instruction does on the way is as atomic as one of its own, but compilers do not fold atomic
+ * loads, and they compute the descriptor's address where indexed operands would do. */
+_Static_assert(offsetof(page_t, owner) == 0 && offsetof(page_t, local) == MAP_BIAS &&
+                   offsetof(page_t, used) == 2 * MAP_BIAS,
+               "the displacements below");
+static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
+  uintptr_t base = (uintptr_t)map_table();
+  uintptr_t slot = ((uintptr_t)(uint32_t)(uintptr_t)p >> SLICE_SHIFT) * sizeof(page_t);
+  __asm__("addq (%0,%1,8), %0" : "+r"(base) : "r"(map_window_of((uintptr_t)p)) : "cc");
+  __asm__ goto("cmpq %0, -8(%1,%2)\n\t" /* owner */
+               "jne %l[other]\n\t"
+               "movq (%1,%2), %%rsi\n\t" /* local */
+               "movq %%rsi, (%3)\n\t"    /* the block's link */
+               "movq %3, (%1,%2)\n\t"
+               "subl $1, 8(%1,%2)\n\t" /* used */
+               "je %l[emptied]"
+               :
+               : "r"(heap), "r"(base), "r"(slot), "r"(p)
+               : "rsi", "cc", "memory"
+               : other, emptied);
+  return FREE_DONE;
+emptied:
+  *slot_of_p = (page_t*)(base + slot - MAP_BIAS);
+  return FREE_EMPTIED;
+other:
+  *slot_of_p = (page_t*)(base + slot - MAP_BIAS);
+  return FREE_OTHER;
+}
+#else
+static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
+  page_t* page = *slot_of_p = map_slot(p);
+  if (unlikely(owner_of(page) != (uintptr_t)heap)) return FREE_OTHER;
+  block_t* block = p;
+  block->next = page->local;
+  compiler_fence(); /* a fork between the two must find the link written */
+  page->local = block;
+  compiler_fence();
+  return unlikely(--page->used == 0) ? FREE_EMPTIED : FREE_DONE;
+}
+#endif
 
 #if MI_DEBUG > 0
 /* Debug builds look before they free; false: reported, and the block is left alone. */
@@ -83,7 +136,8 @@ static bool free_is_valid(const void* p) {
     return false;
   }
   if (page->class == CLASS_LARGE || page_has_flag(page, PAGE_INTERIOR)) return true;
-  if (page_block_of(page, p) != p || p >= (void*)(page_start(page) + page->reserved * page->block_size)) {
+  if (page_block_of(page, p) != p ||
+      p >= (void*)(page_start(page) + page->reserved * page->block_size)) {
     log_error(EINVAL, "free: pointer is not the start of a block: %p\n", p);
     return false;
   }
@@ -95,10 +149,18 @@ void mi_free(void* p) mi_attr_noexcept {
 #if MI_DEBUG > 0
   if (!free_is_valid(p)) return;
 #endif
-  page_t* page = map_slot(p);
   heap_t* heap = heap_default;
-  if (likely(owner_of(page) == (uintptr_t)heap)) push_local(heap, page, p);
-  else free_slow(heap, p, page);
+  page_t* page;
+  switch (free_fast(heap, p, &page)) {
+  case FREE_DONE:
+    return;
+  case FREE_EMPTIED:
+    heap_page_emptied(heap, page);
+    return;
+  case FREE_OTHER:
+    free_slow(heap, p, page);
+    return;
+  }
 }
 
 INTERNAL page_t* block_page(const void* p, const char* what) {

@@ -15,17 +15,23 @@
 static void queue_push(heap_t* heap, queue_t* q, page_t* page) {
   page->next = NULL;
   page->prev = q->last;
-  if (q->last != NULL) q->last->next = page;
-  else q->first = page;
+  if (q->last != NULL)
+    q->last->next = page;
+  else
+    q->first = page;
   q->last = page;
   heap->queued_slices += page->slice_count;
 }
 
 static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
-  if (page->prev != NULL) page->prev->next = page->next;
-  else q->first = page->next;
-  if (page->next != NULL) page->next->prev = page->prev;
-  else q->last = page->prev;
+  if (page->prev != NULL)
+    page->prev->next = page->next;
+  else
+    q->first = page->next;
+  if (page->next != NULL)
+    page->next->prev = page->prev;
+  else
+    q->last = page->prev;
   page->next = page->prev = NULL;
   heap->queued_slices -= page->slice_count;
 }
@@ -73,8 +79,10 @@ INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list) {
 /* ---- the generic path ---- */
 
 /* Detaches a list into the heap's slot and pops its first block. */
-static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, size_t count) {
-  q->handed = (uint32_t)count;
+static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, size_t count,
+                         bool fresh) {
+  q->fresh = fresh;
+  bump_counter(&heap->allocations, count);
   heap->slot[class] = list->next;
   return list;
 }
@@ -82,27 +90,28 @@ static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, 
 /* Takes blocks of the page that is, or becomes, current: its local list, what others freed, or
  * freshly carved ones. NULL if it is full. */
 static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page) {
+  size_t count, carved;
+  bool fresh = false;
   q->current = page;
-  size_t count;
   block_t* list = page->local;
   if (list != NULL) {
     count = page->capacity - page->used;
     page->local = NULL;
     page->used = page->capacity;
-    page_set_flag(page, PAGE_FRESH_LIST, false);
-    return heap_detach(heap, class, q, list, count);
+    if (count < LIST_MIN) {
+      block_t* more = page_carve(page, &carved);
+      if (more != NULL) {
+        block_t* last = list;
+        while (last->next != NULL) last = last->next;
+        last->next = more;
+        count += carved;
+      }
+    }
+  } else if ((list = page_take_remote(page, &count)) == NULL) {
+    list = page_carve(page, &count);
+    fresh = page_has_flag(page, PAGE_ZERO);
   }
-  list = page_take_remote(page, &count);
-  if (list != NULL) {
-    page_set_flag(page, PAGE_FRESH_LIST, false);
-    return heap_detach(heap, class, q, list, count);
-  }
-  list = page_carve(page, &count);
-  if (list != NULL) {
-    page_set_flag(page, PAGE_FRESH_LIST, page_has_flag(page, PAGE_ZERO));
-    return heap_detach(heap, class, q, list, count);
-  }
-  return NULL;
+  return list == NULL ? NULL : heap_detach(heap, class, q, list, count, fresh);
 }
 
 static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
@@ -136,9 +145,12 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
     }
   }
   if (old != NULL) {
-    if (q->current == NULL) q->current = old; /* out of memory: everything stays as it was */
-    else if (heap_wants(heap, old)) queue_push(heap, q, old);
-    else heap_let_go(old);
+    if (q->current == NULL)
+      q->current = old; /* out of memory: everything stays as it was */
+    else if (heap_wants(heap, old))
+      queue_push(heap, q, old);
+    else
+      heap_let_go(old);
   }
   return block;
 }
@@ -146,8 +158,6 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
 INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class) {
   queue_t* q = &heap->queue[class];
   mi_assert_internal(heap->slot[class] == NULL);
-  bump_counter(&heap->allocations, q->handed);
-  q->handed = 0;
   page_t* page = q->current;
   if (likely(page != NULL)) {
     void* block = heap_take_from(heap, class, q, page);
@@ -165,27 +175,28 @@ static void heap_return_list(heap_t* heap, size_t class) {
     size_t before = q->current->used;
     heap->slot[class] = NULL;
     page_return_list(q->current, list);
-    q->handed -= (uint32_t)(before - q->current->used);
+    store_relaxed(&heap->allocations,
+                  load_relaxed(&heap->allocations) - (before - q->current->used));
   }
-  bump_counter(&heap->allocations, q->handed);
-  q->handed = 0;
 }
 
 INTERNAL void heap_return_lists(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class++) heap_return_list(heap, class);
+  for (size_t class = 0; class < CLASS_COUNT; class ++) heap_return_list(heap, class);
 }
 
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   size_t count;
   page_return_list(page, page_take_remote(page, &count));
   if (page->used != 0) return;
-  if (page == q->current) q->current = NULL;
-  else queue_remove(heap, q, page);
+  if (page == q->current)
+    q->current = NULL;
+  else
+    queue_remove(heap, q, page);
   page_release(page);
 }
 
 INTERNAL void heap_collect(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class++) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
     heap_return_list(heap, class);
     if (q->current != NULL) heap_collect_page(heap, q, q->current);
@@ -217,7 +228,7 @@ static void page_recount(page_t* page) {
 }
 
 INTERNAL void heap_recount(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class++) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
     if (q->current != NULL) page_recount(q->current);
     for (page_t* page = q->first; page != NULL; page = page->next) page_recount(page);
@@ -225,7 +236,7 @@ INTERNAL void heap_recount(heap_t* heap) {
 }
 
 INTERNAL void heap_abandon(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class++) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
     heap_return_list(heap, class);
     page_t* page = q->current;
@@ -240,7 +251,7 @@ INTERNAL void heap_abandon(heap_t* heap) {
 
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class++)
+  for (size_t class = 0; class < CLASS_COUNT; class ++)
     if (heap->slot[class] != NULL || heap->queue[class].current != NULL ||
         heap->queue[class].first != NULL)
       return false;

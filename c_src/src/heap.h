@@ -12,7 +12,7 @@ typedef struct queue_s {
   page_t* current;
   page_t* first;
   page_t* last;
-  uint32_t handed; /* blocks detached with the last list; counted as allocated when it is empty */
+  bool fresh;         /* the detached list was carved from zero memory and never used */
   uint32_t trim_mark; /* low bits of the slot when the list was last looked after */
 } queue_t;
 
@@ -22,14 +22,14 @@ typedef struct heap_s {
   block_t* slot[CLASS_COUNT]; /* the detached list of each class; first, so that the fast path
                                  needs no offset */
   queue_t queue[CLASS_COUNT];
-  size_t queued_slices;       /* in all queues together; at most QUEUED_MAX */
+  size_t queued_slices;         /* in all queues together; at most QUEUED_MAX */
   unsigned long long heartbeat; /* entries into the generic path */
-  bool in_deferred;           /* inside the deferred-free callback */
-  size_t trim_class;          /* where the next trim goes on */
-  _Atomic(int) busy;          /* inside a slow path: not to be touched by the child of a fork */
-  struct heap_s* next;        /* in the list of live heaps, or of unused records */
+  bool in_deferred;             /* inside the deferred-free callback */
+  size_t trim_class;            /* where the next trim goes on */
+  _Atomic(int) busy;            /* inside a slow path: not to be touched by the child of a fork */
+  struct heap_s* next;          /* in the list of live heaps, or of unused records */
   struct heap_s* prev;
-  _Atomic(size_t) allocations; /* blocks of used-up lists */
+  _Atomic(size_t) allocations; /* blocks that were detached, and not put back */
   _Atomic(size_t) large_count; /* allocations that are pages of their own */
 } heap_t;
 
@@ -61,6 +61,28 @@ INTERNAL void heap_abandon(heap_t* heap);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif
+
+#define TICK_EVERY 8 /* entries into the generic path; a power of two */
+#define LIST_MIN 32  /* a list shorter than this is topped up with carved blocks */
+
+/* The shortest way: takes over what the owner has freed in the current page. NULL if there is
+ * nothing, or too little, or if it is time to look after other things. */
+static inline void* heap_take_local(heap_t* heap, size_t class) {
+  queue_t* q = &heap->queue[class];
+  page_t* page = q->current;
+  /* The page first: the heaps that stand in for none have no page, and are never written to. */
+  if (unlikely(page == NULL || (++heap->heartbeat & (TICK_EVERY - 1)) == 0)) return NULL;
+  block_t* list = page->local;
+  size_t count = (size_t)page->capacity - page->used;
+  if (unlikely(count < LIST_MIN && page->capacity < page->reserved) || list == NULL) return NULL;
+  page->local = NULL;
+  compiler_fence(); /* a fork must not find the blocks in both places */
+  page->used = page->capacity;
+  q->fresh = false;
+  bump_counter(&heap->allocations, count);
+  heap->slot[class] = list->next;
+  return list;
+}
 
 /* The heap's thread is inside a slow path. Compiler fences only: a fork stops the thread at some
  * point of its program order. */

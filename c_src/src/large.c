@@ -35,7 +35,9 @@ static struct {
   size_t reserved;
 } large;
 
-static size_t page_span(const page_t* page) { return (size_t)page->slice_count * SLICE_SIZE; }
+static size_t page_span(const page_t* page) {
+  return (size_t)page->slice_count * SLICE_SIZE;
+}
 
 /* ---- new and free ---- */
 
@@ -51,8 +53,10 @@ static void direct_link(page_t* page) {
 
 static void direct_unlink(page_t* page) {
   os_lock(&large_lock);
-  if (page->prev != NULL) page->prev->next = page->next;
-  else large.first = page->next;
+  if (page->prev != NULL)
+    page->prev->next = page->next;
+  else
+    large.first = page->next;
   if (page->next != NULL) page->next->prev = page->prev;
   large.reserved -= page_span(page);
   os_unlock(&large_lock);
@@ -63,13 +67,15 @@ static run_t direct_alloc(uint32_t slices, size_t align) {
   run_t run = {0, ARENA_NONE, true};
   if (option_value(mi_option_disallow_os_alloc) != 0) return run;
   size_t size = (size_t)slices * SLICE_SIZE;
-  void* p = os_reserve(size, max_size(align, SLICE_SIZE), true);
+  void* p = os_reserve(size, max_size(align, SLICE_SIZE), OS_COMMITTED);
   if (p == NULL) return run;
   os_lock(&arena_lock);
   bool mapped = map_extend(p, size);
   os_unlock(&arena_lock);
-  if (mapped) run.slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
-  else os_release(p, size);
+  if (mapped)
+    run.slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
+  else
+    os_release(p, size);
   return run;
 }
 
@@ -80,8 +86,10 @@ static page_t* large_new(size_t usable, size_t slices, size_t align, bool* zero)
   run_t run = {0, ARENA_NONE, true};
   bool direct = slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX;
   if (!direct) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices);
-  if (run.slice == 0 && slices >= ARENA_RUN_MAX / 64) run = direct_alloc((uint32_t)slices, align);
-  else if (run.slice == 0 && direct) run = direct_alloc((uint32_t)slices, align);
+  if (run.slice == 0 && slices >= ARENA_RUN_MAX / 64)
+    run = direct_alloc((uint32_t)slices, align);
+  else if (run.slice == 0 && direct)
+    run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
   page->local = NULL;

@@ -7,7 +7,8 @@
 
 INTERNAL_DATA os_lock_t large_lock;
 
-/* A block of at least `size` bytes at a multiple of `align` (a power of two). NULL after a report. */
+/* A block of at least `size` bytes at a multiple of `align` (a power of two). NULL after a report.
+ */
 INTERNAL void* large_alloc(size_t size, size_t align, bool zero);
 /* The block that `p` points into is given back. */
 INTERNAL void large_free(page_t* page, void* p);

@@ -20,7 +20,7 @@ static struct {
   callback_t error;
   _Atomic(long) errors, warnings; /* printed so far */
   _Atomic(uintptr_t) printing[8]; /* threads inside an output function, to stop recursion */
-  size_t early_used; /* bytes of `early`, guarded by log_lock */
+  size_t early_used;              /* bytes of `early`, guarded by log_lock */
   bool early_closed;
   char early[EARLY_MAX + 1];
 } logger;
@@ -101,8 +101,12 @@ static size_t format_va(char* buf, size_t size, const char* f, va_list args) {
       put_number(&t, x, *f == 'x' ? 16 : 10, false, width, left);
       break;
     }
-    case 0: f--; break; /* a lone '%' at the end */
-    default: put(&t, *f); break;
+    case 0:
+      f--;
+      break; /* a lone '%' at the end */
+    default:
+      put(&t, *f);
+      break;
     }
   }
   *t.at = 0;
@@ -180,7 +184,7 @@ static void message_va(const char* kind, const char* format, va_list args) {
 }
 
 /* True when one more message of a kind may be printed. Relaxed: the configuration is a hint. */
-static bool may_print(_Atomic(long) * count, _Atomic(long) * max) {
+static bool may_print(_Atomic(long)* count, _Atomic(long)* max) {
   if (load_relaxed(&log_config.verbose) != 0) return true;
   if (load_relaxed(&log_config.show_errors) == 0) return false;
   long limit = load_relaxed(max);

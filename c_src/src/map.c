@@ -37,6 +37,5 @@ INTERNAL void map_mark_interior(page_t* page, uint32_t from, uint32_t count) {
 }
 
 INTERNAL void map_clear(uint32_t slice, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++)
-    store_relaxed(&map_slot_of_slice(slice + i)->owner, 0);
+  for (uint32_t i = 0; i < count; i++) store_relaxed(&map_slot_of_slice(slice + i)->owner, 0);
 }

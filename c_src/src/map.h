@@ -49,10 +49,10 @@ typedef struct page_s {
   size_t block_size;        /* bytes; for a large block what may be used */
   struct page_s* next;      /* in a queue of its heap */
   struct page_s* prev;
-  uint32_t slice;       /* number of the first slice: address >> SLICE_SHIFT */
+  uint32_t slice; /* number of the first slice: address >> SLICE_SHIFT */
   uint32_t slice_count;
-  uint16_t arena;       /* index; ARENA_NONE for memory directly from the OS */
-  uint8_t class;        /* size class; CLASS_LARGE for a page of one block */
+  uint16_t arena;         /* index; ARENA_NONE for memory directly from the OS */
+  uint8_t class;          /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
   uint32_t spare;         /* large blocks: length of a piece, see large.c */
 } page_t;
@@ -71,10 +71,9 @@ enum {
 };
 
 enum {
-  PAGE_INTERIOR = 1,  /* pointers into the middle of blocks were given out */
-  PAGE_ZERO = 2,      /* its memory was zero when it was set up */
-  PAGE_FRESH_LIST = 4, /* the detached list was carved from zero memory and never used */
-  PAGE_MOVED = 8       /* its range holds mappings that were moved here */
+  PAGE_INTERIOR = 1, /* pointers into the middle of blocks were given out */
+  PAGE_ZERO = 2,     /* its memory was zero when it was set up */
+  PAGE_MOVED = 4     /* its range holds mappings that were moved here */
 };
 
 #define CLASS_LARGE 255

@@ -26,7 +26,7 @@ static struct {
 
 static char* guarded_reserve(size_t size) {
   size_t guard = os_info.page_size;
-  char* p = os_reserve(size + 2 * guard, guard, true);
+  char* p = os_reserve(size + 2 * guard, guard, OS_LAZY);
   if (p == NULL) return NULL;
   /* A guard that cannot be set costs protection, not function. */
   (void)os_protect(p, guard);

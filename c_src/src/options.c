@@ -19,8 +19,10 @@ typedef struct option_s {
   _Atomic(int) source;
 } option_t;
 
-#define OPTION(name, value) {#name, NULL, value, FROM_DEFAULT}
-#define OPTION_OLD(name, legacy, value) {#name, #legacy, value, FROM_DEFAULT}
+#define OPTION(name, value)                                                                        \
+  { #name, NULL, value, FROM_DEFAULT }
+#define OPTION_OLD(name, legacy, value)                                                            \
+  { #name, #legacy, value, FROM_DEFAULT }
 
 /* In the order of mi_option_t. docs/options.md says which have an effect here. */
 static option_t options[_mi_option_last] = {
@@ -59,13 +61,19 @@ static bool is_counted_in_kib(mi_option_t o) {
   return o == mi_option_reserve_os_memory || o == mi_option_arena_reserve;
 }
 
-static bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
+static bool is_option(mi_option_t o) {
+  return (unsigned)o < (unsigned)_mi_option_last;
+}
 
 /* Options that other rooms keep a copy of. */
 static void option_published(mi_option_t o, long value, bool at_start) {
   switch (o) {
-  case mi_option_show_errors: store_relaxed(&log_config.show_errors, value); break;
-  case mi_option_verbose: store_relaxed(&log_config.verbose, value); break;
+  case mi_option_show_errors:
+    store_relaxed(&log_config.show_errors, value);
+    break;
+  case mi_option_verbose:
+    store_relaxed(&log_config.verbose, value);
+    break;
   /* The limits are latched at start-up. */
   case mi_option_max_errors:
     if (at_start) store_relaxed(&log_config.max_errors, value);
@@ -73,13 +81,16 @@ static void option_published(mi_option_t o, long value, bool at_start) {
   case mi_option_max_warnings:
     if (at_start) store_relaxed(&log_config.max_warnings, value);
     break;
-  default: break;
+  default:
+    break;
   }
 }
 
 /* ---- parsing ---- */
 
-static char to_upper(char c) { return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c; }
+static char to_upper(char c) {
+  return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c;
+}
 
 static bool equals_ignoring_case(const char* a, const char* b) {
   while (*a != 0 && to_upper(*a) == to_upper(*b)) a++, b++;
@@ -124,15 +135,20 @@ static bool parse_kib(const char* s, long* value) {
   } else {
     shift = -1;
   }
-  if (suffix != NULL && to_upper(s[0]) == 'I' && to_upper(s[1]) == 'B') s += 2;
-  else if (to_upper(s[0]) == 'B') s += 1;
+  if (suffix != NULL && to_upper(s[0]) == 'I' && to_upper(s[1]) == 'B')
+    s += 2;
+  else if (to_upper(s[0]) == 'B')
+    s += 1;
   if (*s != 0) return false;
   if (x < 0) x = 0;
   unsigned long long limit = ALLOC_MAX / KiB;
   unsigned long long kib = (unsigned long long)x;
-  if (shift < 0) kib = kib / 1024 + (kib % 1024 != 0);
-  else if (kib > (limit >> shift)) kib = limit;
-  else kib <<= shift;
+  if (shift < 0)
+    kib = kib / 1024 + (kib % 1024 != 0);
+  else if (kib > (limit >> shift))
+    kib = limit;
+  else
+    kib <<= shift;
   if (kib > limit) kib = limit;
   *value = kib > LONG_MAX ? LONG_MAX : (long)kib;
   return true;
@@ -219,7 +235,9 @@ INTERNAL void options_print(mi_output_fun* out, void* arg) {
 
 /* ---- the API ---- */
 
-INTERNAL long option_value(mi_option_t option) { return load_relaxed(&options[option].value); }
+INTERNAL long option_value(mi_option_t option) {
+  return load_relaxed(&options[option].value);
+}
 
 long mi_option_get(mi_option_t option) mi_attr_noexcept {
   if (!is_option(option)) return 0;
@@ -259,8 +277,12 @@ void mi_option_set_default(mi_option_t option, long value) mi_attr_noexcept {
   option_published(option, value, false);
 }
 
-void mi_option_enable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 1); }
-void mi_option_disable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 0); }
+void mi_option_enable(mi_option_t option) mi_attr_noexcept {
+  mi_option_set(option, 1);
+}
+void mi_option_disable(mi_option_t option) mi_attr_noexcept {
+  mi_option_set(option, 0);
+}
 void mi_option_set_enabled(mi_option_t option, bool enable) mi_attr_noexcept {
   mi_option_set(option, enable ? 1 : 0);
 }

@@ -19,9 +19,12 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, blo
     uint64_t next = pushed | (uint64_t)(uintptr_t)block;
     if (!remote_is_owned(word)) {
       size_t out = remote_balance(pushed);
-      if (out == 0) result = PUSH_LAST;
-      else if (reclaim && out <= enough) result = PUSH_TAKEN;
-      else if (out == enough) result = PUSH_CLAIMABLE;
+      if (out == 0)
+        result = PUSH_LAST;
+      else if (reclaim && out <= enough)
+        result = PUSH_TAKEN;
+      else if (out == enough)
+        result = PUSH_CLAIMABLE;
       if (result == PUSH_LAST || result == PUSH_TAKEN) next = REMOTE_OWNED;
     }
     /* Release: the block's link travels with the word; pairs with the acquire of whoever takes
@@ -65,7 +68,6 @@ INTERNAL bool page_disown(page_t* page) {
   /* Before the exchange, while the word is still ours to write. Relaxed: it only matters to this
    * thread, whose own frees must not take the fast path any more. */
   store_relaxed(&page->owner, (owner & ~(uintptr_t)OWNER_FLAGS) | OWNER_UNOWNED);
-  page_set_flag(page, PAGE_FRESH_LIST, false);
   /* Release: all of the descriptor travels with the word to whoever claims the page. */
   if (cas_acq_rel(map_remote(page->slice), &expected, unowned)) return true;
   store_relaxed(&page->owner, owner);
@@ -88,7 +90,7 @@ INTERNAL page_t* page_fresh(size_t class, uintptr_t owner) {
   page->slice = run.slice;
   page->slice_count = slices;
   page->arena = run.arena;
-  page->class = (uint8_t)class;
+  page->class = (uint8_t) class;
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
@@ -133,5 +135,4 @@ INTERNAL void page_return_list(page_t* page, block_t* list) {
   page->local = list;
   mi_assert_internal(n <= page->used);
   page->used -= (uint32_t)n;
-  page_set_flag(page, PAGE_FRESH_LIST, false);
 }

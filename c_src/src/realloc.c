@@ -11,9 +11,9 @@
 #include "log.h"
 
 typedef struct resize_s {
-  size_t align;  /* power of two; of p + offset */
+  size_t align; /* power of two; of p + offset */
   size_t offset;
-  bool zero;     /* what is gained reads as zero */
+  bool zero; /* what is gained reads as zero */
 } resize_t;
 
 static bool is_aligned(const void* p, const resize_t* r) {
@@ -58,7 +58,8 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
 static inline void* resize(void* p, size_t newsize, resize_t r) {
   if (unlikely(p == NULL)) {
     if (!r.zero) return alloc_for(newsize, &r);
-    return alloc_aligned(newsize, r.align < DEFAULT_ALIGN ? DEFAULT_ALIGN : r.align, r.offset, true);
+    return alloc_aligned(newsize, r.align < DEFAULT_ALIGN ? DEFAULT_ALIGN : r.align, r.offset,
+                         true);
   }
   page_t* page = block_page(p, "realloc");
   if (unlikely(page == NULL)) return NULL;
@@ -67,7 +68,6 @@ static inline void* resize(void* p, size_t newsize, resize_t r) {
   if (newsize <= usable && newsize >= usable / 2 && newsize > 0 && is_aligned(p, &r)) return p;
   return resize_moving(page, p, newsize, &r);
 }
-
 
 /* A block that is kept in place may have been given out with an alignment of 8 only; a new one
  * always has 16, also for small sizes, as mi_malloc promises. */
@@ -132,15 +132,15 @@ static void* resize_aligned(void* p, size_t newsize, size_t align, size_t offset
   return resize(p, newsize, (resize_t){align, offset, zero});
 }
 
-void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset)
-    mi_attr_noexcept {
+void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                            size_t offset) mi_attr_noexcept {
   return resize_aligned(p, newsize, alignment, offset, false);
 }
 void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
   return resize_aligned(p, newsize, alignment, 0, false);
 }
-void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset)
-    mi_attr_noexcept {
+void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                             size_t offset) mi_attr_noexcept {
   return resize_aligned(p, newsize, alignment, offset, true);
 }
 void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
@@ -152,7 +152,7 @@ void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t align
   if (!multiply(newcount, size, &total)) return resize_overflow();
   return resize_aligned(p, total, alignment, offset, true);
 }
-void* mi_recalloc_aligned(void* p, size_t newcount, size_t size, size_t alignment)
-    mi_attr_noexcept {
+void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
+                          size_t alignment) mi_attr_noexcept {
   return mi_recalloc_aligned_at(p, newcount, size, alignment, 0);
 }

@@ -12,7 +12,9 @@
 #include "os/os.h"
 #include "thread.h"
 
-int mi_version(void) mi_attr_noexcept { return MI_MALLOC_VERSION; }
+int mi_version(void) mi_attr_noexcept {
+  return MI_MALLOC_VERSION;
+}
 
 /* Version, build and options. */
 static void report_build(mi_output_fun* out, void* arg) {

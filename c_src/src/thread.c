@@ -31,7 +31,7 @@ INTERNAL_TLS heap_t* heap_default;
 #if defined(MI_ONE_UNIT)
 static
 #endif
-_Thread_local heap_t* heap_default = &heap_empty;
+    _Thread_local heap_t* heap_default = &heap_empty;
 
 enum { PROCESS_NEW, PROCESS_STARTING, PROCESS_READY };
 
@@ -42,9 +42,9 @@ static struct {
   heap_t* unused;
   heap_t* lost;
   size_t threads, heaps_lost;
-  heap_t* late;                   /* guarded by late_lock */
-  _Atomic(size_t) allocations;    /* of ended threads */
-  _Atomic(size_t) large;          /* of ended threads and threads without a heap */
+  heap_t* late;                /* guarded by late_lock */
+  _Atomic(size_t) allocations; /* of ended threads */
+  _Atomic(size_t) large;       /* of ended threads and threads without a heap */
   callback_t deferred;
   uint64_t started_ms;
 } process;
@@ -72,7 +72,7 @@ static void process_start(void) {
   if (reserve > 0) {
     size_t size = round_up(min_size(reserve, ALLOC_MAX), SLICE_SIZE);
     os_lock(&arena_lock);
-    void* p = os_reserve(size, SLICE_SIZE, true);
+    void* p = os_reserve(size, SLICE_SIZE, OS_LAZY);
     if (p != NULL && !arena_add(p, size, true, false, true, -1, false)) os_release(p, size);
     os_unlock(&arena_lock);
     if (p == NULL) log_warning("cannot reserve %zu bytes as asked for\n", size);
@@ -91,7 +91,9 @@ void mi_process_init(void) mi_attr_noexcept {
   } /* else: called back from inside the start, which must not wait for itself */
 }
 
-INTERNAL uint64_t process_started_ms(void) { return process.started_ms; }
+INTERNAL uint64_t process_started_ms(void) {
+  return process.started_ms;
+}
 
 /* ---- threads ---- */
 
@@ -137,8 +139,10 @@ static void thread_end(void* arg) {
   os_lock(&heap_lock);
   store_relaxed(&heap->allocations, 0);
   store_relaxed(&heap->large_count, 0);
-  if (heap->prev != NULL) heap->prev->next = heap->next;
-  else process.live = heap->next;
+  if (heap->prev != NULL)
+    heap->prev->next = heap->next;
+  else
+    process.live = heap->next;
   if (heap->next != NULL) heap->next->prev = heap->prev;
   heap->next = process.unused;
   heap->prev = NULL;
@@ -171,11 +175,10 @@ static void run_deferred(heap_t* heap, bool force) {
   mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&process.deferred, &arg);
   if (fun == NULL || heap->in_deferred) return;
   heap->in_deferred = true;
-  fun(force, heap->heartbeat, arg);
+  fun(force, ++heap->heartbeat, arg); /* strictly growing, whoever calls */
   heap->in_deferred = false;
 }
 
-#define TICK_EVERY 8 /* entries into the generic path; a power of two */
 #define TRIM_EVERY 64
 #define TRIM_CLASSES 8
 
@@ -194,7 +197,7 @@ static void heap_trim(heap_t* heap) {
 static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   arena_purge_due(false);
-  if ((heap->heartbeat & (TRIM_EVERY - 1)) == 0) heap_trim(heap);
+  if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
 }
 
 /* An allocation of a thread that has ended. */
@@ -205,8 +208,10 @@ static void* late_alloc(size_t class) {
   block_t* block = NULL;
   if (heap != NULL) {
     block = heap->slot[class];
-    if (block != NULL) heap->slot[class] = block->next;
-    else block = heap_alloc_slow(heap, class);
+    if (block != NULL)
+      heap->slot[class] = block->next;
+    else
+      block = heap_alloc_slow(heap, class);
   }
   os_unlock(&late_lock);
   return block != NULL ? block : thread_out_of_memory(class_block_size(class));
@@ -233,9 +238,11 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
   return heap_generic(heap, class);
 }
 
-INTERNAL NOINLINE void* heap_generic(heap_t* heap, size_t class) {
+static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (unlikely(!heap_is_real(heap))) return heap_generic_start(heap, class);
-  if (unlikely((++heap->heartbeat & (TICK_EVERY - 1)) == 0)) {
+  bool tick = (heap->heartbeat & (TICK_EVERY - 1)) == 0;
+  heap->heartbeat++;
+  if (unlikely(tick)) {
     heap_tick(heap);
     block_t* block = heap->slot[class];
     if (block != NULL) { /* the callback has allocated or freed */
@@ -247,6 +254,13 @@ INTERNAL NOINLINE void* heap_generic(heap_t* heap, size_t class) {
   void* block = heap_alloc_slow(heap, class);
   heap_leave(heap);
   return likely(block != NULL) ? block : heap_generic_retry(heap, class);
+}
+
+INTERNAL NOINLINE void* heap_generic(heap_t* heap, size_t class) {
+  /* What nearly always happens: the blocks that were freed in the current page are taken over.
+   * A fork in the middle loses them in the child, where the thread is gone anyway. */
+  block_t* block = heap_take_local(heap, class);
+  return likely(block != NULL) ? block : heap_generic_slow(heap, class);
 }
 
 INTERNAL void thread_relieve(void) {
@@ -266,13 +280,16 @@ INTERNAL COLD void* thread_out_of_memory(size_t size) {
 
 INTERNAL void thread_count_large(void) {
   heap_t* heap = heap_default;
-  if (heap_is_real(heap)) bump_counter(&heap->large_count, 1);
-  else add_relaxed(&process.large, 1);
+  if (heap_is_real(heap))
+    bump_counter(&heap->large_count, 1);
+  else
+    add_relaxed(&process.large, 1);
 }
 
 void mi_collect(bool force) mi_attr_noexcept {
   heap_t* heap = heap_default;
-  if (heap_is_real(heap)) {
+  if (heap == &heap_empty) heap = thread_start(); /* for the callback, which needs a heartbeat */
+  if (heap != NULL && heap_is_real(heap)) {
     run_deferred(heap, force);
     heap_enter(heap);
     heap_collect(heap);

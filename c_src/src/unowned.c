@@ -30,8 +30,7 @@ INTERNAL void unowned_offer(uint16_t arena, size_t class, uint32_t slice) {
 }
 
 /* Tries the pages of one line; counts down `*probes`. */
-static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** taken,
-                             int* probes) {
+static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** taken, int* probes) {
   unowned_line_t* line = line_of(a, chunk, class);
   for (size_t w = 0; w < CHUNK_SLICES / 64; w++) {
     uint64_t bits;
@@ -50,8 +49,10 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** t
       size_t count;
       while (page->used > 0 && !page_disown(page))
         page_return_list(page, page_take_remote(page, &count));
-      if (page->used == 0) page_release(page);
-      else unowned_offer(a->index, page->class, slice);
+      if (page->used == 0)
+        page_release(page);
+      else
+        unowned_offer(a->index, page->class, slice);
     }
   }
   return NULL;

@@ -12,9 +12,9 @@
 #include "../base.h"
 
 typedef struct os_info_s {
-  size_t page_size;  /* of an OS page, bytes */
-  bool overcommits;  /* address space can be made writable without being paid for */
-  bool can_move;     /* os_move is worth trying */
+  size_t page_size; /* of an OS page, bytes */
+  bool overcommits; /* address space can be made writable without being paid for */
+  bool can_move;    /* os_move is worth trying */
 } os_info_t;
 INTERNAL_DATA os_info_t os_info;
 
@@ -23,9 +23,14 @@ INTERNAL void os_init(void);
 
 /* ---- memory: addresses and sizes are multiples of the OS page ---- */
 
+typedef enum os_access_e {
+  OS_INACCESSIBLE, /* address space only */
+  OS_LAZY,         /* readable, writable, zero; paid for when touched, where the OS allows that */
+  OS_COMMITTED     /* the same, but the OS may refuse what it could never pay for */
+} os_access_t;
 /* Address space for `size` bytes at a multiple of `align` (a power of two), never above
- * ADDRESS_BITS. With `commit` readable, writable and zero, else inaccessible. */
-INTERNAL void* os_reserve(size_t size, size_t align, bool commit);
+ * ADDRESS_BITS. */
+INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access);
 INTERNAL void os_release(void* p, size_t size);
 /* Makes reserved memory readable, writable and zero. */
 INTERNAL bool os_commit(void* p, size_t size);

@@ -58,9 +58,10 @@ INTERNAL void os_init(void) {
 #define MAP_NORESERVE 0
 #endif
 
-static void* map_memory(void* hint, size_t size, bool commit, int flags) {
-  int prot = commit ? (PROT_READ | PROT_WRITE) : PROT_NONE;
-  void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+static void* map_memory(void* hint, size_t size, os_access_t access, int flags) {
+  int prot = access == OS_INACCESSIBLE ? PROT_NONE : PROT_READ | PROT_WRITE;
+  if (access != OS_COMMITTED) flags |= MAP_NORESERVE;
+  void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   return p == MAP_FAILED ? NULL : p;
 }
 
@@ -72,14 +73,14 @@ static bool is_addressable(const void* p, size_t size) {
   return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
 }
 
-INTERNAL void* os_reserve(size_t size, size_t align, bool commit) {
-  char* p = map_memory(NULL, size, commit, 0);
+INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
+  char* p = map_memory(NULL, size, access, 0);
   if (p == NULL) return NULL;
   if (((uintptr_t)p & (align - 1)) != 0) {
     os_release(p, size);
     size_t spare = align - os_info.page_size;
     if (size + spare < size) return NULL;
-    p = map_memory(NULL, size + spare, commit, 0);
+    p = map_memory(NULL, size + spare, access, 0);
     if (p == NULL) return NULL;
     size_t head = round_up((uintptr_t)p, align) - (uintptr_t)p;
     os_release(p, head);
@@ -100,7 +101,7 @@ INTERNAL bool os_commit(void* p, size_t size) {
 INTERNAL bool os_decommit(void* p, size_t size) {
   /* A new mapping rather than a new protection: only that takes the charge back under strict
    * accounting, and it is atomic for anybody who maps memory at the same time. */
-  return map_memory(p, size, false, MAP_FIXED) != NULL;
+  return map_memory(p, size, OS_INACCESSIBLE, MAP_FIXED) != NULL;
 }
 
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
@@ -122,10 +123,12 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 #endif
 }
 
-INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
+INTERNAL bool os_protect(void* p, size_t size) {
+  return mprotect(p, size, PROT_NONE) == 0;
+}
 
 INTERNAL bool os_renew(void* p, size_t size) {
-  return map_memory(p, size, true, MAP_FIXED) != NULL;
+  return map_memory(p, size, OS_LAZY, MAP_FIXED) != NULL;
 }
 
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
@@ -202,9 +205,13 @@ INTERNAL uintptr_t os_thread_id(void) {
   return id;
 }
 
-INTERNAL void os_yield(void) { sched_yield(); }
+INTERNAL void os_yield(void) {
+  sched_yield();
+}
 
-INTERNAL _Noreturn void os_abort(void) { abort(); }
+INTERNAL _Noreturn void os_abort(void) {
+  abort();
+}
 
 INTERNAL bool os_is_privileged(void) {
 #if defined(__linux__)
@@ -215,7 +222,9 @@ INTERNAL bool os_is_privileged(void) {
 }
 
 extern char** environ;
-INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
+INTERNAL const char* os_environment(size_t i) {
+  return environ == NULL ? NULL : environ[i];
+}
 
 INTERNAL void os_write_error(const char* text, size_t length) {
   while (length > 0) {
@@ -228,8 +237,12 @@ INTERNAL void os_write_error(const char* text, size_t length) {
 
 /* ---- threads ---- */
 
-INTERNAL void os_lock(os_lock_t* lock) { (void)pthread_mutex_lock(lock); }
-INTERNAL void os_unlock(os_lock_t* lock) { (void)pthread_mutex_unlock(lock); }
+INTERNAL void os_lock(os_lock_t* lock) {
+  (void)pthread_mutex_lock(lock);
+}
+INTERNAL void os_unlock(os_lock_t* lock) {
+  (void)pthread_mutex_unlock(lock);
+}
 INTERNAL void os_lock_reset(os_lock_t* lock) {
   /* The child has one thread, and it is the one that took the lock in the parent. */
   static const os_lock_t fresh = OS_LOCK_INIT;
