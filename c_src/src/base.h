@@ -71,9 +71,13 @@
 #define ADDRESS_BITS 32
 #endif
 
-/* The largest request; anything above is EOVERFLOW. Far enough below the end of the address
- * space that rounding up cannot wrap. */
+/* The largest request, a constant of the interface; anything above is EOVERFLOW. Far enough below
+ * the end of the address space that rounding up cannot wrap. */
+#if UINTPTR_MAX > UINT32_MAX
+#define ALLOC_MAX (SLICE_SIZE * (UINT32_MAX - 1))
+#else
 #define ALLOC_MAX ((size_t)PTRDIFF_MAX - 64 * MiB)
+#endif
 
 #define DEFAULT_ALIGN ((size_t)16)
 

@@ -24,6 +24,7 @@ typedef struct heap_s {
   queue_t queue[CLASS_COUNT];
   size_t queued_slices;         /* in all queues together; at most QUEUED_MAX */
   unsigned long long heartbeat; /* entries into the generic path */
+  size_t tick_mask;             /* a tick when the heartbeat has none of these bits */
   bool in_deferred;             /* inside the deferred-free callback */
   size_t trim_class;            /* where the next trim goes on */
   _Atomic(int) busy;            /* inside a slow path: not to be touched by the child of a fork */
@@ -71,7 +72,7 @@ static inline void* heap_take_local(heap_t* heap, size_t class) {
   queue_t* q = &heap->queue[class];
   page_t* page = q->current;
   /* The page first: the heaps that stand in for none have no page, and are never written to. */
-  if (unlikely(page == NULL || (++heap->heartbeat & (TICK_EVERY - 1)) == 0)) return NULL;
+  if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
   block_t* list = page->local;
   size_t count = (size_t)page->capacity - page->used;
   if (unlikely(count < LIST_MIN && page->capacity < page->reserved) || list == NULL) return NULL;

@@ -229,8 +229,8 @@ INTERNAL void options_init(void) {
 
 INTERNAL void options_print(mi_output_fun* out, void* arg) {
   for (int o = 0; o < _mi_option_last; o++)
-    log_print(out, arg, "option %s: %ld%s\n", options[o].name, load_relaxed(&options[o].value),
-              is_counted_in_kib((mi_option_t)o) ? " KiB" : "");
+    log_print(out, arg, "mimalloc: option %s: %ld%s\n", options[o].name,
+              load_relaxed(&options[o].value), is_counted_in_kib((mi_option_t)o) ? " KiB" : "");
 }
 
 /* ---- the API ---- */

@@ -4,6 +4,9 @@
  * Threads: any.
  * Uses:    aligned.h, free.h.          Used by: the program, override.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* realpath, PATH_MAX */
+#endif
 #include "aligned.h"
 #include "alloc.h"
 #include "free.h"

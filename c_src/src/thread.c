@@ -115,6 +115,7 @@ static heap_t* thread_start(void) {
   os_lock(&heap_lock);
   heap_t* heap = heap_record_new();
   if (heap != NULL) {
+    heap->tick_mask = TICK_EVERY - 1;
     heap->next = process.live;
     if (process.live != NULL) process.live->prev = heap;
     process.live = heap;
@@ -173,6 +174,8 @@ void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noe
 static void run_deferred(heap_t* heap, bool force) {
   void* arg;
   mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&process.deferred, &arg);
+  /* With a callback each entry into the generic path is a tick, as its users expect. */
+  heap->tick_mask = fun != NULL ? 0 : TICK_EVERY - 1;
   if (fun == NULL || heap->in_deferred) return;
   heap->in_deferred = true;
   fun(force, ++heap->heartbeat, arg); /* strictly growing, whoever calls */
@@ -240,7 +243,7 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
 
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (unlikely(!heap_is_real(heap))) return heap_generic_start(heap, class);
-  bool tick = (heap->heartbeat & (TICK_EVERY - 1)) == 0;
+  bool tick = (heap->heartbeat & heap->tick_mask) == 0;
   heap->heartbeat++;
   if (unlikely(tick)) {
     heap_tick(heap);

@@ -1,0 +1,248 @@
+//! Compiles the C library and tells Cargo how to link it.
+//!
+//! What the target is comes from `CARGO_CFG_*` and what was asked for from `CARGO_FEATURE_*`:
+//! `cfg!` in a build script describes the machine that builds, which is wrong when cross-compiling.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{exit, Command};
+
+/// The whole library as one translation unit.
+const SOURCE: &str = "c_src/src/all.c";
+const INCLUDE_DIR: &str = "c_src/include";
+
+fn main() {
+    let target = Target::from_env();
+    rerun_when_inputs_change();
+    publish_include_dir();
+
+    let mut build = cc::Build::new();
+    build.file(SOURCE).include(INCLUDE_DIR);
+    select_optimisation(&mut build);
+    select_warnings(&mut build, &target);
+    select_defines(&mut build, &target);
+    select_code_generation(&mut build, &target);
+    keep_assembly(&mut build);
+
+    check_compiler(&build);
+    if let Err(error) = build.try_compile("mimalloc") {
+        explain_failed_compilation(&build, &error);
+        exit(1);
+    }
+    link_system_libraries(&target);
+}
+
+/// What we need to know about the machine that will run the program.
+struct Target {
+    /// "unix", "windows", "wasm"; several of them are separated by commas.
+    family: String,
+    os: String,
+    arch: String,
+    env: String,
+}
+
+impl Target {
+    fn from_env() -> Target {
+        let get = |name: &str| env::var(name).unwrap_or_default();
+        Target {
+            family: get("CARGO_CFG_TARGET_FAMILY"),
+            os: get("CARGO_CFG_TARGET_OS"),
+            arch: get("CARGO_CFG_TARGET_ARCH"),
+            env: get("CARGO_CFG_TARGET_ENV"),
+        }
+    }
+
+    fn is_unix(&self) -> bool {
+        self.family.split(',').any(|family| family == "unix")
+    }
+
+    fn is_windows(&self) -> bool {
+        self.os == "windows"
+    }
+
+    fn is_msvc(&self) -> bool {
+        self.env == "msvc"
+    }
+}
+
+/// `feature` as it is spelled in Cargo.toml.
+fn has_feature(feature: &str) -> bool {
+    let name = feature.to_uppercase().replace('-', "_");
+    env::var_os(format!("CARGO_FEATURE_{name}")).is_some()
+}
+
+/// Cargo stops watching the package as soon as one rerun line is printed, and `cc` prints some, so
+/// each file is named here; the folders too, for files that come or go.
+fn rerun_when_inputs_change() {
+    let mut paths = vec![PathBuf::from("build.rs")];
+    collect_paths(Path::new("c_src"), &mut paths);
+    paths.sort();
+    for path in paths {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+}
+
+fn collect_paths(dir: &Path, paths: &mut Vec<PathBuf>) {
+    paths.push(dir.to_path_buf());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => fail(&format!("cannot read {}: {error}", dir.display())),
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect_paths(&path, paths);
+        } else {
+            paths.push(path);
+        }
+    }
+}
+
+/// Dependents read this as `DEP_MIMALLOC_INCLUDE_DIR`.
+fn publish_include_dir() {
+    let root = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    println!("cargo:INCLUDE_DIR={}", root.join(INCLUDE_DIR).display());
+}
+
+/// An allocator at -O0 slows a whole debug build down, so the profile does not count here; only the
+/// feature `debug` asks for code that a debugger can follow.
+fn select_optimisation(build: &mut cc::Build) {
+    if has_feature("debug") {
+        build.opt_level(1).debug(true);
+    } else {
+        build.opt_level(3).force_frame_pointer(false);
+    }
+}
+
+fn select_warnings(build: &mut cc::Build, target: &Target) {
+    build.warnings(true).extra_warnings(true);
+    if !target.is_msvc() {
+        build.flag_if_supported("-Wundef").flag_if_supported("-Wstrict-prototypes");
+    }
+}
+
+/// The knobs of the C library, spelled as in CMakeLists.txt; each is a value, never a mere
+/// definition.
+fn select_defines(build: &mut cc::Build, target: &Target) {
+    if has_feature("debug") {
+        build.define("MI_DEBUG", "3").define("MI_SHOW_ERRORS", "1");
+    } else {
+        build.define("MI_DEBUG", "0").define("NDEBUG", None);
+    }
+    if has_feature("skip-collect-on-exit") {
+        build.define("MI_SKIP_COLLECT_ON_EXIT", "1");
+    }
+    if has_feature("override") {
+        build.define("MI_MALLOC_OVERRIDE", "1");
+        if !target.is_windows() {
+            // Blocks travel between the program and its shared libraries then; these two make the
+            // mi_* functions visible to them. On Windows they would mean a DLL, which this is not.
+            build.define("MI_SHARED_LIB", "1").define("MI_SHARED_LIB_EXPORT", "1");
+        }
+    }
+}
+
+fn select_code_generation(build: &mut cc::Build, target: &Target) {
+    if target.is_msvc() {
+        // C11 atomics are still behind a switch there.
+        build.std("c11").flag_if_supported("/experimental:c11atomics");
+        return;
+    }
+    // With the extensions: inline assembly, and what `_GNU_SOURCE` declares.
+    build.std("gnu11");
+    // Two copies of the library in one process must not see each other's symbols.
+    build.flag_if_supported("-fvisibility=hidden");
+    // The compiler must not replace what we do by what it knows about malloc.
+    build.flag_if_supported("-fno-builtin-malloc");
+    // A C++ exception of the new-handler passes through mi_new.
+    build.flag_if_supported("-fexceptions");
+    if target.is_unix() {
+        // initial-exec is the fastest model for a static library; a library that is loaded with
+        // dlopen() finds little room for it, hence the feature.
+        let model = if has_feature("local-dynamic-tls") { "local-dynamic" } else { "initial-exec" };
+        build.flag_if_supported(format!("-ftls-model={model}"));
+    }
+}
+
+/// The listing goes beside the object file in OUT_DIR, not into the current directory.
+fn keep_assembly(build: &mut cc::Build) {
+    if has_feature("asm") {
+        build.flag_if_supported("-save-temps=obj");
+    }
+}
+
+fn link_system_libraries(target: &Target) {
+    let libraries: &[&str] = match target.os.as_str() {
+        "windows" => &["psapi", "shell32", "user32", "advapi32", "bcrypt"],
+        // The libc of these has its threads in a library of their own, at least in old releases.
+        // musl, Android and Apple have them in the libc, and a static musl has no such file.
+        "linux" if target.env == "gnu" => &["pthread"],
+        "freebsd" | "netbsd" | "openbsd" | "dragonfly" | "solaris" | "illumos" => &["pthread"],
+        _ => &[],
+    };
+    for library in libraries {
+        println!("cargo:rustc-link-lib={library}");
+    }
+    if target.os == "linux" && matches!(target.arch.as_str(), "arm" | "mips" | "powerpc") {
+        // No instruction for 64-bit atomics in the baseline: the compiler calls libatomic.
+        println!("cargo:rustc-link-lib=atomic");
+    }
+}
+
+/// Stops with advice when there is no C compiler at all; `cc` alone would name a program that the
+/// reader may never have heard of.
+fn check_compiler(build: &cc::Build) {
+    let compiler = match build.try_get_compiler() {
+        Ok(compiler) => compiler,
+        Err(error) => fail(&format!("no C compiler was found ({error}).\n\n{}", install_advice())),
+    };
+    // Whether it understands the flag does not matter, only whether there is a program.
+    if let Err(error) = Command::new(compiler.path()).arg("--version").output() {
+        fail(&format!(
+            "the C compiler `{}` cannot be started: {error}.\n\n{}",
+            compiler.path().display(),
+            install_advice()
+        ));
+    }
+}
+
+/// Tells a missing libc (compiler package without its headers) from an error in our C.
+fn explain_failed_compilation(build: &cc::Build, error: &cc::Error) {
+    eprintln!("\nerror: mimalloc2-rust-sys: the C library did not compile: {error}");
+    if headers_are_missing(build) {
+        eprintln!("\nThe compiler works, but the headers of the C library are missing.");
+        eprintln!("{}", install_advice());
+    }
+}
+
+fn headers_are_missing(build: &cc::Build) -> bool {
+    let out_dir = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
+    let probe = out_dir.join("probe.c");
+    if fs::write(&probe, "#include <stdlib.h>\n#include <string.h>\n").is_err() {
+        return false;
+    }
+    let compiler = build.get_compiler();
+    let mut command = compiler.to_command();
+    command.arg(if compiler.is_like_msvc() { "/EP" } else { "-E" }).arg(&probe);
+    matches!(command.output(), Ok(output) if !output.status.success())
+}
+
+fn install_advice() -> &'static str {
+    "mimalloc2-rust-sys is written in C and needs a C11 compiler with the C library's headers:\n\
+     \n\
+     \x20 Debian, Ubuntu   apt install gcc libc6-dev\n\
+     \x20 Fedora, RHEL     dnf install gcc glibc-devel\n\
+     \x20 Arch             pacman -S gcc\n\
+     \x20 Alpine           apk add gcc musl-dev\n\
+     \x20 macOS            xcode-select --install\n\
+     \x20 Windows (MSVC)   Visual Studio Build Tools, workload \"Desktop development with C++\"\n\
+     \x20 Windows (GNU)    pacman -S mingw-w64-x86_64-gcc   (in an MSYS2 shell)\n\
+     \n\
+     For another compiler set the environment variable CC, for cross-compiling CC_<target>."
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("\nerror: mimalloc2-rust-sys: {message}");
+    exit(1);
+}

@@ -1,0 +1,274 @@
+//! A memory allocator written from scratch in C, with the public C interface of mimalloc 2.1.7, and
+//! its Rust bindings.
+//!
+//! ```
+//! #[global_allocator]
+//! static GLOBAL: mimalloc2_rust_sys::MiMalloc = mimalloc2_rust_sys::MiMalloc;
+//! ```
+//!
+//! [`MiMalloc`] is all that most programs need. The C functions stand beside it under their C
+//! names: the basic and the aligned ones here, the others in the module `extended` (feature `extended`,
+//! on by default), which is re-exported here too. C code of dependents finds `mimalloc.h` in the folder
+//! that `DEP_MIMALLOC_INCLUDE_DIR` names in their build scripts.
+//!
+//! # Features
+//!
+//! | feature | effect |
+//! |---|---|
+//! | `extended` | bindings beyond the basic and the aligned functions (default) |
+//! | `debug` | assertions, invariant checks, messages on standard error; slow |
+//! | `override` | `malloc`, `free`, `operator new` and the like of the whole program are ours too |
+//! | `local-dynamic-tls` | for a library that is loaded with `dlopen()` and finds no static TLS |
+//! | `skip-collect-on-exit` | memory is left alone when the process ends |
+//! | `asm` | the assembler listing of the C code stays beside its object file |
+//!
+//! For `override` the crate must be linked: a program that names nothing of it says
+//! `use mimalloc2_rust_sys as _;`.
+//!
+//! # What holds for every function
+//!
+//! * Sizes, alignments and offsets are in bytes.
+//! * Every function may be called from any thread at any time, unless its text says otherwise.
+//! * A block belongs to the caller until it is released with [`mi_free`] (or one of its sized
+//!   forms), by whichever thread.
+//! * Functions that return a block return null when memory runs out or the size is too large; what
+//!   was passed in stays valid then.
+//! * The contents of a block are unspecified where the text does not say zero.
+//! * Everything is part of the 2.1.7 interface, except where the text says *Extension*.
+//!
+//! # Safety
+//!
+//! All functions are `unsafe` because Rust cannot check what the C side does. *No conditions* below
+//! means that every value of the right type may be passed. A *live block* is a pointer that one of
+//! the allocating functions returned and that was not released since.
+#![no_std]
+#![allow(non_camel_case_types, non_upper_case_globals)]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+
+use core::ffi::{c_char, c_int, c_void};
+
+#[cfg(feature = "extended")]
+pub mod extended;
+mod global;
+
+#[cfg(feature = "extended")]
+pub use extended::*;
+pub use global::MiMalloc;
+
+/// Makes the linker take our object file out of its archive, with its constructors and its
+/// definitions of `malloc` and the others, even when the program calls none of our functions.
+/// One reference is enough because the C library is one object file.
+#[cfg(feature = "override")]
+#[used]
+static TAKE_THE_OBJECT: unsafe extern "C" fn(usize) -> *mut c_void = mi_malloc;
+
+// Basic allocation.
+extern "C" {
+    /// A block of at least `size` bytes, aligned to 16 bytes (to 8 when `size` is 0).
+    ///
+    /// `size` 0 gives a distinct block that must be released like any other.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_malloc(size: usize) -> *mut c_void;
+
+    /// A zeroed block for `count` elements of `size` bytes each, aligned like [`mi_malloc`].
+    ///
+    /// The whole usable size is zero. Null also when the product overflows.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_calloc(count: usize, size: usize) -> *mut c_void;
+
+    /// [`mi_malloc`] with the whole usable size zero.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_zalloc(size: usize) -> *mut c_void;
+
+    /// Resizes the block `p` to `newsize` bytes and returns it; it may have moved.
+    ///
+    /// The first bytes, as many as old and new size have in common, keep their contents. A null `p`
+    /// allocates. A `newsize` of 0 gives a minimal block, not null. On failure null, and `p` stays
+    /// as it was. The result is aligned like that of [`mi_malloc`].
+    ///
+    /// # Safety
+    ///
+    /// `p` is null or a live block; unless the result is null, only the result may be used
+    /// afterwards.
+    pub fn mi_realloc(p: *mut c_void, newsize: usize) -> *mut c_void;
+
+    /// `p` when its block has room for `newsize` bytes where it is, else null.
+    ///
+    /// Never moves and never releases: `p` stays valid either way.
+    ///
+    /// # Safety
+    ///
+    /// `p` is null or a live block.
+    pub fn mi_expand(p: *mut c_void, newsize: usize) -> *mut c_void;
+
+    /// Releases the block `p`. Null is ignored, and `errno` is kept.
+    ///
+    /// # Safety
+    ///
+    /// `p` is null or a live block, and is not used afterwards.
+    pub fn mi_free(p: *mut c_void);
+
+    /// [`mi_free`] for a caller who knows that `size` bytes were asked for; used for checks.
+    ///
+    /// # Safety
+    ///
+    /// As [`mi_free`]; `size` is what the last (re)allocation of the block asked for.
+    pub fn mi_free_size(p: *mut c_void, size: usize);
+
+    /// [`mi_free_size`] for a block that was asked for with `alignment`.
+    ///
+    /// # Safety
+    ///
+    /// As [`mi_free_size`]; `p` is a multiple of `alignment`.
+    pub fn mi_free_size_aligned(p: *mut c_void, size: usize, alignment: usize);
+
+    /// The bytes from `p` to the end of its block, all of which may be used; at least what was asked
+    /// for. 0 for null and for an address that is not ours.
+    ///
+    /// # Safety
+    ///
+    /// The block that `p` points into, if any, is not released meanwhile.
+    pub fn mi_usable_size(p: *const c_void) -> usize;
+
+    /// A copy of the string `s` in a new block; null for null.
+    ///
+    /// # Safety
+    ///
+    /// `s` is null or points to a string with a terminator.
+    pub fn mi_strdup(s: *const c_char) -> *mut c_char;
+
+    /// A copy of at most `n` bytes of `s`, and a terminator, in a new block; null for null.
+    ///
+    /// # Safety
+    ///
+    /// `s` is null or may be read up to its terminator or for `n` bytes, whichever comes first.
+    pub fn mi_strndup(s: *const c_char, n: usize) -> *mut c_char;
+
+    /// The absolute path of the file `fname`, without links and dots.
+    ///
+    /// Written to `resolved_name`, which is returned then; when that is null, to a new block. On
+    /// failure null and `errno`.
+    ///
+    /// # Safety
+    ///
+    /// `fname` is a string with a terminator; `resolved_name` is null or has room for `PATH_MAX`
+    /// bytes.
+    pub fn mi_realpath(fname: *const c_char, resolved_name: *mut c_char) -> *mut c_char;
+
+    /// The version of the interface: major * 100 + minor * 10 + patch, 217 for 2.1.7.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_version() -> c_int;
+}
+
+// Requests whose alignment is known to be at most 8.
+extern "C" {
+    /// [`mi_malloc`] for a request that needs an alignment of at most 8 bytes. *Extension.*
+    ///
+    /// Size classes that are odd multiples of 8 (24, 40, 56, ...) may serve it, which saves memory.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_malloc_align8(size: usize) -> *mut c_void;
+
+    /// [`mi_zalloc`] for a request that needs an alignment of at most 8 bytes. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_zalloc_align8(size: usize) -> *mut c_void;
+
+    /// [`mi_realloc`] whose result needs an alignment of at most 8 bytes. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// As [`mi_realloc`].
+    pub fn mi_realloc_align8(p: *mut c_void, newsize: usize) -> *mut c_void;
+}
+
+// Aligned allocation. An alignment that is not a power of two gives null.
+extern "C" {
+    /// A block of at least `size` bytes whose address is a multiple of `alignment`.
+    ///
+    /// Null also when `alignment` is not a power of two.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_malloc_aligned(size: usize, alignment: usize) -> *mut c_void;
+
+    /// A block `p` of at least `size` bytes such that `p + offset` is a multiple of `alignment`.
+    ///
+    /// Null also when `alignment` is not a power of two.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_malloc_aligned_at(size: usize, alignment: usize, offset: usize) -> *mut c_void;
+
+    /// [`mi_malloc_aligned`] with the block zeroed.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_zalloc_aligned(size: usize, alignment: usize) -> *mut c_void;
+
+    /// [`mi_malloc_aligned_at`] with the block zeroed.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_zalloc_aligned_at(size: usize, alignment: usize, offset: usize) -> *mut c_void;
+
+    /// [`mi_zalloc_aligned`] for `count` elements of `size` bytes; null also when the product
+    /// overflows.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_calloc_aligned(count: usize, size: usize, alignment: usize) -> *mut c_void;
+
+    /// [`mi_zalloc_aligned_at`] for `count` elements of `size` bytes; null also when the product
+    /// overflows.
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_calloc_aligned_at(
+        count: usize,
+        size: usize,
+        alignment: usize,
+        offset: usize,
+    ) -> *mut c_void;
+
+    /// [`mi_realloc`] whose result is a multiple of `alignment`, whatever `p` was aligned to.
+    ///
+    /// # Safety
+    ///
+    /// As [`mi_realloc`].
+    pub fn mi_realloc_aligned(p: *mut c_void, newsize: usize, alignment: usize) -> *mut c_void;
+
+    /// [`mi_realloc`] with a result `q` such that `q + offset` is a multiple of `alignment`.
+    ///
+    /// # Safety
+    ///
+    /// As [`mi_realloc`].
+    pub fn mi_realloc_aligned_at(
+        p: *mut c_void,
+        newsize: usize,
+        alignment: usize,
+        offset: usize,
+    ) -> *mut c_void;
+}
