@@ -26,9 +26,7 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   uint16_t arena = page->arena;
   uint8_t class = page->class;
   uint32_t slice = page->slice;
-  bool real = heap_is_real(heap);
-  bool reclaim = home && real && heap_wants(heap, page);
-  if (real) heap_enter(heap);
+  bool reclaim = home && heap_wants(heap, page);
   block_t* taken;
   switch (page_push_remote(page, block, reclaim, &taken)) {
   case PUSH_QUEUED:
@@ -40,10 +38,11 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
     page_release(page);
     break;
   case PUSH_TAKEN:
+    heap_enter(heap);
     heap_adopt(heap, page, taken);
+    heap_leave(heap);
     break;
   }
-  if (real) heap_leave(heap);
 }
 
 static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
@@ -178,6 +177,7 @@ size_t mi_good_size(size_t size) mi_attr_noexcept {
   if (size <= SMALL_MAX) return class_block_size(class_of_small(size));
   if (size <= MEDIUM_MAX) return class_block_size(class_of_medium(size));
   if (size > ALLOC_MAX) return size;
+  mi_process_init(); /* else the size of an OS page is a guess */
   return round_up(size, os_info.page_size);
 }
 

@@ -149,10 +149,10 @@ INTERNAL void* large_alloc(size_t size, size_t align, bool zero) {
     log_error(EOVERFLOW, "allocation request is too large: %zu bytes\n", size);
     return thread_out_of_memory(size);
   }
+  mi_process_init(); /* a large block may be the first of all */
   size_t usable = round_up(max_size(size, 1), os_info.page_size);
   size_t slices = slices_of(usable);
   bool is_zero;
-  mi_process_init(); /* a large block may be the first of all */
   page_t* page = large_new(usable, slices, align, &is_zero);
   if (page == NULL) {
     thread_relieve();

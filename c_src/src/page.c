@@ -27,6 +27,11 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, blo
         result = PUSH_CLAIMABLE;
       if (result == PUSH_LAST || result == PUSH_TAKEN) next = REMOTE_OWNED;
     }
+    if (os_is_single_threaded()) { /* nobody to race with, and nothing to publish to */
+      store_relaxed(remote, next);
+      *taken = block;
+      return result;
+    }
     /* Release: the block's link travels with the word; pairs with the acquire of whoever takes
      * the list (here, page_claim, page_take_remote). Acquire: taking the page over, or telling
      * that it is worth claiming, needs what its former owner and earlier pushes wrote. */

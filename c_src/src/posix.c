@@ -47,10 +47,12 @@ void* mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept {
 }
 
 void* mi_valloc(size_t size) mi_attr_noexcept {
+  mi_process_init(); /* else the size of an OS page is a guess */
   return alloc_aligned(size, os_info.page_size, 0, false);
 }
 
 void* mi_pvalloc(size_t size) mi_attr_noexcept {
+  mi_process_init();
   size_t page = os_info.page_size;
   if (size >= SIZE_MAX - page) {
     errno = ENOMEM;

@@ -243,9 +243,9 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
 
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (unlikely(!heap_is_real(heap))) return heap_generic_start(heap, class);
-  bool tick = (heap->heartbeat & heap->tick_mask) == 0;
-  heap->heartbeat++;
-  if (unlikely(tick)) {
+  /* heap_take_local has counted this entry if it found a page to look at. */
+  if (heap->queue[class].current == NULL) heap->heartbeat++;
+  if (unlikely((heap->heartbeat & heap->tick_mask) == 0)) {
     heap_tick(heap);
     block_t* block = heap->slot[class];
     if (block != NULL) { /* the callback has allocated or freed */

@@ -73,6 +73,24 @@ INTERNAL void os_lock(os_lock_t* lock);
 INTERNAL void os_unlock(os_lock_t* lock);
 INTERNAL void os_lock_reset(os_lock_t* lock); /* in the child of a fork */
 
+/* True only while the process is known to have a single thread: then an exchange may be two plain
+ * accesses. False whenever the system does not tell. */
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 32)
+#define OS_TELLS_SINGLE_THREADED 1
+#endif
+#endif
+#if defined(OS_TELLS_SINGLE_THREADED)
+extern char __libc_single_threaded __attribute__((weak));
+static inline bool os_is_single_threaded(void) {
+  return &__libc_single_threaded != NULL && __libc_single_threaded != 0;
+}
+#else
+static inline bool os_is_single_threaded(void) {
+  return false;
+}
+#endif
+
 /* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));
 INTERNAL void os_thread_hook_set(void* value);

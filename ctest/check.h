@@ -1,0 +1,271 @@
+/* check.h - the checks of the C and C++ tests, and the runner of a test program.
+ *
+ * A test program is a table of cases, each named after the behaviour it proves. Without
+ * arguments it runs each case in a fresh process of its own, so that a crash is
+ * reported with its signal and no case sees the heap of another; with arguments it runs
+ * the named cases in this process (for a debugger). Environment: CTEST_SCALE multiplies
+ * the work of the long cases (default 1).
+ *
+ * Nothing here allocates or uses stdio, so that the first allocation of a process is
+ * the one the test makes, and a failure can be printed when memory has run out.
+ */
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK_UNUSED __attribute__((unused))
+
+#define CHECK_PRINTED_MAX 20 /* failures printed per process; all are counted */
+#define CHECK_ARGS_MAX 16
+
+static int check_failures; /* changed with __atomic builtins only */
+
+/* ---- printing ------------------------------------------------------------ */
+
+CHECK_UNUSED __attribute__((format(printf, 2, 0))) static void
+check_vprint(int fd, const char* format, va_list args) {
+  char line[1024];
+  int length = vsnprintf(line, sizeof line, format, args);
+  if (length < 0) return;
+  if ((size_t)length >= sizeof line) length = (int)sizeof line - 1;
+  for (int done = 0; done < length;) {
+    ssize_t wrote = write(fd, line + done, (size_t)(length - done));
+    if (wrote <= 0) break;
+    done += (int)wrote;
+  }
+}
+
+/* A figure or a remark of a test, on standard output. */
+CHECK_UNUSED __attribute__((format(printf, 1, 2))) static void check_note(const char* format, ...) {
+  va_list args;
+  va_start(args, format);
+  check_vprint(STDOUT_FILENO, format, args);
+  va_end(args);
+}
+
+CHECK_UNUSED __attribute__((format(printf, 1, 2))) static void check_fail(const char* format, ...) {
+  int before = __atomic_fetch_add(&check_failures, 1, __ATOMIC_RELAXED);
+  if (before >= CHECK_PRINTED_MAX) return;
+  va_list args;
+  va_start(args, format);
+  check_vprint(STDERR_FILENO, format, args);
+  va_end(args);
+}
+
+/* ---- checks: they count and go on ------------------------------------------ */
+
+CHECK_UNUSED static bool check_true(bool ok, const char* what, const char* file, int line) {
+  if (!ok) check_fail("%s:%d: failed: %s\n", file, line, what);
+  return ok;
+}
+
+CHECK_UNUSED static bool check_relation(bool ok, long long a, long long b, const char* what,
+                                        const char* file, int line) {
+  if (!ok) {
+    check_fail("%s:%d: failed: %s, with left %lld (0x%llx) and right %lld (0x%llx)\n", file, line,
+               what, a, (unsigned long long)a, b, (unsigned long long)b);
+  }
+  return ok;
+}
+
+CHECK_UNUSED static bool check_relation_double(bool ok, double a, double b, const char* what,
+                                               const char* file, int line) {
+  if (!ok) check_fail("%s:%d: failed: %s, with left %g and right %g\n", file, line, what, a, b);
+  return ok;
+}
+
+CHECK_UNUSED static bool check_same_text(const char* a, const char* b, const char* what,
+                                         const char* file, int line) {
+  bool ok = a != NULL && b != NULL && strcmp(a, b) == 0;
+  if (!ok) {
+    check_fail("%s:%d: failed: %s, with left \"%s\" and right \"%s\"\n", file, line, what,
+               a != NULL ? a : "(null)", b != NULL ? b : "(null)");
+  }
+  return ok;
+}
+
+/* Integers and sizes are compared as long long: the tests keep ordered values below 2^63. */
+#define CHECK(condition) check_true(!!(condition), #condition, __FILE__, __LINE__)
+#define CHECK_EQ(a, b) check_eq_((long long)(a), (long long)(b), #a " == " #b, __FILE__, __LINE__)
+#define CHECK_NE(a, b) check_ne_((long long)(a), (long long)(b), #a " != " #b, __FILE__, __LINE__)
+#define CHECK_LE(a, b) check_le_((long long)(a), (long long)(b), #a " <= " #b, __FILE__, __LINE__)
+#define CHECK_GE(a, b) check_ge_((long long)(a), (long long)(b), #a " >= " #b, __FILE__, __LINE__)
+#define CHECK_LE_DOUBLE(a, b) check_le_double_((a), (b), #a " <= " #b, __FILE__, __LINE__)
+#define CHECK_SAME(p, q)                                                                           \
+  check_eq_((long long)(uintptr_t)(p), (long long)(uintptr_t)(q), #p " is " #q, __FILE__, __LINE__)
+#define CHECK_NULL(p) check_eq_((long long)(uintptr_t)(p), 0, #p " is NULL", __FILE__, __LINE__)
+#define CHECK_NOT_NULL(p)                                                                          \
+  check_ne_((long long)(uintptr_t)(p), 0, #p " is not NULL", __FILE__, __LINE__)
+#define CHECK_TEXT(a, b) check_same_text((a), (b), #a " is " #b, __FILE__, __LINE__)
+
+#define CHECK_DEFINE_OP_(name, op)                                                                 \
+  CHECK_UNUSED static bool name(long long a, long long b, const char* what, const char* file,      \
+                                int line) {                                                        \
+    return check_relation(a op b, a, b, what, file, line);                                         \
+  }
+CHECK_DEFINE_OP_(check_eq_, ==)
+CHECK_DEFINE_OP_(check_ne_, !=)
+CHECK_DEFINE_OP_(check_le_, <=)
+CHECK_DEFINE_OP_(check_ge_, >=)
+#undef CHECK_DEFINE_OP_
+
+CHECK_UNUSED static bool check_le_double_(double a, double b, const char* what, const char* file,
+                                          int line) {
+  return check_relation_double(a <= b, a, b, what, file, line);
+}
+
+/* For what a test cannot go on without: ends the process. */
+#define REQUIRE(condition)                                                                         \
+  do {                                                                                             \
+    if (!CHECK(condition)) {                                                                       \
+      check_fail("%s:%d: cannot go on\n", __FILE__, __LINE__);                                     \
+      _exit(1);                                                                                    \
+    }                                                                                              \
+  } while (0)
+
+/* ---- child processes -------------------------------------------------------- */
+
+/* Starts this program again with `args` (NULL-terminated, without the program name) and
+ * returns its process id. Its output goes to
+ * the given descriptors where those are not negative. */
+CHECK_UNUSED static pid_t check_start_self(const char* const* args, int out_fd, int err_fd) {
+  const char* argv[CHECK_ARGS_MAX + 2];
+  size_t count = 0;
+  argv[count++] = "/proc/self/exe";
+  while (*args != NULL && count <= CHECK_ARGS_MAX) argv[count++] = *args++;
+  argv[count] = NULL;
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    if (out_fd >= 0) dup2(out_fd, STDOUT_FILENO);
+    if (err_fd >= 0) dup2(err_fd, STDERR_FILENO);
+    execv(argv[0], (char* const*)argv);
+    _exit(126);
+  }
+  return pid;
+}
+
+/* Waits for `pid`; 0 for a clean exit with status 0. Anything else is a counted failure
+ * that says how the child ended. */
+CHECK_UNUSED static int check_wait_ok(pid_t pid, const char* what) {
+  int status = 0;
+  pid_t got;
+  do {
+    got = waitpid(pid, &status, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != pid) {
+    check_fail("%s: waitpid failed with errno %d\n", what, errno);
+    return 1;
+  }
+  if (WIFSIGNALED(status)) {
+    check_fail("%s: died of signal %d (%s)\n", what, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return 1;
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    check_fail("%s: ended with status %d\n", what, WEXITSTATUS(status));
+    return 1;
+  }
+  return 0;
+}
+
+/* Runs this program with `args`, collects what it writes to standard error (or output)
+ * in `text`, and returns the wait status. */
+CHECK_UNUSED static int check_capture_self(const char* const* args, bool err, char* text,
+                                           size_t size) {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  pid_t pid = check_start_self(args, err ? -1 : ends[1], err ? ends[1] : -1);
+  close(ends[1]);
+  size_t used = 0;
+  char spill[256];
+  for (;;) {
+    bool full = used + 1 >= size;
+    ssize_t got =
+        full ? read(ends[0], spill, sizeof spill) : read(ends[0], text + used, size - 1 - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    if (!full) used += (size_t)got;
+  }
+  text[used] = 0;
+  close(ends[0]);
+  int status = -1;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+/* ---- the runner --------------------------------------------------------------- */
+
+typedef struct check_case_s {
+  const char* name;
+  void (*run)(void);
+} check_case_t;
+
+#define CASE(function)                                                                             \
+  { #function, function }
+
+CHECK_UNUSED static double check_scale(void) {
+  const char* text = getenv("CTEST_SCALE");
+  double scale = text != NULL ? strtod(text, NULL) : 1.0;
+  return scale > 0 ? scale : 1.0;
+}
+
+CHECK_UNUSED static size_t check_scaled(size_t count) {
+  double scaled = (double)count * check_scale();
+  return scaled < 1 ? 1 : (size_t)scaled;
+}
+
+CHECK_UNUSED static int check_end(void) {
+  int failures = __atomic_load_n(&check_failures, __ATOMIC_RELAXED);
+  if (failures > CHECK_PRINTED_MAX) {
+    check_note("... %d failures more\n", failures - CHECK_PRINTED_MAX);
+  }
+  return failures == 0 ? 0 : 1;
+}
+
+CHECK_UNUSED static const check_case_t* check_find(const check_case_t* cases, size_t count,
+                                                   const char* name) {
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(cases[i].name, name) == 0) return &cases[i];
+  }
+  return NULL;
+}
+
+CHECK_UNUSED static int check_main(int argc, char** argv, const check_case_t* cases, size_t count) {
+  if (argc > 1) {
+    for (int i = 1; i < argc; i++) {
+      const check_case_t* found = check_find(cases, count, argv[i]);
+      if (found == NULL) {
+        check_fail("no case named %s\n", argv[i]);
+      } else {
+        found->run();
+      }
+    }
+    return check_end();
+  }
+  size_t failed = 0;
+  for (size_t i = 0; i < count; i++) {
+    const char* args[] = {cases[i].name, NULL};
+    int wrong = check_wait_ok(check_start_self(args, -1, -1), cases[i].name);
+    check_note("%s %s\n", wrong ? "FAILED" : "ok    ", cases[i].name);
+    failed += wrong != 0;
+  }
+  check_note("%zu of %zu cases passed\n", count - failed, count);
+  return failed == 0 ? 0 : 1;
+}
+
+#define CHECK_MAIN(argc, argv, cases)                                                              \
+  check_main((argc), (argv), (cases), sizeof(cases) / sizeof((cases)[0]))

@@ -1,0 +1,202 @@
+/* fork.c - fork while other threads allocate: the child goes on (D3.24, D3.25). A child
+ * that hangs is ended by its alarm (SIGALRM) and counted as a failure.
+ */
+#include "probe.h"
+#include <mimalloc.h>
+
+#define BUSY_THREADS 4
+#define CHILD_SECONDS 30
+
+static int busy_stop;
+
+static void* busy_run(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  static __thread void* held[200];
+  while (!__atomic_load_n(&busy_stop, __ATOMIC_RELAXED)) {
+    for (int i = 0; i < 500; i++) {
+      size_t at = rng_below(&rng, COUNT_OF(held));
+      mi_free(held[at]);
+      held[at] = mi_malloc(rng_size(&rng, i == 0 ? 2 * MIB : 10000));
+      REQUIRE(held[at] != NULL);
+      *(char*)held[at] = 1;
+    }
+    if (rng_below(&rng, 50) == 0) mi_collect(rng_below(&rng, 4) == 0);
+    sleep_ms(1); /* leaves the child some of the processor */
+  }
+  for (size_t i = 0; i < COUNT_OF(held); i++) mi_free(held[i]);
+  return NULL;
+}
+
+static void* child_thread(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  for (int i = 0; i < 200; i++) {
+    size_t size = rng_size(&rng, 30000);
+    char* p = (char*)mi_malloc(size);
+    REQUIRE(p != NULL);
+    pattern_fill(p, size, 1);
+    CHECK(pattern_holds(p, size, 1));
+    mi_free(p);
+  }
+  return NULL;
+}
+
+#define SHARED 300
+typedef struct shared_s {
+  void* blocks[SHARED];
+  size_t sizes[SHARED];
+} shared_t;
+static shared_t shared;
+
+static void shared_fill(rng_t* rng) {
+  for (size_t i = 0; i < SHARED; i++) {
+    shared.sizes[i] = rng_size(rng, i % 50 == 0 ? 3 * MIB : 8000);
+    shared.blocks[i] = mi_malloc(shared.sizes[i]);
+    REQUIRE(shared.blocks[i] != NULL);
+    pattern_fill(shared.blocks[i], shared.sizes[i] < 5000 ? shared.sizes[i] : 5000, (unsigned)i);
+  }
+}
+static void shared_check_and_free(void) {
+  for (size_t i = 0; i < SHARED; i++) {
+    CHECK(pattern_holds(shared.blocks[i], shared.sizes[i] < 5000 ? shared.sizes[i] : 5000,
+                        (unsigned)i));
+    mi_free(shared.blocks[i]);
+  }
+}
+
+static void allocate_all_sizes(void) {
+  for (size_t size = 1; size <= 2 * MIB; size = size * 4 + 3) {
+    char* p = (char*)mi_malloc(size);
+    REQUIRE(p != NULL);
+    p[0] = 1;
+    p[size - 1] = 1;
+    p = (char*)mi_realloc(p, size * 2);
+    REQUIRE(p != NULL);
+    mi_free(p);
+    p = (char*)mi_zalloc(size);
+    REQUIRE(p != NULL);
+    CHECK(all_bytes_are(p, size, 0));
+    memset(p, 0xFF, size);
+    mi_free(p);
+  }
+}
+
+static void child_work(unsigned depth) {
+  alarm(CHILD_SECONDS);
+  allocate_all_sizes();
+  shared_check_and_free();
+  pthread_t threads[2];
+  /* ThreadSanitizer cannot follow a child of several threads that starts threads. */
+  size_t count = UNDER_THREAD_SANITIZER ? 0 : COUNT_OF(threads);
+  for (size_t i = 0; i < count; i++) threads[i] = thread_start(&child_thread, (void*)(i + 1));
+  rng_t rng = {depth + 77};
+  shared_fill(&rng);
+  if (depth > 0) {
+    /* With two threads of its own running. */
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      child_work(depth - 1);
+      _exit(check_end());
+    }
+    check_wait_ok(pid, "grandchild");
+  }
+  shared_check_and_free();
+  for (size_t i = 0; i < count; i++) thread_join(threads[i]);
+  mi_collect(true);
+}
+
+static void child_of_a_busy_process_allocates_frees_and_forks_again(void) {
+  pthread_t threads[BUSY_THREADS];
+  for (size_t i = 0; i < BUSY_THREADS; i++) threads[i] = thread_start(&busy_run, (void*)(i + 1));
+  rng_t rng = {1};
+  shared_fill(&rng);
+  for (size_t i = 0; i < check_scaled(300); i++) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      child_work(i % 3 == 0 ? 1 : 0);
+      _exit(check_end());
+    }
+    if (check_wait_ok(pid, "child") != 0) {
+      check_note("in fork number %zu\n", i);
+      break;
+    }
+  }
+  __atomic_store_n(&busy_stop, 1, __ATOMIC_RELAXED);
+  for (size_t i = 0; i < BUSY_THREADS; i++) thread_join(threads[i]);
+  shared_check_and_free();
+}
+
+static void* fork_from_here(void* arg) {
+  (void)arg;
+  for (size_t i = 0; i < check_scaled(60); i++) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      alarm(CHILD_SECONDS);
+      allocate_all_sizes();
+      _exit(check_end());
+    }
+    if (check_wait_ok(pid, "child of a thread") != 0) break;
+  }
+  return NULL;
+}
+
+/* Two threads fork at the same time. */
+static void threads_fork_at_the_same_time(void) {
+  pthread_t busy = thread_start(&busy_run, (void*)5);
+  pthread_t a = thread_start(&fork_from_here, NULL);
+  pthread_t b = thread_start(&fork_from_here, NULL);
+  thread_join(a);
+  thread_join(b);
+  __atomic_store_n(&busy_stop, 1, __ATOMIC_RELAXED);
+  thread_join(busy);
+}
+
+/* D3.25: the child gives back what it frees, as a parent does. */
+static void child_gives_memory_back(void) {
+  enum { COUNT = 2000 };
+  static void* blocks[COUNT];
+  size_t before = rss_bytes();
+  for (size_t i = 0; i < COUNT; i++) {
+    blocks[i] = mi_malloc(40000);
+    REQUIRE(blocks[i] != NULL);
+    memset(blocks[i], 1, 40000);
+  }
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    alarm(CHILD_SECONDS);
+    for (size_t i = 0; i < COUNT; i++) {
+      memset(blocks[i], 2, 40000);
+      mi_free(blocks[i]);
+    }
+    mi_collect(true);
+    CHECK_LE(rss_bytes(), before + 16 * MIB);
+    for (size_t i = 0; i < COUNT; i++) {
+      blocks[i] = mi_malloc(30000);
+      REQUIRE(blocks[i] != NULL);
+      memset(blocks[i], 3, 30000);
+    }
+    for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+    sleep_ms(300);
+    for (int i = 0; i < 400; i++) mi_free(opaque(mi_malloc((size_t)i * 3)));
+    CHECK_LE(rss_bytes(), before + 24 * MIB);
+    _exit(check_end());
+  }
+  check_wait_ok(pid, "child");
+  for (size_t i = 0; i < COUNT; i++) {
+    CHECK(all_bytes_are(blocks[i], 40000, 1)); /* the parent's memory is its own */
+    mi_free(blocks[i]);
+  }
+}
+
+static const check_case_t cases[] = {
+    CASE(child_of_a_busy_process_allocates_frees_and_forks_again),
+    CASE(threads_fork_at_the_same_time),
+    CASE(child_gives_memory_back),
+};
+
+int main(int argc, char** argv) {
+  return CHECK_MAIN(argc, argv, cases);
+}

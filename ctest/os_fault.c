@@ -1,0 +1,101 @@
+/* os_fault.c - stands between the library and the system: the linker option --wrap sends the
+ * calls of the static library here, and the n-th of them fails with ENOMEM.
+ *
+ * The plan comes from the environment, so that calls made before main() are covered:
+ * OS_FAULT_FIRST=<n> and OS_FAULT_ALL=1 (from the n-th on; otherwise only the n-th).
+ * munmap is not refused: the system does not run out of memory by it in a way that a
+ * program can answer.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include "os_fault.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+static size_t fault_calls;
+static size_t fault_refused;
+static size_t fault_first;
+static int fault_all;
+static int fault_ready;
+
+extern char** environ;
+
+/* getenv is avoided: a caller before main() may come before libc is ready for it. */
+static size_t number_from_environment(const char* name) {
+  for (char** e = environ; e != NULL && *e != NULL; e++) {
+    size_t i = 0;
+    while (name[i] != 0 && (*e)[i] == name[i]) i++;
+    if (name[i] != 0 || (*e)[i] != '=') continue;
+    size_t n = 0;
+    for (const char* c = *e + i + 1; *c >= '0' && *c <= '9'; c++) n = n * 10 + (size_t)(*c - '0');
+    return n;
+  }
+  return 0;
+}
+
+static int call_is_refused(void) {
+  if (!__atomic_load_n(&fault_ready, __ATOMIC_ACQUIRE)) {
+    __atomic_store_n(&fault_first, number_from_environment("OS_FAULT_FIRST"), __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_all, (int)number_from_environment("OS_FAULT_ALL"), __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_ready, 1, __ATOMIC_RELEASE);
+  }
+  size_t number = __atomic_add_fetch(&fault_calls, 1, __ATOMIC_RELAXED);
+  size_t first = __atomic_load_n(&fault_first, __ATOMIC_RELAXED);
+  int refused =
+      first != 0 &&
+      (number == first || (number > first && __atomic_load_n(&fault_all, __ATOMIC_RELAXED) != 0));
+  if (refused) {
+    __atomic_fetch_add(&fault_refused, 1, __ATOMIC_RELAXED);
+    errno = ENOMEM;
+  }
+  return refused;
+}
+
+os_fault_t os_fault_state(void) {
+  os_fault_t state = {__atomic_load_n(&fault_calls, __ATOMIC_RELAXED),
+                      __atomic_load_n(&fault_refused, __ATOMIC_RELAXED)};
+  return state;
+}
+
+void os_fault_set(size_t first, bool all) {
+  __atomic_store_n(&fault_ready, 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&fault_all, all, __ATOMIC_RELAXED);
+  __atomic_store_n(&fault_first, first, __ATOMIC_RELAXED);
+}
+
+void* __real_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
+void* __real_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
+int __real_mprotect(void* addr, size_t size, int prot);
+int __real_madvise(void* addr, size_t size, int advice);
+void* __wrap_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
+void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
+int __wrap_mprotect(void* addr, size_t size, int prot);
+int __wrap_madvise(void* addr, size_t size, int advice);
+
+void* __wrap_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset) {
+  if (call_is_refused()) return MAP_FAILED;
+  return __real_mmap(addr, size, prot, flags, fd, offset);
+}
+
+void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...) {
+  va_list args;
+  va_start(args, flags);
+  void* target = (flags & MREMAP_FIXED) != 0 ? va_arg(args, void*) : NULL;
+  va_end(args);
+  if (call_is_refused()) return MAP_FAILED;
+  return __real_mremap(old, old_size, new_size, flags, target);
+}
+
+int __wrap_mprotect(void* addr, size_t size, int prot) {
+  if (call_is_refused()) return -1;
+  return __real_mprotect(addr, size, prot);
+}
+
+int __wrap_madvise(void* addr, size_t size, int advice) {
+  if (call_is_refused()) return -1;
+  return __real_madvise(addr, size, advice);
+}

@@ -1,0 +1,289 @@
+/* thread_exit.c - allocation at the ends of threads and of the process: destructors of
+ * thread-specific data that run before and after the allocator's own (D2.12), a main
+ * thread that ends first (D2.13), exit while others allocate (D3.20).
+ */
+#include "probe.h"
+#include <limits.h>
+#include <mimalloc.h>
+
+#define KEYS_LATE 4
+
+/* ThreadSanitizer ends its own record of a thread in the last rounds and crashes when
+ * instrumented code runs after that. */
+#if UNDER_THREAD_SANITIZER
+#define DESTRUCTOR_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 2)
+#else
+#define DESTRUCTOR_ROUNDS PTHREAD_DESTRUCTOR_ITERATIONS
+#endif
+
+static pthread_key_t key_early; /* made before the library can have made its own */
+static pthread_key_t keys_late[KEYS_LATE];
+static size_t destructor_runs;
+
+typedef struct local_s {
+  unsigned round;
+  size_t key;  /* index, 0 the early one */
+  char* block; /* made by the thread itself, with a pattern */
+  char* own;   /* made in the round before */
+  size_t own_size;
+} local_t;
+
+static pthread_key_t key_of(size_t index) {
+  return index == 0 ? key_early : keys_late[index - 1];
+}
+
+/* Allocates and frees in each of the rounds that POSIX grants; the last ones come after the
+ * allocator's own destructor whatever the order of keys is. */
+static void on_thread_end(void* value) {
+  local_t* l = (local_t*)value;
+  __atomic_fetch_add(&destructor_runs, 1, __ATOMIC_RELAXED);
+  CHECK(pattern_holds(l->block, 500, (unsigned)l->key));
+  if (l->own != NULL) {
+    CHECK(pattern_holds(l->own, l->own_size, l->round));
+    mi_free(l->own);
+    l->own = NULL;
+  }
+  for (size_t size = 1; size <= 300000; size *= 5) {
+    char* p = (char*)mi_malloc(size);
+    REQUIRE(p != NULL);
+    memset(p, 7, size);
+    p = (char*)mi_realloc(p, size * 3);
+    REQUIRE(p != NULL);
+    CHECK(all_bytes_are(p, size, 7));
+    mi_free(p);
+    p = (char*)mi_zalloc(size);
+    REQUIRE(p != NULL);
+    CHECK(all_bytes_are(p, size, 0));
+    mi_free(p);
+  }
+  l->round++;
+  if (l->round < DESTRUCTOR_ROUNDS) {
+    l->own_size = 100 * l->round;
+    l->own = (char*)mi_malloc(l->own_size);
+    REQUIRE(l->own != NULL);
+    pattern_fill(l->own, l->own_size, l->round);
+    pthread_setspecific(key_of(l->key), l);
+    return;
+  }
+  mi_free(l->block);
+  mi_free(l);
+}
+
+__attribute__((constructor(101))) static void make_early_key(void) {
+  if (pthread_key_create(&key_early, &on_thread_end) != 0) abort();
+}
+
+static void local_make(size_t key) {
+  local_t* l = (local_t*)mi_zalloc(sizeof *l);
+  REQUIRE(l != NULL);
+  l->key = key;
+  l->block = (char*)mi_malloc(500);
+  REQUIRE(l->block != NULL);
+  pattern_fill(l->block, 500, (unsigned)key);
+  REQUIRE(pthread_setspecific(key_of(key), l) == 0);
+}
+
+static void* thread_with_destructors(void* arg) {
+  (void)arg;
+  for (size_t key = 0; key <= KEYS_LATE; key++) local_make(key);
+  void* p = mi_malloc(1000);
+  REQUIRE(p != NULL);
+  mi_free(p);
+  return NULL;
+}
+
+/* Allocates nothing itself: its first request comes from a destructor. */
+static void* thread_with_a_gift(void* arg) {
+  local_t* l = (local_t*)arg;
+  pthread_setspecific(key_of(l->key), l);
+  return NULL;
+}
+
+static void destructors_may_allocate_after_the_allocators_own(void) {
+  for (size_t i = 0; i < KEYS_LATE; i++) {
+    REQUIRE(pthread_key_create(&keys_late[i], &on_thread_end) == 0);
+  }
+  size_t before = 0;
+  size_t threads = check_scaled(2000);
+  for (size_t i = 0; i < threads; i++) {
+    thread_join(thread_start(&thread_with_destructors, NULL));
+    if (i == 200) before = rss_bytes();
+  }
+  size_t after = rss_bytes();
+  CHECK_EQ(destructor_runs, threads * (KEYS_LATE + 1) * DESTRUCTOR_ROUNDS);
+  check_note("resident after 200 threads %zu KiB, after %zu threads %zu KiB\n", before / KIB,
+             threads, after / KIB);
+  CHECK_LE(after, before + 4 * MIB);
+}
+
+static void thread_whose_first_request_comes_from_a_destructor(void) {
+  for (size_t i = 0; i < KEYS_LATE; i++) {
+    REQUIRE(pthread_key_create(&keys_late[i], &on_thread_end) == 0);
+  }
+  size_t before = 0;
+  size_t threads = check_scaled(1000);
+  for (size_t i = 0; i < threads; i++) {
+    local_t* l = (local_t*)mi_zalloc(sizeof *l);
+    REQUIRE(l != NULL);
+    l->key = i % (KEYS_LATE + 1);
+    l->block = (char*)mi_malloc(500);
+    REQUIRE(l->block != NULL);
+    pattern_fill(l->block, 500, (unsigned)l->key);
+    thread_join(thread_start(&thread_with_a_gift, l));
+    if (i == 100) before = rss_bytes();
+  }
+  CHECK_EQ(destructor_runs, threads * DESTRUCTOR_ROUNDS);
+  CHECK_LE(rss_bytes(), before + 4 * MIB);
+}
+
+/* A thread says it is done, then goes on, then ends. */
+static void* thread_done_and_on(void* arg) {
+  (void)arg;
+  for (int i = 0; i < 5; i++) {
+    char* p = (char*)mi_malloc(1000);
+    REQUIRE(p != NULL);
+    memset(p, 1, 1000);
+    mi_thread_done();
+    mi_free(p);
+    p = (char*)mi_malloc(20000);
+    REQUIRE(p != NULL);
+    memset(p, 1, 20000);
+    mi_free(p);
+    if (i == 4) mi_thread_done();
+  }
+  return NULL;
+}
+static void thread_done_may_be_called_by_the_program(void) {
+  size_t before = 0;
+  for (size_t i = 0; i < check_scaled(2000); i++) {
+    thread_join(thread_start(&thread_done_and_on, NULL));
+    if (i == 200) before = rss_bytes();
+  }
+  CHECK_LE(rss_bytes(), before + 4 * MIB);
+}
+
+/* ---- the main thread ends first --------------------------------------------------- */
+
+static void* work_on_and_exit(void* arg) {
+  pthread_t main_thread = *(pthread_t*)arg;
+  pthread_join(main_thread, NULL);
+  for (int i = 0; i < 20000; i++) {
+    size_t size = 1 + (size_t)i % 5000;
+    char* p = (char*)mi_malloc(size);
+    REQUIRE(p != NULL);
+    p[0] = 1;
+    p[size - 1] = 1;
+    mi_free(p);
+  }
+  mi_collect(true);
+  exit(check_end() == 0 ? 42 : 1);
+}
+
+static void helper_main_thread_ends(void) {
+  static pthread_t main_thread;
+  main_thread = pthread_self();
+  static void* left[100];
+  for (size_t i = 0; i < COUNT_OF(left); i++) left[i] = mi_malloc(i * 1000);
+  thread_start(&work_on_and_exit, &main_thread);
+  pthread_exit(NULL);
+}
+
+static void main_thread_may_end_before_the_process(void) {
+  if (UNDER_THREAD_SANITIZER) {
+    check_note("skipped: ThreadSanitizer cannot join the main thread\n");
+    return;
+  }
+  const char* args[] = {"helper_main_thread_ends", NULL};
+  for (int i = 0; i < 10; i++) {
+    int status = 0;
+    pid_t pid = check_start_self(args, -1, -1);
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 42);
+  }
+}
+
+/* ---- exit while others allocate ------------------------------------------------------ */
+
+static void* allocate_until_exit(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  void* held[100] = {0};
+  while (opaque(arg) != NULL) { /* always */
+    size_t at = rng_below(&rng, COUNT_OF(held));
+    mi_free(held[at]);
+    held[at] = mi_malloc(rng_size(&rng, 100000));
+    if (held[at] != NULL) *(char*)held[at] = 1;
+  }
+  return NULL;
+}
+
+static void helper_exit_while_others_allocate(void) {
+  for (size_t i = 0; i < 4; i++) thread_start(&allocate_until_exit, (void*)(i + 1));
+  sleep_ms(3);
+  exit(43);
+}
+
+static void exit_while_others_allocate(void) {
+  const char* args[] = {"helper_exit_while_others_allocate", NULL};
+  for (size_t i = 0; i < check_scaled(50); i++) {
+    int status = 0;
+    pid_t pid = check_start_self(args, -1, -1);
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    if (!CHECK_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 43) && WIFSIGNALED(status)) {
+      check_note("run %zu died of signal %d\n", i, WTERMSIG(status));
+    }
+  }
+}
+
+/* D3.26 and types.md 14: allocation works from exit handlers. */
+static char* exit_block;
+static void at_exit_allocate(void) {
+  CHECK(pattern_holds(exit_block, 300, 3));
+  mi_free(exit_block);
+  for (size_t size = 1; size < MIB; size *= 7) {
+    void* p = mi_malloc(size);
+    REQUIRE(p != NULL);
+    memset(p, 1, size);
+    mi_free(p);
+  }
+  if (check_end() != 0) _exit(1);
+}
+__attribute__((destructor(101))) static void allocate_in_the_last_destructor(void) {
+  void* p = mi_malloc(5000);
+  if (p == NULL) abort();
+  memset(p, 1, 5000);
+  mi_free(p);
+}
+static void helper_exit_handler(void) {
+  exit_block = (char*)mi_malloc(300);
+  REQUIRE(exit_block != NULL);
+  pattern_fill(exit_block, 300, 3);
+  atexit(&at_exit_allocate);
+  exit(44);
+}
+static void exit_handlers_and_destructors_may_allocate(void) {
+  const char* args[] = {"helper_exit_handler", NULL};
+  int status = 0;
+  pid_t pid = check_start_self(args, -1, -1);
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 44);
+}
+
+static const check_case_t cases[] = {
+    CASE(destructors_may_allocate_after_the_allocators_own),
+    CASE(thread_whose_first_request_comes_from_a_destructor),
+    CASE(thread_done_may_be_called_by_the_program),
+    CASE(main_thread_may_end_before_the_process),
+    CASE(exit_while_others_allocate),
+    CASE(exit_handlers_and_destructors_may_allocate),
+};
+static const check_case_t helpers[] = {
+    CASE(helper_main_thread_ends),
+    CASE(helper_exit_while_others_allocate),
+    CASE(helper_exit_handler),
+};
+
+int main(int argc, char** argv) {
+  if (argc == 2 && strncmp(argv[1], "helper_", 7) == 0) return CHECK_MAIN(argc, argv, helpers);
+  return CHECK_MAIN(argc, argv, cases);
+}

@@ -1,0 +1,95 @@
+/* unload.c - the shared library loaded and unloaded at run time, beside another malloc
+ * (D3.22, D13.102): blocks and threads outlive dlclose, no thread-specific key is lost.
+ * Environment: TEST_LIBRARY, the path of the library.
+ */
+#include "probe.h"
+#include <dlfcn.h>
+
+static const char* library_path;
+
+typedef struct library_s {
+  void* handle;
+  void* (*mi_malloc)(size_t);
+  void (*mi_free)(void*);
+} library_t;
+
+static library_t library_open(void) {
+  library_t l = {NULL, NULL, NULL};
+  l.handle = dlopen(library_path, RTLD_NOW | RTLD_LOCAL);
+  if (l.handle == NULL) check_fail("%s\n", dlerror());
+  REQUIRE(l.handle != NULL);
+  void* found = dlsym(l.handle, "mi_malloc");
+  REQUIRE(found != NULL);
+  memcpy(&l.mi_malloc, &found, sizeof found);
+  found = dlsym(l.handle, "mi_free");
+  REQUIRE(found != NULL);
+  memcpy(&l.mi_free, &found, sizeof found);
+  return l;
+}
+
+static library_t library;
+static pthread_barrier_t used;
+static pthread_barrier_t closed;
+
+static void* outlive_the_library(void* arg) {
+  (void)arg;
+  char* p = (char*)library.mi_malloc(1000);
+  REQUIRE(p != NULL);
+  pattern_fill(p, 1000, 1);
+  pthread_barrier_wait(&used);
+  pthread_barrier_wait(&closed);
+  CHECK(pattern_holds(p, 1000, 1));
+  return NULL; /* the exit hook of the library runs now */
+}
+
+static void unloading_is_survived_by_threads_and_blocks(void) {
+  pthread_barrier_init(&used, NULL, 2);
+  pthread_barrier_init(&closed, NULL, 2);
+  for (size_t i = 0; i < check_scaled(1000); i++) {
+    library = library_open();
+    pthread_t thread = thread_start(&outlive_the_library, NULL);
+    char* p = (char*)library.mi_malloc(5000);
+    REQUIRE(p != NULL);
+    pattern_fill(p, 5000, 2);
+    pthread_barrier_wait(&used);
+    REQUIRE(dlclose(library.handle) == 0);
+    CHECK(pattern_holds(p, 5000, 2));
+    pthread_barrier_wait(&closed);
+    thread_join(thread);
+    library = library_open();
+    library.mi_free(p);
+    REQUIRE(dlclose(library.handle) == 0);
+  }
+  /* A key lost in each of 1,000 rounds would leave none of the 1,024 there are. */
+  pthread_key_t key;
+  CHECK_EQ(pthread_key_create(&key, NULL), 0);
+}
+
+static void the_programs_own_malloc_stays(void) {
+  library = library_open();
+  void* ours = library.mi_malloc(100);
+  void* theirs = malloc(100);
+  CHECK(ours != NULL && theirs != NULL);
+  bool (*is_in_heap_region)(const void*);
+  void* found = dlsym(library.handle, "mi_is_in_heap_region");
+  REQUIRE(found != NULL);
+  memcpy(&is_in_heap_region, &found, sizeof found);
+  CHECK(is_in_heap_region(ours));
+  CHECK(!is_in_heap_region(theirs));
+  library.mi_free(ours);
+  free(theirs);
+}
+
+static const check_case_t cases[] = {
+    CASE(unloading_is_survived_by_threads_and_blocks),
+    CASE(the_programs_own_malloc_stays),
+};
+
+int main(int argc, char** argv) {
+  library_path = getenv("TEST_LIBRARY");
+  if (library_path == NULL) {
+    check_fail("TEST_LIBRARY must name the shared library\n");
+    return 1;
+  }
+  return CHECK_MAIN(argc, argv, cases);
+}

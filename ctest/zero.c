@@ -1,0 +1,136 @@
+/* zero.c - zeroed memory is zero whatever the memory was before: fresh, recycled, purged,
+ * reset (D6.48, D6.49). Memory given by the user is in arena.c.
+ */
+#include "probe.h"
+#include <mimalloc.h>
+
+#define ROUND_BYTES (24 * MIB) /* filled and freed per size and round */
+#define ROUND_BLOCKS_MAX 4096
+
+static const size_t sizes[] = {1,       8,       16,          24,      100,    112,    113,
+                               256,     1000,    1024,        1025,    4096,   8192,   16384,
+                               16385,   40000,   65536,       65537,   100000, 131073, 524289,
+                               MIB + 1, 4 * MIB, 8 * MIB + 1, 17 * MIB};
+
+typedef enum between_e { KEEP, COLLECT, COLLECT_FORCED, OTHER_THREAD_FREES } between_t;
+
+typedef struct batch_s {
+  void* blocks[ROUND_BLOCKS_MAX];
+  size_t count;
+} batch_t;
+
+static batch_t batch;
+
+static void* batch_free(void* arg) {
+  batch_t* b = (batch_t*)arg;
+  for (size_t i = 0; i < b->count; i++) mi_free(b->blocks[i]);
+  return NULL;
+}
+
+static void fill_free_and_check(size_t size, between_t between) {
+  batch.count = ROUND_BYTES / size;
+  if (batch.count > ROUND_BLOCKS_MAX) batch.count = ROUND_BLOCKS_MAX;
+  for (size_t i = 0; i < batch.count; i++) {
+    batch.blocks[i] = mi_malloc(size);
+    REQUIRE(batch.blocks[i] != NULL);
+    memset(batch.blocks[i], 0xFF, mi_usable_size(batch.blocks[i]));
+  }
+  if (between == OTHER_THREAD_FREES) {
+    thread_join(thread_start(&batch_free, &batch));
+  } else {
+    batch_free(&batch);
+  }
+  if (between == COLLECT) mi_collect(false);
+  if (between == COLLECT_FORCED) mi_collect(true);
+  for (size_t i = 0; i < batch.count; i++) {
+    void* p = i % 3 == 0   ? mi_zalloc(size)
+              : i % 3 == 1 ? mi_calloc(1, size)
+                           : mi_zalloc_aligned(size, 64);
+    REQUIRE(p != NULL);
+    if (!CHECK(all_bytes_are(p, mi_usable_size(p), 0))) {
+      check_note("size %zu, between %d, block %zu\n", size, (int)between, i);
+      return;
+    }
+    batch.blocks[i] = p;
+  }
+  for (size_t i = 0; i < batch.count; i++) {
+    memset(batch.blocks[i], 0xFF, mi_usable_size(batch.blocks[i]));
+  }
+  batch_free(&batch);
+}
+
+static void check_all(between_t between) {
+  for (int round = 0; round < 2; round++) {
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) fill_free_and_check(sizes[i], between);
+  }
+}
+
+static void recycled_memory_is_zeroed(void) {
+  check_all(KEEP);
+}
+static void collected_memory_is_zeroed(void) {
+  check_all(COLLECT);
+}
+static void purged_memory_is_zeroed(void) {
+  check_all(COLLECT_FORCED);
+}
+static void memory_freed_by_another_thread_is_zeroed(void) {
+  check_all(OTHER_THREAD_FREES);
+}
+
+static void memory_purged_at_once_is_zeroed(void) {
+  mi_option_set(mi_option_purge_delay, 0);
+  check_all(KEEP);
+}
+static void memory_never_purged_is_zeroed(void) {
+  mi_option_set(mi_option_purge_delay, -1);
+  check_all(COLLECT);
+}
+/* D6.49: reset memory keeps its old contents until the system needs it. */
+static void reset_memory_is_zeroed(void) {
+  mi_option_disable(mi_option_purge_decommits);
+  mi_option_set(mi_option_purge_delay, 0);
+  check_all(COLLECT_FORCED);
+}
+static void memory_purged_by_the_timer_is_zeroed(void) {
+  mi_option_set(mi_option_purge_delay, 1);
+  mi_option_set(mi_option_arena_purge_mult, 1);
+  for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+    fill_free_and_check(sizes[i], KEEP);
+    sleep_ms(5);
+  }
+}
+
+/* A large zeroed block taken from pages that small blocks have dirtied, and back. */
+static void changing_sizes_share_memory_and_stay_zeroed(void) {
+  rng_t rng = {5};
+  enum { HELD = 300 };
+  static void* held[HELD];
+  for (size_t step = 0; step < check_scaled(6000); step++) {
+    size_t i = rng_below(&rng, HELD);
+    if (held[i] != NULL) mi_free(held[i]);
+    size_t size = rng_size(&rng, rng_below(&rng, 50) == 0 ? 4 * MIB : 60 * KIB);
+    held[i] = mi_zalloc(size);
+    REQUIRE(held[i] != NULL);
+    if (!CHECK(all_bytes_are(held[i], mi_usable_size(held[i]), 0))) return;
+    memset(held[i], 0xDD, mi_usable_size(held[i]));
+    if (step % 500 == 0) mi_collect(step % 1000 == 0);
+  }
+  for (size_t i = 0; i < HELD; i++) mi_free(held[i]);
+}
+
+static const check_case_t cases[] = {
+    CASE(recycled_memory_is_zeroed),
+    CASE(collected_memory_is_zeroed),
+    CASE(purged_memory_is_zeroed),
+    CASE(memory_freed_by_another_thread_is_zeroed),
+    CASE(memory_purged_at_once_is_zeroed),
+    CASE(memory_never_purged_is_zeroed),
+    CASE(reset_memory_is_zeroed),
+    CASE(memory_purged_by_the_timer_is_zeroed),
+    CASE(changing_sizes_share_memory_and_stay_zeroed),
+};
+
+int main(int argc, char** argv) {
+  return CHECK_MAIN(argc, argv, cases);
+}

@@ -1,0 +1,187 @@
+//! Options: their numbers, the ways to set them, and the environment.
+//!
+//! Options belong to the process, so this is a test program of its own, and its tests use different
+//! options: they run at the same time.
+#![cfg(feature = "extended")]
+
+use std::env;
+use std::ffi::{c_int, c_long};
+use std::process::Command;
+
+use mimalloc2_rust_sys::*;
+
+fn get(option: mi_option_t) -> c_long {
+    unsafe { mi_option_get(option) }
+}
+
+/// No allocation depends on these, so that any value may be tried.
+const HARMLESS: [mi_option_t; 6] = [
+    mi_option_deprecated_segment_cache,
+    mi_option_deprecated_segment_reset,
+    mi_option_os_tag,
+    mi_option_max_segment_reclaim,
+    mi_option_retry_on_oom,
+    mi_option_reserve_huge_os_pages_at,
+];
+
+#[test]
+fn numbers_follow_the_interface() {
+    let in_order = [
+        mi_option_show_errors,
+        mi_option_show_stats,
+        mi_option_verbose,
+        mi_option_eager_commit,
+        mi_option_arena_eager_commit,
+        mi_option_purge_decommits,
+        mi_option_allow_large_os_pages,
+        mi_option_reserve_huge_os_pages,
+        mi_option_reserve_huge_os_pages_at,
+        mi_option_reserve_os_memory,
+        mi_option_deprecated_segment_cache,
+        mi_option_deprecated_page_reset,
+        mi_option_abandoned_page_purge,
+        mi_option_deprecated_segment_reset,
+        mi_option_eager_commit_delay,
+        mi_option_purge_delay,
+        mi_option_use_numa_nodes,
+        mi_option_disallow_os_alloc,
+        mi_option_os_tag,
+        mi_option_max_errors,
+        mi_option_max_warnings,
+        mi_option_max_segment_reclaim,
+        mi_option_destroy_on_exit,
+        mi_option_arena_reserve,
+        mi_option_arena_purge_mult,
+        mi_option_purge_extend_delay,
+        mi_option_abandoned_reclaim_on_free,
+        mi_option_disallow_arena_alloc,
+        mi_option_retry_on_oom,
+        _mi_option_last,
+    ];
+    assert!(in_order.iter().copied().eq(0..=29));
+    assert_eq!(mi_option_large_os_pages, mi_option_allow_large_os_pages);
+    assert_eq!(mi_option_eager_region_commit, mi_option_arena_eager_commit);
+    assert_eq!(mi_option_reset_decommits, mi_option_purge_decommits);
+    assert_eq!(mi_option_reset_delay, mi_option_purge_delay);
+    assert_eq!(mi_option_abandoned_page_reset, mi_option_abandoned_page_purge);
+    assert_eq!(mi_option_limit_os_alloc, mi_option_disallow_os_alloc);
+}
+
+#[test]
+fn a_value_that_is_set_is_the_value_that_is_read() {
+    for option in HARMLESS {
+        let before = get(option);
+        for value in [0, 1, -1, 12_345, c_long::from(c_int::MAX), c_long::from(c_int::MIN)] {
+            unsafe { mi_option_set(option, value) };
+            assert_eq!(get(option), value, "option {option}");
+            assert_eq!(unsafe { mi_option_is_enabled(option) }, value != 0);
+        }
+        unsafe { mi_option_set(option, before) };
+    }
+}
+
+#[test]
+fn enabling_means_one_and_disabling_zero() {
+    let option = mi_option_abandoned_page_purge;
+    unsafe {
+        mi_option_enable(option);
+        assert_eq!(get(option), 1);
+        mi_option_disable(option);
+        assert_eq!(get(option), 0);
+        mi_option_set_enabled(option, true);
+        assert!(mi_option_is_enabled(option));
+        mi_option_set_enabled(option, false);
+        assert!(!mi_option_is_enabled(option));
+    }
+}
+
+#[test]
+fn a_default_does_not_replace_what_was_set() {
+    let option = mi_option_purge_extend_delay;
+    unsafe {
+        mi_option_set_default(option, 17);
+        assert_eq!(get(option), 17);
+        mi_option_set_default(option, 18);
+        assert_eq!(get(option), 18, "a default may be replaced by a default");
+        mi_option_set(option, 19);
+        mi_option_set_default(option, 20);
+        assert_eq!(get(option), 19);
+        mi_option_set_enabled_default(option, true);
+        assert_eq!(get(option), 19);
+    }
+}
+
+#[test]
+fn clamp_limits_the_answer_and_not_the_option() {
+    let option = mi_option_arena_purge_mult;
+    unsafe {
+        mi_option_set(option, 50);
+        assert_eq!(mi_option_get_clamp(option, 0, 100), 50);
+        assert_eq!(mi_option_get_clamp(option, 0, 10), 10);
+        assert_eq!(mi_option_get_clamp(option, 70, 100), 70);
+        assert_eq!(get(option), 50);
+    }
+}
+
+#[test]
+fn sizes_are_in_bytes_and_never_negative() {
+    unsafe {
+        let (counted_in_kib, plain) = (mi_option_reserve_os_memory, mi_option_max_warnings);
+        mi_option_set(counted_in_kib, 3);
+        assert_eq!(mi_option_get_size(counted_in_kib), 3 * 1024);
+        mi_option_set(counted_in_kib, -3);
+        assert_eq!(mi_option_get_size(counted_in_kib), 0);
+        mi_option_set(counted_in_kib, 0);
+        mi_option_set(plain, 33);
+        assert_eq!(mi_option_get_size(plain), 33);
+    }
+}
+
+#[test]
+fn unknown_options_read_as_zero_and_cannot_be_set() {
+    for option in [-1, _mi_option_last, 30, 1000, c_int::MAX, c_int::MIN] {
+        unsafe {
+            mi_option_set(option, 7);
+            mi_option_set_default(option, 7);
+            mi_option_enable(option);
+            mi_option_set_enabled(option, true);
+            mi_option_set_enabled_default(option, true);
+            assert_eq!(get(option), 0, "option {option}");
+            assert!(!mi_option_is_enabled(option));
+            assert_eq!(mi_option_get_size(option), 0);
+            mi_option_disable(option);
+        }
+    }
+}
+
+/// Runs `child_reads_the_environment` with these variables.
+fn run_child(variables: &[(&str, &str)]) {
+    let output = Command::new(env::current_exe().expect("a path"))
+        .args(["--exact", "child_reads_the_environment", "--ignored"])
+        .envs(variables.iter().copied())
+        .env("OPTIONS_TEST_CHILD", "1")
+        .output()
+        .expect("this program can be started again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn the_environment_sets_options() {
+    run_child(&[("MIMALLOC_PURGE_DELAY", "77")]);
+}
+
+#[test]
+#[ignore = "a part of the_environment_sets_options, which runs it in a process of its own"]
+fn child_reads_the_environment() {
+    if env::var_os("OPTIONS_TEST_CHILD").is_none() {
+        return; // run by hand with --ignored
+    }
+    assert_eq!(get(mi_option_purge_delay), 77);
+    unsafe {
+        mi_option_set_default(mi_option_purge_delay, 78);
+        assert_eq!(get(mi_option_purge_delay), 77, "the environment is stronger than a default");
+        mi_option_set(mi_option_purge_delay, 79);
+        assert_eq!(get(mi_option_purge_delay), 79, "the program is stronger than the environment");
+    }
+}
