@@ -98,7 +98,7 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
     count = page->capacity - page->used;
     page->local = NULL;
     page->used = page->capacity;
-    if (count < LIST_MIN) {
+    if (count < LIST_MIN && page->capacity < page->topped_up) {
       block_t* more = page_carve(page, &carved);
       if (more != NULL) {
         block_t* last = list;

@@ -64,7 +64,7 @@ INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif
 
 #define TICK_EVERY 8 /* entries into the generic path; a power of two */
-#define LIST_MIN 32  /* a list shorter than this is topped up with carved blocks */
+#define LIST_MIN 40  /* a list shorter than this is topped up with carved blocks */
 
 /* The shortest way: takes over what the owner has freed in the current page. NULL if there is
  * nothing, or too little, or if it is time to look after other things. */
@@ -73,12 +73,12 @@ static inline void* heap_take_local(heap_t* heap, size_t class) {
   page_t* page = q->current;
   /* The page first: the heaps that stand in for none have no page, and are never written to. */
   if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
+  uint32_t capacity = page->capacity, count = capacity - page->used;
+  if (unlikely(count < LIST_MIN) && (count == 0 || capacity < page->topped_up)) return NULL;
   block_t* list = page->local;
-  size_t count = (size_t)page->capacity - page->used;
-  if (unlikely(count < LIST_MIN && page->capacity < page->reserved) || list == NULL) return NULL;
   page->local = NULL;
   compiler_fence(); /* a fork must not find the blocks in both places */
-  page->used = page->capacity;
+  page->used = capacity;
   q->fresh = false;
   bump_counter(&heap->allocations, count);
   heap->slot[class] = list->next;

@@ -12,8 +12,8 @@
  * the OS can, else copies from the end and purges the source behind the copy.
  *
  * A moved range is a mapping of its own for the kernel, and a move must not span two mappings.
- * So a block knows its pieces: `spare` of the first descriptor is the length of the first piece
- * in slices (0: one piece), `spare` of the descriptor where that ends is the length of the next,
+ * So a block knows its pieces: `piece` of the first descriptor is the length of the first piece
+ * in slices (0: one piece), `piece` of the descriptor where that ends is the length of the next,
  * and so on. They are few, for a block with many is copied instead; when it is freed its range is
  * mapped anew and merges with its neighbours.
  */
@@ -100,7 +100,7 @@ static page_t* large_new(size_t usable, size_t slices, size_t align, bool* zero)
   page->slice_count = (uint32_t)slices;
   page->arena = run.arena;
   page->class = CLASS_LARGE;
-  page->spare = 0;
+  page->piece = 0;
   store_relaxed(&page->flags, 0);
   if (run.arena == ARENA_NONE) direct_link(page);
   /* Relaxed: the block's address, handed out after this, carries it. */
@@ -209,7 +209,7 @@ INTERNAL bool large_resize(page_t* page, size_t newsize) {
         !arena_extend(page->arena, page->slice + page->slice_count, (uint32_t)more, &zero))
       return false;
     if (page_has_flag(page, PAGE_MOVED)) /* what follows is a piece that ends with the block */
-      map_slot_of_slice(page->slice + page->slice_count)->spare = 0;
+      map_slot_of_slice(page->slice + page->slice_count)->piece = 0;
     page->slice_count += (uint32_t)more;
   }
   page->block_size = usable;
@@ -220,7 +220,7 @@ INTERNAL bool large_resize(page_t* page, size_t newsize) {
 
 /* The piece that starts at slice `i` of the block: its length, at most up to `end`. */
 static uint32_t piece_length(page_t* page, uint32_t i, uint32_t end) {
-  uint32_t length = map_slot_of_slice(page->slice + i)->spare;
+  uint32_t length = map_slot_of_slice(page->slice + i)->piece;
   return (length == 0 || length > end - i) ? end - i : length;
 }
 
@@ -258,9 +258,9 @@ static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
     char* dst = page_start(to) + (size_t)i * SLICE_SIZE;
     char* src = page_start(from) + (size_t)i * SLICE_SIZE;
     if (!os_move(dst, src, n * SLICE_SIZE)) copy_and_purge(dst, src, n * SLICE_SIZE, true);
-    map_slot_of_slice(to->slice + i)->spare = n;
+    map_slot_of_slice(to->slice + i)->piece = n;
   }
-  if (slices < to->slice_count) map_slot_of_slice(to->slice + slices)->spare = 0;
+  if (slices < to->slice_count) map_slot_of_slice(to->slice + slices)->piece = 0;
 }
 
 /* Room to grow by half, if it can be had. */

@@ -54,7 +54,10 @@ typedef struct page_s {
   uint16_t arena;         /* index; ARENA_NONE for memory directly from the OS */
   uint8_t class;          /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
-  uint32_t spare;         /* large blocks: length of a piece, see large.c */
+  union {
+    uint32_t topped_up; /* small blocks: short lists are topped up to this capacity */
+    uint32_t piece;     /* large blocks: length of a piece, see large.c */
+  };
 } page_t;
 
 #if UINTPTR_MAX > UINT32_MAX

@@ -81,6 +81,9 @@ INTERNAL bool page_disown(page_t* page) {
 
 /* ---- life of a page ---- */
 
+/* A page is not carved beyond this only to make its lists longer, bytes. */
+#define TOP_UP_MAX (16 * KiB)
+
 INTERNAL page_t* page_fresh(size_t class, uintptr_t owner) {
   uint32_t slices = class_slices(class);
   run_t run = arena_alloc(slices, 1);
@@ -91,6 +94,7 @@ INTERNAL page_t* page_fresh(size_t class, uintptr_t owner) {
   page->capacity = 0;
   page->block_size = class_block_size(class);
   page->reserved = (uint16_t)(slices * SLICE_SIZE / page->block_size);
+  page->topped_up = (uint32_t)min_size(page->reserved, TOP_UP_MAX / page->block_size);
   page->next = page->prev = NULL;
   page->slice = run.slice;
   page->slice_count = slices;
