@@ -9,13 +9,9 @@
 #include "alloc.h"
 #include "log.h"
 
-void* mi_malloc(size_t size) mi_attr_noexcept {
-  return alloc_any(size);
-}
+void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
 
-void* mi_malloc_small(size_t size) mi_attr_noexcept {
-  return alloc_any(size);
-}
+void* mi_malloc_small(size_t size) mi_attr_noexcept { return alloc_any(size); }
 
 void* mi_malloc_align8(size_t size) mi_attr_noexcept {
   if (likely(size <= ALIGN8_MAX)) return alloc_rounded(heap_default, round_up(size, 8));
@@ -29,9 +25,7 @@ INTERNAL NOINLINE void* alloc_above_small(size_t size) {
 
 /* ---- zeroed ---- */
 
-static void* zero_block(void* p, size_t size) {
-  return p == NULL ? NULL : memset(p, 0, size);
-}
+static void* zero_block(void* p, size_t size) { return p == NULL ? NULL : memset(p, 0, size); }
 
 static NOINLINE void* zalloc_above_small(size_t size) {
   if (size > MEDIUM_MAX) return large_alloc(size, 1, true);
@@ -56,13 +50,9 @@ INTERNAL void* alloc_zeroed(size_t size) {
   return zalloc_above_small(size);
 }
 
-void* mi_zalloc(size_t size) mi_attr_noexcept {
-  return alloc_zeroed(size);
-}
+void* mi_zalloc(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
 
-void* mi_zalloc_small(size_t size) mi_attr_noexcept {
-  return alloc_zeroed(size);
-}
+void* mi_zalloc_small(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size > ALIGN8_MAX)) return alloc_zeroed(size);

@@ -16,9 +16,7 @@ static inline void* alloc_class(heap_t* heap, size_t class) {
 }
 
 /* The class of a small request: its size rounded up to 16, in units of 8. */
-static inline size_t class_of_small(size_t size) {
-  return round_up(size, DEFAULT_ALIGN) / 8;
-}
+static inline size_t class_of_small(size_t size) { return round_up(size, DEFAULT_ALIGN) / 8; }
 
 /* A request above SMALL_MAX. */
 INTERNAL void* alloc_above_small(size_t size);

@@ -37,9 +37,7 @@ INTERNAL arena_t* arena_at(size_t index) {
   return index < load_acquire(&arenas.count) ? load_relaxed(&arenas.list[index]) : NULL;
 }
 
-static char* slice_address(uint32_t slice) {
-  return (char*)((uintptr_t)slice << SLICE_SHIFT);
-}
+static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
 INTERNAL bool arena_contains(const void* p) {
   uintptr_t slice = (uintptr_t)p >> SLICE_SHIFT;
@@ -96,16 +94,19 @@ static bool arena_reserve(uint32_t count, uint32_t align) {
   /* Programs that grow very large get larger arenas, so that there are never many. */
   size_t doublings = min_size(load_relaxed(&arenas.count) / 8, 4);
   wanted = round_up(min_size(wanted, 16 * GiB) << doublings, SLICE_SIZE);
-  /* The OS may refuse (a limit, a small address space): then small steps, not all that is left. */
+  /* After the OS has refused (a limit, a small address space) in small steps, not all that is
+   * left, and growing again with each success; but never so small that the list of arenas ends
+   * before the address space does. */
+  size_t whole = wanted;
   if (arenas.reserve_size != 0) wanted = min_size(wanted, arenas.reserve_size);
-  wanted = max_size(wanted, MiB);
+  wanted = max_size(wanted, MiB << (load_relaxed(&arenas.count) / 16));
   bool commit = is_eager_commit();
   for (size_t size = wanted;; size /= 4) {
     bool last = size <= max_size(need, MiB);
     if (last) size = max_size(need, MiB);
     void* p = os_reserve(size, (size_t)align * SLICE_SIZE, commit ? OS_LAZY : OS_INACCESSIBLE);
     if (p != NULL) {
-      if (size < wanted && size > need) arenas.reserve_size = size;
+      arenas.reserve_size = size >= whole ? 0 : size * 4;
       if (arena_add(p, size, commit, false, true, -1, false)) return true;
       os_release(p, size);
       return false;
@@ -119,11 +120,11 @@ static bool arena_reserve(uint32_t count, uint32_t align) {
 
 /* The slices are ours by their free bits; makes them usable. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
-  (void)bitmap_clear(a->purge, i, n);
   if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
   }
+  (void)bitmap_clear(a->purge, i, n);
   *zero = !bitmap_any(a->dirty, i, n);
   bitmap_set(a->dirty, i, n);
   return true;
@@ -171,9 +172,11 @@ INTERNAL run_t arena_alloc(uint32_t count, uint32_t align) {
   bool found = arena_alloc_existing(count, align, &run) ||
                (arena_reserve(count, align) && arena_alloc_existing(count, align, &run));
   os_unlock(&arena_lock);
-  if (!found)
-    while (arena_wait_for_purge())
-      if (arena_alloc_existing(count, align, &run)) break;
+  while (!found) { /* once more after each wait: a purge may have ended just now */
+    bool waited = arena_wait_for_purge();
+    found = arena_alloc_existing(count, align, &run);
+    if (!waited) break;
+  }
   return run;
 }
 
@@ -205,7 +208,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   bool zero = false, done;
   int saved = errno;
   bool decommits = option_value(mi_option_purge_decommits) != 0;
-  if (decommits && a->commit_by_need) {
+  if (decommits && a->commit_by_need && !a->from_user) {
     done = zero = os_decommit(start, n * SLICE_SIZE);
     if (done) (void)bitmap_clear(a->committed, i, n);
   } else {
@@ -213,7 +216,8 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   }
   errno = saved;
   if (!done) return;
-  if (zero) (void)bitmap_clear(a->dirty, i, n);
+  /* The user's memory may be a file or shared: what comes back is not ours to know. */
+  if (zero && !a->from_user) (void)bitmap_clear(a->dirty, i, n);
   add_relaxed(&arenas.purges, 1);
   add_relaxed(&arenas.purged, n * SLICE_SIZE);
 }
@@ -251,7 +255,8 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
     size_t i = word * 64 + b;
     uint64_t run = (n == 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1)) << b;
     bits &= ~run;
-    add_relaxed(&arenas.purging, n);
+    /* Before the claim and until after the return, for arena_wait_for_purge. */
+    atomic_fetch_add_explicit(&arenas.purging, n, memory_order_seq_cst);
     if (bitmap_claim_at(a->free, i, n)) {
       sub_relaxed(&a->free_count, n);
       (void)bitmap_clear(a->purge, i, n);
@@ -266,7 +271,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
         arena_return(a, k, 1);
       }
     }
-    sub_relaxed(&arenas.purging, n);
+    atomic_fetch_sub_explicit(&arenas.purging, n, memory_order_release);
   }
 }
 
@@ -277,7 +282,11 @@ static bool arena_purge(arena_t* a, bool all) {
     uint64_t bits = atomic_load_explicit(&a->purge[w], memory_order_seq_cst);
     if (bits == 0) continue;
     uint64_t due = all ? bits : bits & load_relaxed(&a->aged[w]);
-    if (due != 0) arena_purge_word(a, w, due);
+    if (due != 0) {
+      arena_purge_word(a, w, due);
+      /* A claim may have failed only because another one was being taken back. */
+      waits |= (load_relaxed(&a->purge[w]) & due) != 0;
+    }
     if (due != bits) {
       or_relaxed(&a->aged[w], bits & ~due); /* a hint: at worst purged one look earlier or later */
       waits = true;
@@ -297,7 +306,8 @@ INTERNAL void arena_purge_due(bool force) {
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
     /* Slices freed before the last look are old enough; if nothing was freed since, all are. */
-    bool all = force || delay <= 0 || now - load_relaxed(&a->freed_ms) >= (uint64_t)delay;
+    uint64_t freed = load_relaxed(&a->freed_ms);
+    bool all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
     waits |= arena_purge(a, all);
   }
   if (waits) {

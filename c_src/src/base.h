@@ -81,17 +81,11 @@
 
 #define DEFAULT_ALIGN ((size_t)16)
 
-static inline bool is_power_of_two(size_t x) {
-  return x != 0 && (x & (x - 1)) == 0;
-}
+static inline bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 /* `a` must be a power of two. */
-static inline size_t round_up(size_t x, size_t a) {
-  return (x + a - 1) & ~(a - 1);
-}
-static inline size_t round_down(size_t x, size_t a) {
-  return x & ~(a - 1);
-}
+static inline size_t round_up(size_t x, size_t a) { return (x + a - 1) & ~(a - 1); }
+static inline size_t round_down(size_t x, size_t a) { return x & ~(a - 1); }
 
 static inline size_t slices_of(size_t bytes) {
   return (bytes >> SLICE_SHIFT) + ((bytes & (SLICE_SIZE - 1)) != 0);
@@ -102,12 +96,8 @@ static inline bool multiply(size_t count, size_t size, size_t* total) {
   return !__builtin_mul_overflow(count, size, total);
 }
 
-static inline size_t min_size(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static inline size_t max_size(size_t a, size_t b) {
-  return a > b ? a : b;
-}
+static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- assertions ---- */
 

@@ -6,9 +6,7 @@ static uint64_t mask_of(size_t bit, size_t n) {
 }
 
 /* The part of [i, i + n) that lies in i's word. */
-static size_t part_of(size_t i, size_t n) {
-  return min_size(n, BITS_PER_WORD - i % BITS_PER_WORD);
-}
+static size_t part_of(size_t i, size_t n) { return min_size(n, BITS_PER_WORD - i % BITS_PER_WORD); }
 
 INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n) {
   size_t done = 0;

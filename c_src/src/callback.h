@@ -42,4 +42,12 @@ static inline uintptr_t callback_get(callback_t* c, void** argument) {
   }
 }
 
+/* In the child of a fork: a registration that another thread had begun is dropped. */
+static inline void callback_reset_after_fork(callback_t* c) {
+  unsigned s = load_relaxed(&c->sequence);
+  if ((s & 1) == 0) return;
+  store_relaxed(&c->function, 0);
+  store_release(&c->sequence, s + 1);
+}
+
 #endif

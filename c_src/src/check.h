@@ -8,9 +8,7 @@
 /* By the heap's own thread. Aborts with a message at the first thing that is wrong. */
 INTERNAL void check_heap(heap_t* heap);
 #else
-static inline void check_heap(heap_t* heap) {
-  (void)heap;
-}
+static inline void check_heap(heap_t* heap) { (void)heap; }
 #endif
 
 #endif

@@ -22,9 +22,7 @@ static void throw_bad_alloc(void) {
   if (&_ZSt17__throw_bad_allocv != NULL) _ZSt17__throw_bad_allocv();
 }
 #else
-static new_handler_t get_new_handler(void) {
-  return NULL;
-}
+static new_handler_t get_new_handler(void) { return NULL; }
 static void throw_bad_alloc(void) {}
 #endif
 

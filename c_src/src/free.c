@@ -12,12 +12,19 @@
 #include "log.h"
 
 /* Relaxed load of the owner: if it is this thread's heap, this thread wrote it. */
-static inline uintptr_t owner_of(page_t* page) {
-  return load_relaxed(&page->owner);
-}
+static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
 
 static COLD void invalid_pointer(const void* p, const char* what) {
   log_error(EINVAL, "%s: pointer does not point to a block of this allocator: %p\n", what, p);
+}
+
+/* Owner: puts a block on the local list; true if it was the last one in use. */
+static inline bool push_local(page_t* page, block_t* block) {
+  block->next = page->local;
+  compiler_fence(); /* a fork between the two must find the link written */
+  page->local = block;
+  compiler_fence();
+  return --page->used == 0;
 }
 
 /* The page belongs to nobody or to somebody else. */
@@ -66,9 +73,7 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
   }
   block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
   if ((owner & ~(uintptr_t)OWNER_GENERIC) == (uintptr_t)heap) {
-    block->next = page->local;
-    page->local = block;
-    if (--page->used == 0) heap_page_emptied(heap, page);
+    if (push_local(page, block)) heap_page_emptied(heap, page);
   } else {
     free_remote(heap, page, block, owner == ((uintptr_t)heap | OWNER_UNOWNED));
   }
@@ -112,12 +117,7 @@ other:
 static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
   page_t* page = *slot_of_p = map_slot(p);
   if (unlikely(owner_of(page) != (uintptr_t)heap)) return FREE_OTHER;
-  block_t* block = p;
-  block->next = page->local;
-  compiler_fence(); /* a fork between the two must find the link written */
-  page->local = block;
-  compiler_fence();
-  return unlikely(--page->used == 0) ? FREE_EMPTIED : FREE_DONE;
+  return unlikely(push_local(page, p)) ? FREE_EMPTIED : FREE_DONE;
 }
 #endif
 
@@ -125,10 +125,6 @@ static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
 /* Debug builds look before they free; false: reported, and the block is left alone. */
 static bool free_is_valid(const void* p) {
   if (p == NULL) return true;
-  if (((uintptr_t)p & (sizeof(void*) - 1)) != 0) {
-    log_error(EINVAL, "free: pointer is not aligned: %p\n", p);
-    return false;
-  }
   page_t* page = map_page_checked(p);
   if (page == NULL) {
     invalid_pointer(p, "free");

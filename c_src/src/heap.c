@@ -38,27 +38,6 @@ static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
 
 /* ---- giving pages up ---- */
 
-/* Gives up a page that is in no list: released if empty, else unowned and findable. */
-static void heap_let_go(page_t* page) {
-  size_t count;
-  for (;;) {
-    if (page->used == 0) {
-      page_release(page);
-      return;
-    }
-    /* What others need to offer the page, before it can be claimed and change hands. */
-    uint16_t arena = page->arena;
-    uint8_t class = page->class;
-    uint32_t slice = page->slice;
-    bool offer = page_free_count(page) >= page_claimable_count(page);
-    if (page_disown(page)) {
-      if (offer) unowned_offer(arena, class, slice);
-      return;
-    }
-    page_return_list(page, page_take_remote(page, &count));
-  }
-}
-
 INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
   queue_t* q = &heap->queue[page->class];
   mi_assert_internal(page->used == 0);
@@ -126,7 +105,7 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
     queue_remove(heap, q, page);
     block = heap_take_from(heap, class, q, page);
     if (block == NULL) {
-      heap_let_go(page);
+      unowned_let_go(page);
     }
   }
   if (block == NULL) {
@@ -136,7 +115,7 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
       store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
       page_return_list(page, list);
       block = heap_take_from(heap, class, q, page);
-      if (block == NULL) heap_let_go(page); /* its bit was stale: full after all */
+      if (block == NULL) unowned_let_go(page); /* its bit was stale: full after all */
     }
     if (block == NULL) {
       q->current = NULL;
@@ -150,7 +129,7 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
     else if (heap_wants(heap, old))
       queue_push(heap, q, old);
     else
-      heap_let_go(old);
+      unowned_let_go(old);
   }
   return block;
 }
@@ -241,10 +220,10 @@ INTERNAL void heap_abandon(heap_t* heap) {
     heap_return_list(heap, class);
     page_t* page = q->current;
     q->current = NULL;
-    if (page != NULL) heap_let_go(page);
+    if (page != NULL) unowned_let_go(page);
     while ((page = q->first) != NULL) {
       queue_remove(heap, q, page);
-      heap_let_go(page);
+      unowned_let_go(page);
     }
   }
 }

@@ -35,9 +35,7 @@ static struct {
   size_t reserved;
 } large;
 
-static size_t page_span(const page_t* page) {
-  return (size_t)page->slice_count * SLICE_SIZE;
-}
+static size_t page_span(const page_t* page) { return (size_t)page->slice_count * SLICE_SIZE; }
 
 /* ---- new and free ---- */
 
@@ -84,12 +82,12 @@ static page_t* large_new(size_t usable, size_t slices, size_t align, bool* zero)
   if (slices > UINT32_MAX >> 1) return NULL;
   size_t align_slices = max_size(align >> SLICE_SHIFT, 1);
   run_t run = {0, ARENA_NONE, true};
+  /* Very large runs come directly from the OS, so that arenas stay useful for others; but rather
+   * from the other side than not at all. */
   bool direct = slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX;
-  if (!direct) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices);
-  if (run.slice == 0 && slices >= ARENA_RUN_MAX / 64)
-    run = direct_alloc((uint32_t)slices, align);
-  else if (run.slice == 0 && direct)
-    run = direct_alloc((uint32_t)slices, align);
+  if (direct) run = direct_alloc((uint32_t)slices, align);
+  if (run.slice == 0) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices);
+  if (run.slice == 0 && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
   page->local = NULL;
@@ -121,8 +119,9 @@ static void large_release(page_t* page) {
   }
   if (page_has_flag(page, PAGE_MOVED)) {
     int saved = errno;
-    (void)os_renew(start, span); /* if not, the mappings stay apart: no harm but their number */
+    bool renewed = os_renew(start, span);
     errno = saved;
+    if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }
   arena_free(page->arena, page->slice, page->slice_count);
 }

@@ -220,6 +220,8 @@ INTERNAL void log_error(int code, const char* format, ...) {
 INTERNAL void log_reset_after_fork(void) {
   for (size_t i = 0; i < sizeof(logger.printing) / sizeof(logger.printing[0]); i++)
     store_relaxed(&logger.printing[i], 0); /* the threads that printed are gone */
+  callback_reset_after_fork(&logger.output);
+  callback_reset_after_fork(&logger.error);
 }
 
 /* The failure hook that base.h announces. */

@@ -61,9 +61,7 @@ static bool is_counted_in_kib(mi_option_t o) {
   return o == mi_option_reserve_os_memory || o == mi_option_arena_reserve;
 }
 
-static bool is_option(mi_option_t o) {
-  return (unsigned)o < (unsigned)_mi_option_last;
-}
+static bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
 
 /* Options that other rooms keep a copy of. */
 static void option_published(mi_option_t o, long value, bool at_start) {
@@ -88,9 +86,7 @@ static void option_published(mi_option_t o, long value, bool at_start) {
 
 /* ---- parsing ---- */
 
-static char to_upper(char c) {
-  return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c;
-}
+static char to_upper(char c) { return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c; }
 
 static bool equals_ignoring_case(const char* a, const char* b) {
   while (*a != 0 && to_upper(*a) == to_upper(*b)) a++, b++;
@@ -235,9 +231,7 @@ INTERNAL void options_print(mi_output_fun* out, void* arg) {
 
 /* ---- the API ---- */
 
-INTERNAL long option_value(mi_option_t option) {
-  return load_relaxed(&options[option].value);
-}
+INTERNAL long option_value(mi_option_t option) { return load_relaxed(&options[option].value); }
 
 long mi_option_get(mi_option_t option) mi_attr_noexcept {
   if (!is_option(option)) return 0;
@@ -277,12 +271,8 @@ void mi_option_set_default(mi_option_t option, long value) mi_attr_noexcept {
   option_published(option, value, false);
 }
 
-void mi_option_enable(mi_option_t option) mi_attr_noexcept {
-  mi_option_set(option, 1);
-}
-void mi_option_disable(mi_option_t option) mi_attr_noexcept {
-  mi_option_set(option, 0);
-}
+void mi_option_enable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 1); }
+void mi_option_disable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 0); }
 void mi_option_set_enabled(mi_option_t option, bool enable) mi_attr_noexcept {
   mi_option_set(option, enable ? 1 : 0);
 }

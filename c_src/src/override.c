@@ -128,9 +128,7 @@ EXPORT struct mallinfo2 mallinfo2(void) {
   return info;
 }
 
-static int clamp_int(size_t x) {
-  return x > INT_MAX ? INT_MAX : (int)x;
-}
+static int clamp_int(size_t x) { return x > INT_MAX ? INT_MAX : (int)x; }
 
 EXPORT struct mallinfo mallinfo(void) {
   struct mallinfo2 i = mallinfo2();
@@ -157,9 +155,7 @@ EXPORT int malloc_info(int options, FILE* stream) {
              : 0;
 }
 
-EXPORT void malloc_stats(void) {
-  mi_stats_print_out(NULL, NULL);
-}
+EXPORT void malloc_stats(void) { mi_stats_print_out(NULL, NULL); }
 
 /* 1 if memory was given back. */
 EXPORT int malloc_trim(size_t pad) {
@@ -214,12 +210,8 @@ ALIAS(mi_free_aligned) void _ZdlPvSt11align_val_t(void* p, size_t al);
 ALIAS(mi_free_aligned) void _ZdaPvSt11align_val_t(void* p, size_t al);
 ALIAS(mi_free_size_aligned) void MANGLE(_ZdlPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
 ALIAS(mi_free_size_aligned) void MANGLE(_ZdaPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
-EXPORT void _ZdlPvRKSt9nothrow_t(void* p, const nothrow_t* t) {
-  (void)t, mi_free(p);
-}
-EXPORT void _ZdaPvRKSt9nothrow_t(void* p, const nothrow_t* t) {
-  (void)t, mi_free(p);
-}
+EXPORT void _ZdlPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
+EXPORT void _ZdaPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
 EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void* p, size_t al, const nothrow_t* t) {
   (void)t, mi_free_aligned(p, al);
 }

@@ -80,16 +80,10 @@ static inline uint32_t class_slices(size_t class) {
 static inline block_t* remote_list(uint64_t word) {
   return (block_t*)(uintptr_t)(word & REMOTE_ADDRESS);
 }
-static inline size_t remote_balance(uint64_t word) {
-  return (size_t)(word >> 48);
-}
-static inline bool remote_is_owned(uint64_t word) {
-  return (word & REMOTE_OWNED) != 0;
-}
+static inline size_t remote_balance(uint64_t word) { return (size_t)(word >> 48); }
+static inline bool remote_is_owned(uint64_t word) { return (word & REMOTE_OWNED) != 0; }
 /* Blocks on the list of an owned page. */
-static inline size_t remote_count(uint64_t word) {
-  return (0 - remote_balance(word)) & 0xffff;
-}
+static inline size_t remote_count(uint64_t word) { return (0 - remote_balance(word)) & 0xffff; }
 
 /* Free blocks that make an unowned page worth claiming. */
 #define CLAIMABLE_MAX 32
@@ -144,8 +138,6 @@ static inline char* page_block_of(page_t* page, const void* p) {
   size_t offset = (size_t)((const char*)p - page_start(page));
   return page_start(page) + offset / page->block_size * page->block_size;
 }
-static inline size_t page_free_count(const page_t* page) {
-  return page->reserved - page->used;
-}
+static inline size_t page_free_count(const page_t* page) { return page->reserved - page->used; }
 
 #endif

@@ -18,15 +18,9 @@ void mi_cfree(void* p) mi_attr_noexcept {
   if (map_page_checked(p) != NULL) mi_free(p);
 }
 
-size_t mi_malloc_size(const void* p) mi_attr_noexcept {
-  return mi_usable_size(p);
-}
-size_t mi_malloc_usable_size(const void* p) mi_attr_noexcept {
-  return mi_usable_size(p);
-}
-size_t mi_malloc_good_size(size_t size) mi_attr_noexcept {
-  return mi_good_size(size);
-}
+size_t mi_malloc_size(const void* p) mi_attr_noexcept { return mi_usable_size(p); }
+size_t mi_malloc_usable_size(const void* p) mi_attr_noexcept { return mi_usable_size(p); }
+size_t mi_malloc_good_size(size_t size) mi_attr_noexcept { return mi_good_size(size); }
 
 int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept {
   if (p == NULL || alignment % sizeof(void*) != 0 || !is_power_of_two(alignment)) return EINVAL;

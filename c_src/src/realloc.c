@@ -29,7 +29,7 @@ static void* alloc_for(size_t size, const resize_t* r) {
 /* Large blocks that stay large are resized where they are, or moved without a copy. */
 static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
   size_t old = page->block_size;
-  if (!large_resize(page, newsize)) {
+  if (!is_aligned(p, r) || !large_resize(page, newsize)) {
     p = large_move(page, newsize, r->align);
     if (p == NULL) return NULL;
     page = map_slot(p);
@@ -126,9 +126,9 @@ void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
 /* ---- aligned ---- */
 
 static void* resize_aligned(void* p, size_t newsize, size_t align, size_t offset, bool zero) {
-  /* As little as a pointer's alignment is never checked: every block has it. */
-  if (align <= sizeof(void*) && offset == 0) return resize_default(p, newsize, zero);
   if (!is_power_of_two(align)) return alloc_aligned(newsize, align, offset, zero); /* reports */
+  /* As little as a pointer's alignment every block has. */
+  if (align <= sizeof(void*) && offset == 0) return resize_default(p, newsize, zero);
   return resize(p, newsize, (resize_t){align, offset, zero});
 }
 

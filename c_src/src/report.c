@@ -12,9 +12,7 @@
 #include "os/os.h"
 #include "thread.h"
 
-int mi_version(void) mi_attr_noexcept {
-  return MI_MALLOC_VERSION;
-}
+int mi_version(void) mi_attr_noexcept { return MI_MALLOC_VERSION; }
 
 /* Version, build and options. */
 static void report_build(mi_output_fun* out, void* arg) {
@@ -77,7 +75,8 @@ void mi_process_info(size_t* elapsed_msecs, size_t* user_msecs, size_t* system_m
 
 /* ---- start and end of the process ---- */
 
-static void __attribute__((constructor)) process_begin(void) {
+/* As early as a library may: fork handlers of others then run inside ours. */
+static void __attribute__((constructor(101))) process_begin(void) {
   mi_process_init();
   if (option_value(mi_option_verbose) != 0) report_build(NULL, NULL);
 }

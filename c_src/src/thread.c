@@ -13,9 +13,11 @@
  *
  * Fork: prepare takes the locks in rank order, so the child finds every structure that is guarded
  * by one in order. A heap of another thread is in order too unless that thread was inside a slow
- * path (`busy`): the copy holds a prefix of each thread's writes, and the fast paths write in an
- * order in which every prefix makes sense, but for one: a block may be on its page's local list
- * before `used` is counted down, so the child counts anew. Heaps that were busy are leaked.
+ * path (`busy`): the copy holds a prefix of each thread's writes (a write to an OS page that was
+ * copied already either still goes to the shared one or waits until the copy is complete), and the
+ * fast paths write in an order in which every prefix makes sense, but for one: a block may be on
+ * its page's local list before `used` is counted down, so the child counts anew. Heaps that were
+ * busy are leaked.
  */
 #include "thread.h"
 #include "callback.h"
@@ -91,9 +93,7 @@ void mi_process_init(void) mi_attr_noexcept {
   } /* else: called back from inside the start, which must not wait for itself */
 }
 
-INTERNAL uint64_t process_started_ms(void) {
-  return process.started_ms;
-}
+INTERNAL uint64_t process_started_ms(void) { return process.started_ms; }
 
 /* ---- threads ---- */
 
@@ -103,6 +103,7 @@ static heap_t* heap_record_new(void) {
     process.unused = heap->next;
     mi_assert_internal(heap_owns_nothing(heap));
     heap->heartbeat = 0;
+    heap->in_deferred = false;
     heap->next = heap->prev = NULL;
   } else {
     heap = meta_alloc(sizeof(heap_t));
@@ -112,6 +113,10 @@ static heap_t* heap_record_new(void) {
 
 static heap_t* thread_start(void) {
   mi_process_init();
+  if (heap_is_real(heap_default)) {   /* the start of the process has allocated */
+    os_thread_hook_set(heap_default); /* there was no hook yet */
+    return heap_default;
+  }
   os_lock(&heap_lock);
   heap_t* heap = heap_record_new();
   if (heap != NULL) {
@@ -154,12 +159,13 @@ static void thread_end(void* arg) {
 }
 
 void mi_thread_init(void) mi_attr_noexcept {
-  if (!heap_is_real(heap_default) && thread_start() == NULL) (void)thread_out_of_memory(0);
+  /* A thread that has ended gets no second heap, for nobody would end that. */
+  if (heap_default == &heap_empty && thread_start() == NULL) (void)thread_out_of_memory(0);
 }
 
 void mi_thread_done(void) mi_attr_noexcept {
   heap_t* heap = heap_default;
-  if (!heap_is_real(heap)) return;
+  if (!heap_is_real(heap) || heap->in_deferred) return; /* not from inside the generic path */
   os_thread_hook_set(NULL);
   thread_end(heap);
   heap_default = &heap_empty;
@@ -299,6 +305,11 @@ void mi_collect(bool force) mi_attr_noexcept {
     check_heap(heap);
     heap_leave(heap);
   }
+  if (force) {
+    os_lock(&late_lock);
+    if (process.late != NULL) heap_collect(process.late);
+    os_unlock(&late_lock);
+  }
   arena_purge_due(force);
 }
 
@@ -323,15 +334,19 @@ static os_lock_t* const ranked_locks[] = {&heap_lock,  &late_lock, &large_lock,
 
 static void fork_prepare(void) {
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock(ranked_locks[i]);
+  os_fork_begin();
 }
 
 static void fork_parent(void) {
+  os_fork_end();
   for (size_t i = LOCK_COUNT; i > 0; i--) os_unlock(ranked_locks[i - 1]);
 }
 
 static void fork_child(void) {
+  os_fork_end();
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock_reset(ranked_locks[i]);
   log_reset_after_fork();
+  callback_reset_after_fork(&process.deferred);
   arena_reset_after_fork();
   heap_t* mine = heap_default;
   heap_t* kept = NULL;

@@ -29,6 +29,26 @@ INTERNAL void unowned_offer(uint16_t arena, size_t class, uint32_t slice) {
   or_release(&a->unowned_summary[class], UINT64_C(1) << (chunk % 64));
 }
 
+INTERNAL void unowned_let_go(page_t* page) {
+  size_t count;
+  for (;;) {
+    if (page->used == 0) {
+      page_release(page);
+      return;
+    }
+    /* What others need to offer the page, before it can be claimed and change hands. */
+    uint16_t arena = page->arena;
+    uint8_t class = page->class;
+    uint32_t slice = page->slice;
+    bool offer = page_free_count(page) >= page_claimable_count(page);
+    if (page_disown(page)) {
+      if (offer) unowned_offer(arena, class, slice);
+      return;
+    }
+    page_return_list(page, page_take_remote(page, &count));
+  }
+}
+
 /* Tries the pages of one line; counts down `*probes`. */
 static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** taken, int* probes) {
   unowned_line_t* line = line_of(a, chunk, class);
@@ -46,13 +66,7 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** t
       /* Another life of the same slice. Put its blocks back and let go. */
       page_return_list(page, *taken);
       *taken = NULL;
-      size_t count;
-      while (page->used > 0 && !page_disown(page))
-        page_return_list(page, page_take_remote(page, &count));
-      if (page->used == 0)
-        page_release(page);
-      else
-        unowned_offer(a->index, page->class, slice);
+      unowned_let_go(page);
     }
   }
   return NULL;

@@ -86,14 +86,16 @@ static inline bool os_is_single_threaded(void) {
   return &__libc_single_threaded != NULL && __libc_single_threaded != 0;
 }
 #else
-static inline bool os_is_single_threaded(void) {
-  return false;
-}
+static inline bool os_is_single_threaded(void) { return false; }
 #endif
 
 /* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));
 INTERNAL void os_thread_hook_set(void* value);
+/* Between the two calls the locks are no locks for the calling thread, which holds them all: the
+ * fork handlers of others may allocate. */
+INTERNAL void os_fork_begin(void);
+INTERNAL void os_fork_end(void);
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 #endif

@@ -123,9 +123,7 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 #endif
 }
 
-INTERNAL bool os_protect(void* p, size_t size) {
-  return mprotect(p, size, PROT_NONE) == 0;
-}
+INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
 
 INTERNAL bool os_renew(void* p, size_t size) {
   return map_memory(p, size, OS_LAZY, MAP_FIXED) != NULL;
@@ -134,8 +132,18 @@ INTERNAL bool os_renew(void* p, size_t size) {
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
 #if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
   /* DONTUNMAP keeps the source mapped: without it another thread's mmap could land in the hole.
-   * The destination is replaced in the same call. */
-  return mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst) == dst;
+   * First to a place that the kernel chooses: if the source is not one mapping this fails without
+   * harm, where a move straight to dst would unmap dst before it fails. */
+  void* between = mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+  if (between == MAP_FAILED) return false;
+  if (mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, dst) == dst) return true;
+    /* Out of kernel memory, and dst may be a hole by now. Nobody's, if it still is one. */
+#if defined(MAP_FIXED_NOREPLACE)
+  (void)map_memory(dst, size, OS_LAZY, MAP_FIXED_NOREPLACE);
+#endif
+  memcpy(dst, between, size);
+  os_release(between, size);
+  return true;
 #else
   (void)dst, (void)src, (void)size;
   return false;
@@ -169,9 +177,7 @@ INTERNAL uint64_t os_clock_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static size_t to_ms(struct timeval t) {
-  return (size_t)t.tv_sec * 1000 + (size_t)t.tv_usec / 1000;
-}
+static size_t to_ms(struct timeval t) { return (size_t)t.tv_sec * 1000 + (size_t)t.tv_usec / 1000; }
 
 INTERNAL void os_process(os_process_t* info) {
   struct rusage r;
@@ -205,13 +211,9 @@ INTERNAL uintptr_t os_thread_id(void) {
   return id;
 }
 
-INTERNAL void os_yield(void) {
-  sched_yield();
-}
+INTERNAL void os_yield(void) { sched_yield(); }
 
-INTERNAL _Noreturn void os_abort(void) {
-  abort();
-}
+INTERNAL _Noreturn void os_abort(void) { abort(); }
 
 INTERNAL bool os_is_privileged(void) {
 #if defined(__linux__)
@@ -222,9 +224,7 @@ INTERNAL bool os_is_privileged(void) {
 }
 
 extern char** environ;
-INTERNAL const char* os_environment(size_t i) {
-  return environ == NULL ? NULL : environ[i];
-}
+INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
 
 INTERNAL void os_write_error(const char* text, size_t length) {
   while (length > 0) {
@@ -237,11 +237,22 @@ INTERNAL void os_write_error(const char* text, size_t length) {
 
 /* ---- threads ---- */
 
+/* The thread that is forking; 0: none. Relaxed: only that thread itself must see its own id. */
+static _Atomic(uintptr_t) forking_thread;
+
+static bool is_forking(void) {
+  uintptr_t thread = load_relaxed(&forking_thread);
+  return unlikely(thread != 0) && thread == os_thread_id();
+}
+
+INTERNAL void os_fork_begin(void) { store_relaxed(&forking_thread, os_thread_id()); }
+INTERNAL void os_fork_end(void) { store_relaxed(&forking_thread, 0); }
+
 INTERNAL void os_lock(os_lock_t* lock) {
-  (void)pthread_mutex_lock(lock);
+  if (!is_forking()) (void)pthread_mutex_lock(lock);
 }
 INTERNAL void os_unlock(os_lock_t* lock) {
-  (void)pthread_mutex_unlock(lock);
+  if (!is_forking()) (void)pthread_mutex_unlock(lock);
 }
 INTERNAL void os_lock_reset(os_lock_t* lock) {
   /* The child has one thread, and it is the one that took the lock in the parent. */
