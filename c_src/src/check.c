@@ -59,7 +59,7 @@ INTERNAL void check_heap(heap_t* heap) {
     }
     mi_assert(q->last == last);
   }
-  mi_assert(slices == heap->queued_slices && slices <= QUEUED_MAX);
+  mi_assert(slices == heap->queued_slices);
 }
 
 #endif

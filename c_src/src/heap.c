@@ -145,6 +145,21 @@ INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class) {
   return heap_take_other(heap, class, q);
 }
 
+#define SHED_PAGES 16 /* at a time */
+
+INTERNAL void heap_shed(heap_t* heap) {
+  if (heap->queued_slices <= QUEUED_MAX || os_is_single_threaded()) return;
+  int pages = SHED_PAGES;
+  for (size_t class = 0; class < CLASS_COUNT && pages > 0; class ++) {
+    queue_t* q = &heap->queue[class];
+    for (page_t* page; pages > 0 && heap->queued_slices > QUEUED_MAX && (page = q->first) != NULL;
+         pages--) {
+      queue_remove(heap, q, page);
+      unowned_let_go(page);
+    }
+  }
+}
+
 /* ---- collecting ---- */
 
 static void heap_return_list(heap_t* heap, size_t class) {

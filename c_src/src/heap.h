@@ -22,7 +22,7 @@ typedef struct heap_s {
   block_t* slot[CLASS_COUNT]; /* the detached list of each class; first, so that the fast path
                                  needs no offset */
   queue_t queue[CLASS_COUNT];
-  size_t queued_slices;         /* in all queues together; at most QUEUED_MAX */
+  size_t queued_slices;         /* in all queues together */
   unsigned long long heartbeat; /* entries into the generic path */
   size_t tick_mask;             /* a tick when the heartbeat has none of these bits */
   bool in_deferred;             /* inside the deferred-free callback */
@@ -45,10 +45,13 @@ INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class);
 INTERNAL void heap_page_emptied(heap_t* heap, page_t* page);
 /* A free of this heap won an unowned page for it; `list` are its free blocks. */
 INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list);
-/* True when the heap may take one more partly used page. */
+/* True when the heap may take one more partly used page. While there is no other thread there is
+ * nobody to leave pages to; what is too much when one comes is shed, see heap_shed. */
 static inline bool heap_wants(const heap_t* heap, const page_t* page) {
-  return heap->queued_slices + page->slice_count <= QUEUED_MAX;
+  return heap->queued_slices + page->slice_count <= QUEUED_MAX || os_is_single_threaded();
 }
+/* Gives up a bounded number of pages if there are more than QUEUED_MAX. */
+INTERNAL void heap_shed(heap_t* heap);
 /* Puts all detached lists back into their pages, so that all counts are exact. */
 INTERNAL void heap_return_lists(heap_t* heap);
 /* Takes in remote frees and releases empty pages. */

@@ -206,6 +206,9 @@ static void heap_trim(heap_t* heap) {
 static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   arena_purge_due(false);
+  heap_enter(heap);
+  heap_shed(heap);
+  heap_leave(heap);
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
 }
 
