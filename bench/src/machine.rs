@@ -1,0 +1,54 @@
+//! Where and when: what a figure needs beside it to mean anything.
+
+use crate::tools;
+use serde_json::{json, Value};
+
+fn after_colon(text: &str, key: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// "always [madvise] never" -> "madvise"
+fn bracketed(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+pub fn describe() -> Value {
+    let unknown = || "unknown".to_owned();
+    let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
+    json!({
+        "cpu": after_colon(&file("/proc/cpuinfo"), "model name").unwrap_or_else(unknown),
+        "cores": cores,
+        "memory": after_colon(&file("/proc/meminfo"), "MemTotal").unwrap_or_else(unknown),
+        "kernel": file("/proc/sys/kernel/osrelease").trim(),
+        "huge_pages": bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
+            .unwrap_or_else(unknown),
+        "compiler": tools::first_line(&tools::cc(), &["--version"]),
+        "system": file("/etc/os-release").lines()
+            .find_map(|l| l.strip_prefix("PRETTY_NAME="))
+            .map_or_else(unknown, |name| name.trim_matches('"').to_owned()),
+    })
+}
+
+/// One line for people.
+pub fn line(machine: &Value) -> String {
+    let word = |key: &str| machine[key].as_str().unwrap_or("unknown").to_owned();
+    format!(
+        "{}, {} cores, {}, Linux {}, huge pages: {}",
+        word("cpu"),
+        machine["cores"],
+        word("system"),
+        word("kernel"),
+        word("huge_pages")
+    )
+}
+
+/// Days by the clock of the world, so that two reports can be put in order.
+pub fn date() -> String {
+    tools::first_line("date", &["-u", "+%Y-%m-%d"])
+}

@@ -1,0 +1,111 @@
+//! Races allocators over the same programs. See README.md for what is measured and how.
+//!
+//! Order of the modules, a module uses only those before it: `tools`, `library`, `probe`, `make`,
+//! `workload`, `launch`, `machine`, `figures`, `chart`, `race`, `count`.
+
+mod chart;
+mod count;
+mod figures;
+mod launch;
+mod library;
+mod machine;
+mod make;
+mod probe;
+mod race;
+mod tools;
+mod workload;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: allocator-race COMMAND [OPTIONS]
+
+  build   make ours and the peers as shared libraries in out/lib
+  race    run all workloads under all allocators, interleaved, and write report/
+  count   instructions per pair of malloc and free, counted by callgrind
+
+  --allocators A,B   only these (names of libraries.toml); mi217 always races as the base
+  --library NAME=SO  one more library of your own; may be repeated
+  --only W,V         race: only these workloads (names of workloads.toml)
+  --rounds N         race: rounds, 5 unless given
+  --quick            race: two rounds of smaller runs, written to report/quick.*
+                     (a race with --only or --allocators is written to report/partial.*)
+  --live N,M         count: live blocks, 64,4096 unless given
+  --pairs N          count: pairs in the shorter run, 1000000 unless given
+";
+
+/// What the command line says; a field that a command has no use for is ignored by it.
+#[derive(Default)]
+pub struct Options {
+    pub allocators: Option<Vec<String>>,
+    pub extra: Vec<(String, String)>,
+    pub only: Option<Vec<String>>,
+    pub rounds: Option<usize>,
+    pub quick: bool,
+    pub live: Option<Vec<usize>>,
+    pub pairs: Option<usize>,
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("'{text}' is not a positive number")),
+    }
+}
+
+fn options(args: &mut impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut o = Options::default();
+    while let Some(name) = args.next() {
+        if name == "--quick" {
+            o.quick = true;
+            continue;
+        }
+        let mut value = || args.next().ok_or(format!("{name} needs a value"));
+        match name.as_str() {
+            "--allocators" => o.allocators = Some(list(&value()?)),
+            "--only" => o.only = Some(list(&value()?)),
+            "--rounds" => o.rounds = Some(number(&value()?)?),
+            "--pairs" => o.pairs = Some(number(&value()?)?),
+            "--live" => {
+                o.live = Some(list(&value()?).iter().map(|n| number(n)).collect::<Result<_, _>>()?)
+            }
+            "--library" => {
+                let pair = value()?;
+                let (name, path) = pair.split_once('=').ok_or("--library takes NAME=SO")?;
+                o.extra.push((name.to_owned(), path.to_owned()));
+            }
+            _ => return Err(format!("unknown option {name}\n\n{USAGE}")),
+        }
+    }
+    Ok(o)
+}
+
+fn run() -> Result<(), String> {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    if matches!(command.as_str(), "" | "help" | "-h" | "--help") {
+        print!("{USAGE}");
+        return Ok(());
+    }
+    let options = options(&mut args)?;
+    match command.as_str() {
+        "build" => make::run(&options),
+        "race" => race::run(&options),
+        "count" => count::run(&options),
+        _ => Err(format!("unknown command {command}\n\n{USAGE}")),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("allocator-race: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

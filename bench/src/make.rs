@@ -1,0 +1,170 @@
+//! `build`: makes each library of libraries.toml, one shared object each.
+
+use crate::library::{self, Kind, Library};
+use crate::probe::Prober;
+use crate::tools::{self, make_dir, output, shown};
+use crate::Options;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Builds what can be built; what cannot is reported and does not stop the rest.
+pub fn run(options: &Options) -> Result<(), String> {
+    make_dir(&tools::out().join("lib"))?;
+    let prober = Prober::new()?;
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for library in library::chosen(options)? {
+        eprintln!("building {} ({})", library.name, library.label);
+        let done = build(&library).and_then(|()| prober.probe(&library));
+        match done {
+            Ok(proof) => rows.push((library.name, proof.version, proof.path)),
+            Err(why) => failures.push((library.name, why)),
+        }
+    }
+    println!("{:<10} {:<44} path", "name", "version");
+    for (name, version, path) in rows {
+        println!("{name:<10} {version:<44} {}", shown(&path));
+    }
+    for (name, why) in failures {
+        println!(
+            "\n{name}: NOT AVAILABLE, the race goes on without it\n  {}",
+            why.replace('\n', "\n  ")
+        );
+    }
+    Ok(())
+}
+
+fn build(library: &Library) -> Result<(), String> {
+    // What an earlier build left must not pass for the result of one that fails.
+    for stale in [library.built_file(), library.origin_file()] {
+        let _ = std::fs::remove_file(stale);
+    }
+    let (file, origin) = match &library.kind {
+        Kind::Libc | Kind::Given(_) => return Ok(()),
+        Kind::Cmake { source, file } => (by_cmake(library, source, file)?, our_commit()),
+        Kind::Debian { package, file } => (by_debian(package, file)?, package_version(package)),
+        Kind::Package { package, archive, cflags, link, alias } => {
+            let (archive, origin) = by_cargo(library, package, archive, cflags)?;
+            link_shared(&archive, link, alias, &library.built_file())?;
+            (library.built_file(), origin)
+        }
+    };
+    if file != library.built_file() {
+        std::fs::copy(&file, library.built_file()).map_err(|e| format!("{}: {e}", shown(&file)))?;
+    }
+    tools::write(&library.origin_file(), &origin)
+}
+
+fn by_cmake(library: &Library, source: &str, file: &str) -> Result<PathBuf, String> {
+    let build = tools::out().join(&library.name);
+    output(
+        Command::new("cmake")
+            .arg("-S")
+            .arg(tools::root().join(source))
+            .arg("-B")
+            .arg(&build)
+            .arg("-DCMAKE_BUILD_TYPE=Release"),
+    )?;
+    output(Command::new("cmake").arg("--build").arg(&build).args(["--target", "mimalloc"]))?;
+    let made = build.join(file);
+    if made.exists() {
+        Ok(made)
+    } else {
+        Err(format!("CMake built no {}", shown(&made)))
+    }
+}
+
+/// Returns the archive and the name and version of the crate that made it.
+fn by_cargo(
+    library: &Library,
+    package: &str,
+    archive: &str,
+    cflags: &str,
+) -> Result<(PathBuf, String), String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let messages = output(
+        Command::new(cargo)
+            .args(["build", "--release", "--message-format=json"])
+            .arg("--manifest-path")
+            .arg(tools::root().join(package).join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(tools::out().join("peers").join(&library.name))
+            .env("CFLAGS", cflags)
+            .env("CXXFLAGS", cflags)
+            // Set by the cargo that runs us; they would speak of this package to the other one.
+            .env_remove("CARGO_MANIFEST_DIR")
+            .env_remove("CARGO_TARGET_DIR"),
+    )?;
+    for line in messages.lines() {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
+        if message["reason"] != "build-script-executed" {
+            continue;
+        }
+        for path in message["linked_paths"].as_array().into_iter().flatten() {
+            let path = path.as_str().unwrap_or_default();
+            let dir = path.split_once('=').map_or(path, |(_, dir)| dir);
+            let found = Path::new(dir).join(archive);
+            if found.exists() {
+                let id = message["package_id"].as_str().unwrap_or_default();
+                let origin = id.rsplit('#').next().unwrap_or_default();
+                return Ok((found, origin.replacen('@', " ", 1)));
+            }
+        }
+    }
+    Err(format!("cargo built no {archive}"))
+}
+
+/// Links the whole archive, because nothing refers to its objects from outside.
+fn link_shared(
+    archive: &Path,
+    link: &[String],
+    alias: &[String],
+    library: &Path,
+) -> Result<(), String> {
+    output(
+        Command::new(tools::cc())
+            .args(["-shared", "-Wl,-Bsymbolic-functions"])
+            .arg("-o")
+            .arg(library)
+            .arg("-Wl,--whole-archive")
+            .arg(archive)
+            .arg("-Wl,--no-whole-archive")
+            .args(alias.iter().map(|a| format!("-Wl,--defsym={a}")))
+            .args(link.iter().map(|l| format!("-l{l}"))),
+    )
+    .map(|_| ())
+}
+
+fn by_debian(package: &str, file: &str) -> Result<PathBuf, String> {
+    let missing = format!("{file} is not installed: apt-get install {package}");
+    let known = output(Command::new("ldconfig").arg("-p"))
+        .or_else(|_| output(Command::new("/sbin/ldconfig").arg("-p")))?;
+    known
+        .lines()
+        .filter_map(|line| line.split_once(" => "))
+        .find(|(name, _)| name.split_whitespace().next() == Some(file))
+        .map(|(_, path)| PathBuf::from(path.trim()))
+        .ok_or(missing)
+}
+
+fn package_version(package: &str) -> String {
+    let version = tools::first_line("dpkg-query", &["-W", "-f", "${Version}", package]);
+    format!("Debian {package} {version}")
+}
+
+/// Which of our own states is built; taken now, as the tree may change before the race.
+fn our_commit() -> String {
+    let root = tools::root();
+    let git = |args: &[&str]| {
+        output(Command::new("git").arg("-C").arg(&root).args(args)).map(|s| s.trim().to_owned())
+    };
+    match git(&["rev-parse", "--short", "HEAD"]) {
+        Err(_) => "this tree, no commit".to_owned(),
+        Ok(commit) => match git(&["status", "--porcelain", "--", "../c_src"]) {
+            Ok(changes) if changes.is_empty() => format!("commit {commit}"),
+            _ => format!("commit {commit} and changes"),
+        },
+    }
+}

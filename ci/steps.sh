@@ -1,0 +1,255 @@
+#!/usr/bin/env bash
+# The steps of our checks. Run any of them by hand:   ci/steps.sh NAME...   (no name: lists them)
+#
+# .ci/run and ci/full call the same functions through run_steps, which times each step, keeps its
+# output below target/ci/logs, and stops at the first one that fails. Everything that a step builds
+# is below target/ci, so a second run only rebuilds what changed.
+#
+# CTEST_SCALE (1 when not given) is handed to the C tests, which multiply their rounds by it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+work=$root/target/ci
+jobs=$(nproc)
+export PATH="$PATH:$HOME/.cargo/bin"
+export CTEST_OUTPUT_ON_FAILURE=1
+
+warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
+
+# --- what a machine needs -------------------------------------------------------------------------
+
+packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
+  python3 sqlite3 nginx)
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install_packages PACKAGE... : those that are missing
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    if [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null)" != "ii " ]; then
+      missing+=("$package")
+    fi
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing: ${missing[*]}"
+    as_root apt-get update
+    # RUNLEVEL=1 keeps the packages from starting their services.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+      apt-get install -y --no-install-recommends "${missing[@]}"
+  fi
+}
+
+# Debian's packages and rustup's components. Asks nobody and changes nothing that is already there.
+step_install() {
+  install_packages "${packages[@]}"
+  if ! command -v cargo >/dev/null; then
+    echo "cargo is not installed. Debian 12's is older than this crate's rust-version; install Rust"
+    echo "with rustup (the toolchain 'stable', with rustfmt and clippy) and run this again."
+    return 1
+  fi
+  if command -v rustup >/dev/null; then
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+  fi
+  cargo fmt --version
+  cargo clippy --version
+}
+
+# --- reading the sources --------------------------------------------------------------------------
+
+# The C and C++ files that are ours to format: those in git, and new ones that git does not ignore.
+c_files() {
+  git ls-files --cached --others --exclude-standard -- "$@" | grep -E '\.(c|h|cc|cpp|hpp)$' |
+    while read -r file; do if [ -f "$file" ]; then echo "$file"; fi; done
+}
+
+step_format() {
+  local files
+  mapfile -t files < <(c_files c_src ctest bench ci)
+  echo "clang-format: ${#files[@]} files"
+  [ ${#files[@]} -gt 0 ]
+  clang-format --dry-run -Werror "${files[@]}"
+  cargo fmt --check
+  cargo fmt --check --manifest-path bench/Cargo.toml
+}
+
+step_lint() {
+  local deny=(-D warnings -D clippy::incompatible_msrv)
+  cargo clippy --all-targets -- "${deny[@]}"
+  cargo clippy --all-targets --all-features -- "${deny[@]}"
+}
+
+# Each source and each header compiles alone: it includes what it uses.
+step_alone() {
+  local compiler file
+  local flags=(-std=c11 "${warnings[@]}" -fsyntax-only -Ic_src/include)
+  [ -f c_src/src/all.c ]
+  for compiler in gcc clang; do
+    while read -r file; do
+      "$compiler" "${flags[@]}" "$file" || { echo "$compiler: $file does not compile alone" && return 1; }
+    done < <(find c_src/src -name '*.c' | sort)
+    while read -r file; do
+      # The type keeps a header of macros alone from being an empty translation unit.
+      printf '#include "%s"\ntypedef int not_empty;\n' "$root/$file" |
+        "$compiler" "${flags[@]}" -Wno-unused-function -x c - ||
+        { echo "$compiler: $file does not compile alone" && return 1; }
+    done < <(find c_src -name '*.h' | sort)
+  done
+}
+
+step_layers() { ci/layers; }
+
+# --- building and testing the C half --------------------------------------------------------------
+
+# cmake_build FOLDER SOURCE OPTION...
+cmake_build() {
+  local build=$work/$1 source=$2
+  shift 2
+  cmake -S "$source" -B "$build" "$@"
+  cmake --build "$build" --parallel "$jobs"
+}
+
+step_build() {
+  cmake_build gcc c_src -DCMAKE_C_COMPILER=gcc -DMI_WERROR=ON
+  cmake_build clang c_src -DCMAKE_C_COMPILER=clang -DMI_WERROR=ON
+  cmake_build gcc-debug c_src -DCMAKE_C_COMPILER=gcc -DMI_WERROR=ON -DMI_DEBUG_FULL=ON
+}
+
+clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
+asan=("${clang[@]}" "-DMI_SANITIZE=address,undefined")
+tsan=("${clang[@]}" -DMI_SANITIZE=thread)
+
+# A sanitizer's finding ends the program with a status that no test takes for success: without
+# halt_on_error the undefined-behaviour sanitizer only prints.
+export ASAN_OPTIONS=halt_on_error=1:exitcode=99:detect_leaks=1
+export UBSAN_OPTIONS=halt_on_error=1:exitcode=99:print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1:exitcode=99:second_deadlock_stack=1
+
+# The thread sanitizer of clang 14 needs the addresses that it expects; new kernels randomize more
+# of them. Elsewhere the tests keep random addresses, which find more.
+tsan_start=()
+if setarch -R true 2>/dev/null; then tsan_start=(setarch -R); fi
+
+# c_tests FOLDER OPTION... : builds the C tests and runs them all.
+# C_TEST=NAME runs the test of that name only, and builds only its program if it is one.
+c_tests() {
+  local folder=$1
+  shift
+  local build=$work/$folder
+  local scale=${CTEST_SCALE:-1}
+  scale=${scale%%.*}
+  local run=(--parallel "$jobs" --no-tests=error --output-on-failure
+    --timeout $((600 * (scale > 1 ? scale : 1))))
+  local targets=() start=()
+  if [ -n "${C_TEST:-}" ]; then
+    if [ -f "ctest/$C_TEST.c" ] || [ -f "ctest/$C_TEST.cc" ]; then targets=(--target "$C_TEST"); fi
+    run+=(--tests-regex "^$C_TEST\$")
+  fi
+  if [[ $* == *MI_SANITIZE=thread* ]]; then start=("${tsan_start[@]}"); fi
+  cmake -S ctest -B "$build" -DMI_WERROR=ON "$@"
+  cmake --build "$build" --parallel "$jobs" "${targets[@]}"
+  "${start[@]}" ctest --test-dir "$build" "${run[@]}"
+}
+
+step_ctest_release() { c_tests ctest-release; }
+step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
+step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
+step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
+
+step_preload() { ci/preload; }
+
+# --- the Rust half --------------------------------------------------------------------------------
+
+# Packs the crate and builds what was packed, in a checkout that may have changes.
+step_package() {
+  if [ -z "$(git status --porcelain)" ]; then
+    cargo package
+  else
+    cargo package --allow-dirty
+  fi
+}
+
+step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features; }
+
+# --- the longer ones, for ci/full -----------------------------------------------------------------
+
+# Minutes of random work in eight threads.
+step_stress_tsan() {
+  cmake_build ctest-tsan ctest -DMI_WERROR=ON "${tsan[@]}"
+  "${tsan_start[@]}" "$work/ctest-tsan/stress" 8 1000000
+}
+
+# The program forks 300 times from a busy process, times CTEST_SCALE.
+step_forks() {
+  cmake_build ctest-release ctest -DMI_WERROR=ON
+  CTEST_SCALE=34 "$work/ctest-release/fork"
+}
+
+# Each check that has a demonstration of its own, then one planted fault for each gate.
+step_self_tests() {
+  ci/layers --self-test
+  ci/preload --self-test
+}
+step_gates() { ci/gates; }
+
+# The race also writes bench/report.
+step_bench() {
+  install_packages valgrind
+  local bench=(cargo run --release --manifest-path bench/Cargo.toml --)
+  "${bench[@]}" build
+  "${bench[@]}" count
+  "${bench[@]}" race --rounds 5
+}
+
+# --- running them ---------------------------------------------------------------------------------
+
+step_times=""
+
+print_times() {
+  printf '\n%-16s %8s  %s\n' step seconds result
+  printf '%s' "$step_times"
+}
+
+# run_steps NAME... : stops the script at the first failure, after the end of its log and the table
+run_steps() {
+  local name log began status result
+  mkdir -p "$work/logs"
+  for name in "$@"; do
+    log=$work/logs/$name.log
+    printf '== %s\n' "$name"
+    began=$SECONDS
+    status=0
+    # A shell of its own: inside `if` or `||` here, bash would ignore `set -e` in the step.
+    bash "$root/ci/steps.sh" "$name" >"$log" 2>&1 || status=$?
+    result=ok
+    [ "$status" -eq 0 ] || result="FAILED ($status)"
+    step_times+=$(printf '%-16s %8d  %s' "$name" $((SECONDS - began)) "$result")$'\n'
+    if [ "$status" -ne 0 ]; then
+      tail -n 60 "$log"
+      print_times
+      printf '\n%s failed; all of its output is in %s\n' "$name" "${log#"$root"/}"
+      printf 'By hand: ci/steps.sh %s\n' "$name"
+      exit 1
+    fi
+    # What a step measured or counted is worth seeing when all is well, too.
+    case $name in
+      preload | layers | self_tests | gates | bench | stress_tsan | forks) cat "$log" ;;
+      ctest_*) grep -E 'tests passed|tests failed' "$log" || true ;;
+    esac
+  done
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  if [ $# -eq 0 ]; then
+    declare -F | sed -n 's/^declare -f step_//p'
+    exit 0
+  fi
+  for name in "$@"; do
+    declare -F "step_$name" >/dev/null || { echo "no such step: $name" >&2 && exit 2; }
+    "step_$name"
+  done
+fi
