@@ -30,9 +30,7 @@ template <int N> std::string describe() {
   return out.str() + describe<N - 1>();
 }
 
-template <> std::string describe<0>() {
-  return std::string();
-}
+template <> std::string describe<0>() { return std::string(); }
 
 bool preload_stl(const std::string& text) {
   return std::regex_match(describe<24>() + text, std::regex("[0-9]+([a-z]*)"));

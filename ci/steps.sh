@@ -103,6 +103,9 @@ step_alone() {
 
 step_layers() { ci/layers; }
 
+# Every interleaving of the protocol of page.h, and the faults that this must find.
+step_model() { ci/model && ci/model --self-test; }
+
 # --- building and testing the C half --------------------------------------------------------------
 
 # cmake_build FOLDER SOURCE OPTION...

@@ -68,8 +68,8 @@ fn medium_requests_waste_at_most_an_eighth_of_the_block() {
     }
 }
 
-/// What the classes are for: neighbours in memory, not only in the figures. The hardened and the
-/// checked variant place blocks otherwise.
+/// What the classes are for: neighbours in memory, not only in the figures. The checked variant
+/// may place blocks otherwise.
 #[cfg(not(feature = "debug"))]
 #[test]
 fn blocks_of_24_bytes_lie_24_bytes_apart() {
