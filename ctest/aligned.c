@@ -177,6 +177,38 @@ static void size_zero_with_offset_stays_inside_its_block(void) {
   }
 }
 
+static size_t errors_reported;
+static void on_error(int code, void* arg) {
+  (void)code;
+  (void)arg;
+  errors_reported++;
+}
+
+/* An offset below the alignment of all blocks makes pointers that no plain request has. */
+static void odd_pointers_are_freed_like_others(void) {
+  mi_register_error(&on_error, NULL);
+  size_t before = 0;
+  for (size_t i = 0; i < 100000; i++) {
+    size_t alignment = (size_t)2 << (i % 4); /* 2 to 16 */
+    size_t offset = 1 + i / 4 % (alignment - 1);
+    size_t size = i % 100 == 0 ? 300000 : 100;
+    char* p = (char*)mi_malloc_aligned_at(size, alignment, offset);
+    REQUIRE(p != NULL);
+    if (!CHECK(is_aligned(p + offset, alignment))) {
+      check_note("size %zu, alignment %zu, offset %zu, block %p\n", size, alignment, offset, p);
+      return;
+    }
+    CHECK_GE(mi_usable_size(p), size);
+    block_write_ends(p);
+    mi_free(p);
+    mi_free(mi_malloc_aligned_at(100, 4, 1));
+    if (i == 5000) before = rss_bytes();
+  }
+  CHECK_EQ(errors_reported, 0);
+  CHECK_LE(rss_bytes(), before + 2 * MIB);
+  mi_register_error(NULL, NULL);
+}
+
 /* D4.28 */
 static void alignments_up_to_16_cost_nothing(void) {
   if (MI_TEST_DEBUG_FULL) return;
@@ -228,11 +260,10 @@ static const check_case_t cases[] = {
     CASE(offsets_are_honoured),
     CASE(offsets_with_very_large_alignments_fail_or_are_right),
     CASE(size_zero_with_offset_stays_inside_its_block),
+    CASE(odd_pointers_are_freed_like_others),
     CASE(alignments_up_to_16_cost_nothing),
     CASE(page_aligned_block_wastes_at_most_three_pages),
     CASE(contents_stay_apart),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -239,9 +239,7 @@ static void good_size_never_overflows(void) {
 }
 
 /* The block of 64 MiB and 8 bytes that once failed. */
-static void odd_huge_size_works(void) {
-  check_size(67108872);
-}
+static void odd_huge_size_works(void) { check_size(67108872); }
 
 /* ---- the other allocating forms ------------------------------------------------- */
 
@@ -437,6 +435,7 @@ static void realpath_gives_our_block_or_fills_the_buffer(void) {
   CHECK(mi_is_in_heap_region(path));
   mi_free(path);
   char buffer[PATH_MAX];
+  /* Not hidden from the compiler: a declaration that promises a new block fails here. */
   CHECK_SAME(mi_realpath("/proc/../", buffer), buffer);
   CHECK_TEXT(buffer, "/");
   errno = 0;
@@ -849,6 +848,4 @@ static const check_case_t cases[] = {
     CASE(statistics_go_to_the_given_or_the_registered_sink),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

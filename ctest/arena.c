@@ -19,10 +19,10 @@ static bool range_has(const range_t* r, const void* p, size_t size) {
   return at >= r->start && at + size <= r->start + r->size;
 }
 
-/* One GiB of addresses, aligned to one GiB, all inaccessible. */
+/* Two GiB of addresses, aligned to one GiB, all inaccessible. */
 static char* window_reserve(void) {
   char* map =
-      (char*)mmap(NULL, 2 * GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      (char*)mmap(NULL, 3 * GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   REQUIRE(map != MAP_FAILED);
   return (char*)round_up((uintptr_t)map, GIB);
 }
@@ -131,14 +131,8 @@ static void arenas_may_touch_each_other(void) {
 }
 
 static void arena_across_a_gib_boundary_works(void) {
-  char* window = window_reserve();
-  char* end = window + GIB;
-  range_t r = range_make(end - 32 * MIB, 32 * MIB, PROT_READ | PROT_WRITE);
-  /* What follows the window is ours only if the reservation began before it. */
-  char* behind = (char*)mmap(end, 32 * MIB, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (behind != end) range_make(end, 32 * MIB, PROT_READ | PROT_WRITE);
-  r.size = 64 * MIB;
+  char* middle = window_reserve() + GIB;
+  range_t r = range_make(middle - 32 * MIB, 64 * MIB, PROT_READ | PROT_WRITE);
   CHECK(mi_manage_os_memory(r.start, r.size, true, false, true, -1));
   char* across = (char*)mi_malloc(48 * MIB);
   REQUIRE(across != NULL);
@@ -303,6 +297,107 @@ static void threads_share_an_arena(void) {
   release(&last);
 }
 
+/* ---- memory that is not anonymous --------------------------------------------------------- */
+
+static int file_make(size_t size, unsigned char contents) {
+  int fd = memfd_create("arena", MFD_CLOEXEC);
+  REQUIRE(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+  if (contents != 0) {
+    void* map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    REQUIRE(map != MAP_FAILED);
+    memset(map, contents, size);
+    munmap(map, size);
+  }
+  return fd;
+}
+
+static void zeroed_blocks_are_zero_when_memory_comes_back(const range_t* r) {
+  static const size_t kinds[] = {100, 5000, 300000, 4 * MIB, 20 * MIB};
+  for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+    void** last = NULL;
+    CHECK_GE(fill(&last, kinds[k], r, 1), r->size / 2);
+    release(&last);
+    mi_collect(true);
+    size_t bytes = 0;
+    for (;;) { /* all of it */
+      void** z = (void**)mi_calloc(1, kinds[k]);
+      if (z == NULL) break;
+      if (!CHECK(all_bytes_are((void*)z, kinds[k], 0))) {
+        check_note("blocks of %zu bytes, after %zu bytes\n", kinds[k], bytes);
+        return;
+      }
+      *z = (void*)last;
+      last = z;
+      bytes += kinds[k];
+    }
+    CHECK_GE(bytes, r->size / 2);
+    release(&last);
+    mi_collect(true);
+  }
+}
+
+/* D6.48, D6.49: giving shared memory back to the system does not empty it. */
+static void shared_memory_gives_zeroed_blocks(void) {
+  for (int committed = 0; committed < 2; committed++) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      range_t r = {window_reserve(), 64 * MIB};
+      int fd = file_make(r.size, 0);
+      REQUIRE(mmap(r.start, r.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+              r.start);
+      CHECK(mi_manage_os_memory(r.start, r.size, committed != 0, false, true, -1));
+      zeroed_blocks_are_zero_when_memory_comes_back(&r);
+      /* It is shared still: what is written here is seen there. */
+      char* p = (char*)mi_malloc(10 * MIB);
+      REQUIRE(p != NULL && range_has(&r, p, 10 * MIB));
+      memset(p, 0x77, 10 * MIB);
+      char* view = (char*)mmap(NULL, r.size, PROT_READ, MAP_SHARED, fd, 0);
+      REQUIRE(view != MAP_FAILED);
+      CHECK(all_bytes_are(view + (p - r.start), 10 * MIB, 0x77));
+      mi_free(p);
+      _exit(check_end());
+    }
+    if (check_wait_ok(pid, "child") != 0) check_note("is_committed %d\n", committed);
+  }
+}
+
+/* D6.48: of a private mapping the file's own bytes come back. */
+static void private_file_mapping_gives_zeroed_blocks(void) {
+  range_t r = {window_reserve(), 64 * MIB};
+  int fd = file_make(r.size, 0x99);
+  REQUIRE(mmap(r.start, r.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == r.start);
+  CHECK(mi_manage_os_memory(r.start, r.size, true, false, false, -1));
+  zeroed_blocks_are_zero_when_memory_comes_back(&r);
+}
+
+/* D7.57: blocks larger than half a GiB and alignments of one GiB are found in it as well. */
+static void very_large_blocks_fit_into_2_gib(void) {
+  range_t r = range_make(window_reserve(), 2 * GIB, PROT_READ | PROT_WRITE);
+  CHECK(mi_manage_os_memory(r.start, r.size, true, false, true, -1));
+  static const size_t wanted[][2] = {
+      {600 * MIB, 16},  {128 * KIB, GIB},   {512 * MIB, 16},        {513 * MIB, 64}, {100, GIB},
+      {MIB, 512 * MIB}, {1536 * MIB, 4096}, {300 * MIB, 256 * MIB}, {GIB, 16}};
+  for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+    char* p = (char*)mi_malloc_aligned(wanted[i][0], wanted[i][1]);
+    if (!CHECK(p != NULL && is_aligned(p, wanted[i][1]) && range_has(&r, p, wanted[i][0]))) {
+      check_note("%zu KiB, alignment %zu: %p\n", wanted[i][0] / KIB, wanted[i][1], (void*)p);
+    }
+    mi_free(p);
+  }
+  /* Beside each other. */
+  char* p = (char*)mi_malloc(600 * MIB);
+  char* q = (char*)mi_malloc_aligned(128 * KIB, GIB);
+  char* s = (char*)mi_malloc(600 * MIB);
+  CHECK(p != NULL && range_has(&r, p, 600 * MIB));
+  CHECK(q != NULL && range_has(&r, q, 128 * KIB) && is_aligned(q, GIB));
+  CHECK(s != NULL && range_has(&r, s, 600 * MIB));
+  if (p != NULL) p[600 * MIB - 1] = 1;
+  mi_free(p);
+  mi_free(q);
+  mi_free(s);
+}
+
 static const check_case_t cases[] = {
     CASE(without_an_arena_there_is_no_memory),
     CASE(two_arenas_within_one_gib_serve_blocks),
@@ -316,6 +411,9 @@ static const check_case_t cases[] = {
     CASE(large_page_memory_is_never_purged_other_memory_is),
     CASE(managed_memory_stays_mapped),
     CASE(threads_share_an_arena),
+    CASE(shared_memory_gives_zeroed_blocks),
+    CASE(private_file_mapping_gives_zeroed_blocks),
+    CASE(very_large_blocks_fit_into_2_gib),
 };
 
 int main(int argc, char** argv) {

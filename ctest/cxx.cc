@@ -19,9 +19,7 @@
 
 namespace {
 
-bool is_ours(const void* p) {
-  return mi_is_in_heap_region(p);
-}
+bool is_ours(const void* p) { return mi_is_in_heap_region(p); }
 
 // A container's way to the C functions.
 template <class T> struct our_allocator {
@@ -81,9 +79,7 @@ template <class F> bool throws_bad_alloc(F f) {
 }
 
 // The compiler must not remove a pair of new and delete.
-CHECK_UNUSED void* hidden_new(size_t size) {
-  return opaque(::operator new(opaque_size(size)));
-}
+CHECK_UNUSED void* hidden_new(size_t size) { return opaque(::operator new(opaque_size(size))); }
 
 void every_form_of_new_and_delete_works() {
   const std::align_val_t wide_alignment{256};

@@ -183,12 +183,8 @@ static void run_all(bool all) {
   CHECK_GE(n, 100);
 }
 
-static void each_single_failing_call_is_survived(void) {
-  run_all(false);
-}
-static void the_system_failing_from_each_call_on_is_survived(void) {
-  run_all(true);
-}
+static void each_single_failing_call_is_survived(void) { run_all(false); }
+static void the_system_failing_from_each_call_on_is_survived(void) { run_all(true); }
 
 /* Without this the two cases above might test nothing. */
 static void workload_makes_the_calls_that_can_fail(void) {
@@ -229,11 +225,66 @@ static void blocks_keep_their_contents_while_the_system_refuses_everything(void)
   work_end(w);
 }
 
+/* ---- a move that fails ------------------------------------------------------------------- */
+
+/* Vectors that grow and shrink beside each other, so that most steps move them. */
+static void move_vectors(unsigned seed) {
+  enum { VECTORS = 12 };
+  char* vectors[VECTORS] = {0};
+  size_t sizes[VECTORS] = {0};
+  rng_t rng = {seed};
+  for (size_t step = 0; step < 600; step++) {
+    size_t v = rng_below(&rng, VECTORS);
+    size_t next = rng_below(&rng, 10) == 0 ? 100000 + rng_below(&rng, MIB)
+                                           : sizes[v] + 100000 + rng_below(&rng, 2 * MIB);
+    if (next > 16 * MIB) next = 300000;
+    bool zero = v % 3 == 0;
+    char* p = (char*)(zero ? mi_rezalloc(vectors[v], next)
+                           : mi_realloc_aligned(vectors[v], next, v % 3 == 1 ? 16 : 256 * KIB));
+    REQUIRE(p != NULL);
+    size_t kept = (next < sizes[v] ? next : sizes[v]) / OS_PAGE * OS_PAGE;
+    if (!CHECK(pages_hold(p, 0, kept, 1))) {
+      check_note("step %zu: from %zu to %zu\n", step, sizes[v], next);
+      return;
+    }
+    if (zero && next > sizes[v]) CHECK(all_bytes_are(p + sizes[v], next - sizes[v], 0));
+    if (!zero || next > sizes[v]) pages_mark(p, kept, next);
+    vectors[v] = p;
+    sizes[v] = zero ? mi_usable_size(p) : next;
+    if (zero) pages_mark(p, kept, sizes[v]);
+    if (step % 50 == 49) { /* a vector that ends: its place serves others */
+      mi_free(vectors[v]);
+      vectors[v] = NULL;
+      sizes[v] = 0;
+    }
+    if (step % 100 == 99) mi_collect(true);
+  }
+  for (size_t v = 0; v < VECTORS; v++) mi_free(vectors[v]);
+}
+
+static void check_moves_in_mode(os_mremap_t mode) {
+  move_vectors(1); /* leaves memory that consists of several mappings */
+  os_fault_mremap(mode);
+  move_vectors(2);
+  CHECK_GE(os_fault_mremap_failures(), 20);
+  os_fault_mremap(OS_MREMAP_WORKS);
+  move_vectors(3);
+}
+
+static void contents_survive_a_move_that_the_system_refuses(void) {
+  check_moves_in_mode(OS_MREMAP_FAILS);
+}
+static void contents_survive_a_move_that_fails_and_unmaps_its_target(void) {
+  check_moves_in_mode(OS_MREMAP_FIXED_FAILS);
+}
+
 static const check_case_t cases[] = {
     CASE(workload_makes_the_calls_that_can_fail),
     CASE(each_single_failing_call_is_survived),
     CASE(the_system_failing_from_each_call_on_is_survived),
     CASE(blocks_keep_their_contents_while_the_system_refuses_everything),
+    CASE(contents_survive_a_move_that_the_system_refuses),
+    CASE(contents_survive_a_move_that_fails_and_unmaps_its_target),
 };
 static const check_case_t helpers[] = {CASE(helper_workload)};
 

@@ -19,16 +19,12 @@ static void use_it(void) {
   mi_free(p);
 }
 
-static void first_free_of_null(void) {
-  mi_free(NULL);
-}
+static void first_free_of_null(void) { mi_free(NULL); }
 static void first_cfree_of_foreign(void) {
   int local = 1;
   mi_cfree(&local);
 }
-static void first_usable_size_of_null(void) {
-  CHECK_EQ(mi_usable_size(NULL), 0);
-}
+static void first_usable_size_of_null(void) { CHECK_EQ(mi_usable_size(NULL), 0); }
 static void first_usable_size_of_foreign(void) {
   int local = 1;
   CHECK_EQ(mi_usable_size(opaque(&local)), 0);
@@ -47,9 +43,7 @@ static void first_realloc_of_null_to_zero(void) {
   CHECK_NOT_NULL(p);
   mi_free(p);
 }
-static void first_expand_of_null(void) {
-  CHECK_NULL(mi_expand(NULL, 1));
-}
+static void first_expand_of_null(void) { CHECK_NULL(mi_expand(NULL, 1)); }
 static void first_malloc(void) {
   void* p = mi_malloc(1);
   CHECK_NOT_NULL(p);
@@ -76,9 +70,7 @@ static void first_malloc_huge(void) {
   p[GIB] = 1;
   mi_free(p);
 }
-static void first_malloc_too_large(void) {
-  CHECK_NULL(mi_malloc(opaque_size(SIZE_MAX)));
-}
+static void first_malloc_too_large(void) { CHECK_NULL(mi_malloc(opaque_size(SIZE_MAX))); }
 static void first_calloc(void) {
   void* p = mi_calloc(10, 10);
   CHECK(p != NULL && all_bytes_are(p, 100, 0));
@@ -123,27 +115,13 @@ static void first_rezalloc(void) {
   CHECK(p != NULL && all_bytes_are(p, 100, 0));
   mi_free(p);
 }
-static void first_collect(void) {
-  mi_collect(false);
-}
-static void first_collect_forced(void) {
-  mi_collect(true);
-}
-static void first_thread_done(void) {
-  mi_thread_done();
-}
-static void first_thread_init(void) {
-  mi_thread_init();
-}
-static void first_process_init(void) {
-  mi_process_init();
-}
-static void first_good_size(void) {
-  CHECK_GE(mi_good_size(100), 100);
-}
-static void first_version(void) {
-  CHECK_EQ(mi_version(), MI_MALLOC_VERSION);
-}
+static void first_collect(void) { mi_collect(false); }
+static void first_collect_forced(void) { mi_collect(true); }
+static void first_thread_done(void) { mi_thread_done(); }
+static void first_thread_init(void) { mi_thread_init(); }
+static void first_process_init(void) { mi_process_init(); }
+static void first_good_size(void) { CHECK_GE(mi_good_size(100), 100); }
+static void first_version(void) { CHECK_EQ(mi_version(), MI_MALLOC_VERSION); }
 static void first_process_info(void) {
   size_t rss = 0;
   mi_process_info(NULL, NULL, NULL, &rss, NULL, NULL, NULL, NULL);
@@ -166,9 +144,7 @@ static void ignore_error(int code, void* arg) {
   (void)code;
   (void)arg;
 }
-static void first_register_error(void) {
-  mi_register_error(&ignore_error, NULL);
-}
+static void first_register_error(void) { mi_register_error(&ignore_error, NULL); }
 static void ignore_deferred(bool force, unsigned long long heartbeat, void* arg) {
   (void)force;
   (void)heartbeat;
@@ -186,9 +162,7 @@ static void first_option_get(void) {
   }
   CHECK_EQ(mi_option_get(mi_option_purge_delay), 10);
 }
-static void first_option_is_enabled(void) {
-  CHECK(!mi_option_is_enabled(mi_option_verbose));
-}
+static void first_option_is_enabled(void) { CHECK(!mi_option_is_enabled(mi_option_verbose)); }
 static void first_option_get_size(void) {
   CHECK_EQ(mi_option_get_size(mi_option_arena_reserve), GIB);
 }

@@ -85,8 +85,10 @@ static void child_work(unsigned depth) {
   allocate_all_sizes();
   shared_check_and_free();
   pthread_t threads[2];
-  /* ThreadSanitizer cannot follow a child of several threads that starts threads. */
-  size_t count = UNDER_THREAD_SANITIZER ? 0 : COUNT_OF(threads);
+  /* ThreadSanitizer cannot follow a child of several threads that starts threads, and the
+   * malloc of AddressSanitizer, which every thread start uses, is not made for fork. */
+  bool sanitizer = UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER;
+  size_t count = sanitizer ? 0 : COUNT_OF(threads);
   for (size_t i = 0; i < count; i++) threads[i] = thread_start(&child_thread, (void*)(i + 1));
   rng_t rng = {depth + 77};
   shared_fill(&rng);
@@ -191,12 +193,92 @@ static void child_gives_memory_back(void) {
   }
 }
 
+/* ---- fork handlers of others ---------------------------------------------------------- */
+
+#define FORK_SECONDS 20
+#define HANDLERS 2 /* one registered before the allocator is first called, one after */
+
+typedef struct handler_s {
+  void* block; /* from before the fork; parent and child free it */
+  size_t runs;
+} handler_t;
+static handler_t handlers[HANDLERS];
+static bool handlers_work;
+
+static void handler_allocates(handler_t* h) {
+  const size_t sizes[] = {1000, 100000, (size_t)700000000};
+  for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+    char* p = (char*)mi_malloc(sizes[i]);
+    REQUIRE(p != NULL);
+    p[0] = 1;
+    p[sizes[i] - 1] = 1;
+    mi_free(p);
+  }
+  h->runs++;
+}
+
+static void handler_before(handler_t* h) {
+  if (!handlers_work) return;
+  handler_allocates(h);
+  h->block = mi_malloc(5000);
+  REQUIRE(h->block != NULL);
+  pattern_fill(h->block, 5000, 9);
+}
+static void handler_after(handler_t* h) {
+  if (!handlers_work) return;
+  alarm(FORK_SECONDS); /* a child starts without one */
+  handler_allocates(h);
+  CHECK(pattern_holds(h->block, 5000, 9));
+  mi_free(h->block);
+}
+
+static void early_before(void) { handler_before(&handlers[0]); }
+static void early_after(void) { handler_after(&handlers[0]); }
+static void late_before(void) { handler_before(&handlers[1]); }
+static void late_after(void) { handler_after(&handlers[1]); }
+
+__attribute__((constructor(101))) static void early_register(void) {
+  pthread_atfork(&early_before, &early_after, &early_after);
+}
+
+static void fork_with_handlers(size_t forks) {
+  mi_free(mi_malloc(100));
+  REQUIRE(pthread_atfork(&late_before, &late_after, &late_after) == 0);
+  handlers_work = true;
+  for (size_t i = 0; i < forks; i++) {
+    memset(handlers, 0, sizeof handlers);
+    alarm(FORK_SECONDS);
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    for (size_t h = 0; h < HANDLERS; h++) CHECK_EQ(handlers[h].runs, 2);
+    if (pid == 0) {
+      allocate_all_sizes();
+      _exit(check_end());
+    }
+    allocate_all_sizes();
+    if (check_wait_ok(pid, "child after fork handlers") != 0) break;
+  }
+  handlers_work = false;
+  alarm(0);
+}
+
+/* D3.24: the handlers of others run while the library is held for the fork. */
+static void fork_handlers_of_others_may_allocate(void) { fork_with_handlers(20); }
+
+static void fork_handlers_may_allocate_while_other_threads_do(void) {
+  pthread_t threads[BUSY_THREADS];
+  for (size_t i = 0; i < BUSY_THREADS; i++) threads[i] = thread_start(&busy_run, (void*)(i + 1));
+  fork_with_handlers(check_scaled(100));
+  __atomic_store_n(&busy_stop, 1, __ATOMIC_RELAXED);
+  for (size_t i = 0; i < BUSY_THREADS; i++) thread_join(threads[i]);
+}
+
 static const check_case_t cases[] = {
     CASE(child_of_a_busy_process_allocates_frees_and_forks_again),
     CASE(threads_fork_at_the_same_time),
     CASE(child_gives_memory_back),
+    CASE(fork_handlers_of_others_may_allocate),
+    CASE(fork_handlers_may_allocate_while_other_threads_do),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

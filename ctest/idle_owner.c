@@ -195,9 +195,7 @@ static void check_purge_by_allocating(size_t shift) {
   sleeper_end(sleeper);
 }
 
-static void purge_is_done_by_a_thread_that_only_allocates(void) {
-  check_purge_by_allocating(0);
-}
+static void purge_is_done_by_a_thread_that_only_allocates(void) { check_purge_by_allocating(0); }
 static void purge_is_done_by_a_thread_that_only_allocates_shifted_by_1(void) {
   check_purge_by_allocating(1);
 }
@@ -219,6 +217,4 @@ static const check_case_t cases[] = {
     CASE(purge_happens_while_another_thread_is_busy),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

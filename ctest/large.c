@@ -4,29 +4,6 @@
 #include "probe.h"
 #include <mimalloc.h>
 
-/* A cheap pattern for large blocks: each OS page carries its own number at both ends. */
-static void pages_mark(char* p, size_t from, size_t to) {
-  for (size_t at = round_up(from, OS_PAGE); at + OS_PAGE <= to; at += OS_PAGE) {
-    size_t number = at / OS_PAGE + 1;
-    memcpy(p + at, &number, sizeof number);
-    memcpy(p + at + OS_PAGE - sizeof number, &number, sizeof number);
-  }
-}
-static bool pages_hold(const char* p, size_t from, size_t to, size_t step) {
-  for (size_t at = round_up(from, OS_PAGE); at + OS_PAGE <= to; at += step * OS_PAGE) {
-    size_t number = at / OS_PAGE + 1;
-    size_t first;
-    size_t second;
-    memcpy(&first, p + at, sizeof first);
-    memcpy(&second, p + at + OS_PAGE - sizeof number, sizeof second);
-    if (first != number || second != number) {
-      check_fail("page %zu of %p holds %zu and %zu\n", number, (const void*)p, first, second);
-      return false;
-    }
-  }
-  return true;
-}
-
 static void doubling_to_1_gib_needs_at_most_a_tenth_more(void) {
   pid_t pid = fork();
   REQUIRE(pid >= 0);
@@ -185,6 +162,65 @@ static void aligned_vector_stays_aligned_while_it_grows(void) {
   }
 }
 
+/* What the program asks of a part of its block splits the mapping that moves. */
+typedef enum part_e { PART_LOCKED, PART_NOT_FORKED, PART_NOT_DUMPED, PART_KINDS } part_t;
+
+static bool part_change(char* part, size_t size, part_t kind) {
+  switch (kind) {
+  case PART_LOCKED:
+    return mlock(part, size) == 0;
+  case PART_NOT_FORKED:
+    return madvise(part, size, MADV_DONTFORK) == 0;
+  default:
+    return madvise(part, size, MADV_DONTDUMP) == 0;
+  }
+}
+static void part_restore(char* part, size_t size) {
+  munlock(part, size);
+  madvise(part, size, MADV_DOFORK);
+  madvise(part, size, MADV_DODUMP);
+}
+
+static void block_with_a_part_treated_otherwise_keeps_its_contents(void) {
+  const size_t sizes[] = {400 * KIB, 4 * MIB, 40 * MIB};
+  const size_t part_size = 64 * KIB;
+  for (int kind = 0; kind < PART_KINDS; kind++) {
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+      /* In the middle, and at either end. */
+      size_t places[] = {sizes[i] / 4, 0, sizes[i] - part_size};
+      for (size_t j = 0; j < COUNT_OF(places); j++) {
+        char* p = (char*)mi_malloc(sizes[i]);
+        void* behind = mi_malloc(MIB); /* so that it has to move */
+        REQUIRE(p != NULL && behind != NULL);
+        pages_mark(p, 0, sizes[i]);
+        char* part = (char*)round_up((uintptr_t)p + places[j], OS_PAGE);
+        size_t whole = (uintptr_t)part + part_size <= (uintptr_t)p + sizes[i] ? part_size : OS_PAGE;
+        if (!part_change(part, whole, (part_t)kind)) {
+          check_note("not possible here: errno %d\n", errno);
+        }
+        char* q = p;
+        for (size_t size = sizes[i] * 2; size <= sizes[i] * 8; size *= 2) {
+          q = (char*)mi_realloc(q, size);
+          REQUIRE(q != NULL);
+          if (!CHECK(pages_hold(q, 0, sizes[i], 1))) {
+            check_note("kind %d, from %zu to %zu, part at %zu\n", kind, sizes[i], size, places[j]);
+          }
+          memset(q + sizes[i], 1, size - sizes[i]);
+        }
+        part_restore(q + (part - p), whole);
+        mi_free(q);
+        mi_free(behind);
+      }
+    }
+  }
+  /* The memory they left serves others. */
+  char* p = (char*)mi_zalloc(300 * MIB);
+  REQUIRE(p != NULL);
+  CHECK(all_bytes_are(p, 300 * MIB, 0));
+  memset(p, 1, 300 * MIB);
+  mi_free(p);
+}
+
 /* D14.107 */
 static void buffers_replaced_in_a_loop_do_not_fault_each_time(void) {
   char* held[4] = {0};
@@ -271,12 +307,11 @@ static const check_case_t cases[] = {
     CASE(growing_mixed_with_other_allocations_keeps_contents),
     CASE(growing_zeroed_vector_is_zero_behind_its_contents),
     CASE(aligned_vector_stays_aligned_while_it_grows),
+    CASE(block_with_a_part_treated_otherwise_keeps_its_contents),
     CASE(buffers_replaced_in_a_loop_do_not_fault_each_time),
     CASE(freed_huge_blocks_are_given_back),
     CASE(many_huge_blocks_are_found_room_for),
     CASE(block_above_4_gib_works),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -97,24 +97,12 @@ static void measure(size_t block_size, const char* name) {
   for (unsigned i = 0; i < THREADS; i++) thread_join(threads[i]);
 }
 
-static void metadata_of_16_byte_blocks(void) {
-  measure(16, "16");
-}
-static void metadata_of_64_byte_blocks(void) {
-  measure(64, "64");
-}
-static void metadata_of_256_byte_blocks(void) {
-  measure(256, "256");
-}
-static void metadata_of_1024_byte_blocks(void) {
-  measure(1024, "1024");
-}
-static void metadata_of_8192_byte_blocks(void) {
-  measure(8192, "8192");
-}
-static void metadata_of_mixed_blocks(void) {
-  measure(0, "mixed");
-}
+static void metadata_of_16_byte_blocks(void) { measure(16, "16"); }
+static void metadata_of_64_byte_blocks(void) { measure(64, "64"); }
+static void metadata_of_256_byte_blocks(void) { measure(256, "256"); }
+static void metadata_of_1024_byte_blocks(void) { measure(1024, "1024"); }
+static void metadata_of_8192_byte_blocks(void) { measure(8192, "8192"); }
+static void metadata_of_mixed_blocks(void) { measure(0, "mixed"); }
 
 static const check_case_t cases[] = {
     CASE(metadata_of_16_byte_blocks),   CASE(metadata_of_64_byte_blocks),
@@ -122,6 +110,4 @@ static const check_case_t cases[] = {
     CASE(metadata_of_8192_byte_blocks), CASE(metadata_of_mixed_blocks),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

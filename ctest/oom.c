@@ -202,16 +202,100 @@ static void growing_under_a_limit_fails_cleanly(void) {
   }
 }
 
+/* ---- a shortage that ends --------------------------------------------------------------- */
+
+/* Address space without memory: of each block only the start is written. */
+static size_t fill_untouched(void*** last, size_t size, size_t wanted) {
+  size_t bytes = 0;
+  while (bytes < wanted) {
+    void** p = (void**)mi_malloc(size);
+    if (p == NULL) break;
+    *p = (void*)*last;
+    *last = p;
+    bytes += size;
+  }
+  return bytes;
+}
+
+static void raise_address_space(void) {
+  struct rlimit limit;
+  REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+  limit.rlim_cur = limit.rlim_max;
+  REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+static void lower_address_space(size_t more) {
+  char text[256];
+  read_file("/proc/self/statm", text, sizeof text);
+  struct rlimit limit;
+  REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+  limit.rlim_cur = strtoul(text, NULL, 10) * OS_PAGE + more;
+  REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+/* D7.58, D8.71: what a shortage has taught the library does not outlast it. */
+static void shortage_that_has_ended_leaves_no_trace(void) {
+  const size_t rooms[] = {3 * MIB / 2, 20 * MIB, 300 * MIB};
+  for (size_t i = 0; i < COUNT_OF(rooms); i++) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      void** last = NULL;
+      mi_free(mi_malloc(10));
+      for (int round = 0; round < 3; round++) {
+        lower_address_space(rooms[i]);
+        size_t short_of = fill_untouched(&last, MIB, 8 * GIB);
+        CHECK_LE(short_of, 8 * GIB - 1); /* else the limit did nothing */
+        fill_untouched(&last, 64, GIB);
+        fill_untouched(&last, 5 * MIB, GIB);
+        release(&last);
+        raise_address_space();
+      }
+      CHECK_GE(fill_untouched(&last, MIB, 6 * GIB), 6 * GIB);
+      CHECK_GE(fill_untouched(&last, 100000, 64 * MIB), 64 * MIB);
+      CHECK_GE(fill_untouched(&last, 1000, 64 * MIB), 64 * MIB);
+      CHECK_GE(fill_untouched(&last, 16, 16 * MIB), 16 * MIB);
+      CHECK_GE(fill_untouched(&last, 700 * MIB, GIB), GIB);
+      release(&last);
+      _exit(check_end());
+    }
+    if (check_wait_ok(pid, "child after a shortage") != 0) {
+      check_note("with %zu KiB of room during the shortage\n", rooms[i] / KIB);
+    }
+  }
+}
+
+/* D7.58 */
+static void helper_fill_6_gib(void) {
+  void** last = NULL;
+  CHECK_GE(fill_untouched(&last, MIB, 6 * GIB), 6 * GIB);
+  CHECK_GE(fill_untouched(&last, 1000, 16 * MIB), 16 * MIB);
+  release(&last);
+}
+static void small_reserve_does_not_limit_what_can_be_allocated(void) {
+  const char* const reserves[] = {"0", "1M", "1"};
+  for (size_t i = 0; i < COUNT_OF(reserves); i++) {
+    setenv("MIMALLOC_ARENA_RESERVE", reserves[i], 1);
+    const char* args[] = {"helper_fill_6_gib", NULL};
+    if (check_wait_ok(check_start_self(args, -1, -1), args[0]) != 0) {
+      check_note("with MIMALLOC_ARENA_RESERVE=%s\n", reserves[i]);
+    }
+  }
+}
+
 static const check_case_t cases[] = {
     CASE(library_starts_and_works_under_a_limit),
     CASE(limit_set_after_start),
     CASE(threads_start_when_memory_is_out),
     CASE(growing_under_a_limit_fails_cleanly),
+    CASE(shortage_that_has_ended_leaves_no_trace),
+    CASE(small_reserve_does_not_limit_what_can_be_allocated),
 };
 static const check_case_t helpers[] = {
     CASE(helper_fill_twice),
     CASE(helper_threads_when_memory_is_out),
     CASE(helper_grow_until_it_fails),
+    CASE(helper_fill_6_gib),
 };
 
 int main(int argc, char** argv) {

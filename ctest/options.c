@@ -368,6 +368,63 @@ static void new_sink_receives_what_was_printed_before(void) {
   close(quiet);
 }
 
+/* ---- an output function that allocates -------------------------------------------------- */
+
+static size_t allocating_calls;
+static void on_output_allocate(const char* message, void* arg) {
+  (void)message;
+  (void)arg;
+  allocating_calls++;
+  for (size_t size = 10; size <= 10000; size *= 10) {
+    char* p = (char*)mi_malloc(size);
+    REQUIRE(p != NULL);
+    memset(p, 1, size);
+    mi_free(p);
+  }
+}
+
+/* Before the library has begun, so that its first message comes while it begins. */
+__attribute__((constructor(101))) static void early_output(void) {
+  if (getenv("TEST_EARLY_OUTPUT") == NULL) return;
+  mi_register_output(&on_output_allocate, NULL);
+  mi_free(mi_malloc(10));
+}
+
+static char statistics[64 * KIB];
+static void on_statistics(const char* message, void* arg) {
+  (void)arg;
+  size_t used = strlen(statistics);
+  snprintf(statistics + used, sizeof statistics - used, "%s", message);
+}
+static size_t statistic(const char* name) {
+  statistics[0] = 0;
+  mi_stats_print_out(&on_statistics, NULL);
+  const char* at = strstr(statistics, name);
+  REQUIRE(at != NULL);
+  at += strlen(name);
+  return strtoul(at + strspn(at, " "), NULL, 10);
+}
+
+static void helper_output_allocates(const char* unused) {
+  (void)unused;
+  mi_register_output(NULL, NULL);
+  CHECK_GE(allocating_calls, 1);
+  CHECK_EQ(statistic("\nthreads:"), 1);
+}
+
+/* D1.1: the thread is set up once, also when a message of its set-up leads to an allocation. */
+static void output_that_allocates_during_the_first_call_sees_one_thread(void) {
+  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
+  setenv("MIMALLOC_PURGE_DELAY", "junk", 1);
+  setenv("TEST_EARLY_OUTPUT", "1", 1);
+  const char* args[] = {"helper_output_allocates", "-", NULL};
+  check_wait_ok(check_start_self(args, -1, -1), args[0]);
+  setenv("MIMALLOC_VERBOSE", "1", 1);
+  int quiet = open("/dev/null", O_WRONLY);
+  check_wait_ok(check_start_self(args, -1, quiet), args[0]);
+  close(quiet);
+}
+
 static const check_case_t cases[] = {
     CASE(defaults_are_those_of_2_1_7),
     CASE(environment_is_parsed_by_the_rules),
@@ -387,13 +444,15 @@ static const check_case_t cases[] = {
     CASE(verbose_lists_the_options),
     CASE(show_stats_prints_statistics_at_exit),
     CASE(new_sink_receives_what_was_printed_before),
+    CASE(output_that_allocates_during_the_first_call_sees_one_thread),
 };
 
 static const struct {
   const char* name;
   void (*run)(const char*);
-} helpers[] = {CASE(helper_print_option), CASE(helper_default_after_environment),
-               CASE(helper_fail_ten_times), CASE(helper_do_nothing), CASE(helper_register_output)};
+} helpers[] = {CASE(helper_print_option),    CASE(helper_default_after_environment),
+               CASE(helper_fail_ten_times),  CASE(helper_do_nothing),
+               CASE(helper_register_output), CASE(helper_output_allocates)};
 
 int main(int argc, char** argv) {
   if (argc == 3 && strncmp(argv[1], "helper_", 7) == 0) {

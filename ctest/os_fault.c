@@ -22,6 +22,9 @@ static size_t fault_first;
 static int fault_all;
 static int fault_ready;
 
+static int mremap_mode;
+static size_t mremap_failures;
+
 extern char** environ;
 
 /* getenv is avoided: a caller before main() may come before libc is ready for it. */
@@ -67,6 +70,14 @@ void os_fault_set(size_t first, bool all) {
   __atomic_store_n(&fault_first, first, __ATOMIC_RELAXED);
 }
 
+void os_fault_mremap(os_mremap_t mode) {
+  __atomic_store_n(&mremap_mode, (int)mode, __ATOMIC_RELAXED);
+}
+
+size_t os_fault_mremap_failures(void) {
+  return __atomic_load_n(&mremap_failures, __ATOMIC_RELAXED);
+}
+
 void* __real_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
 void* __real_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
 int __real_mprotect(void* addr, size_t size, int prot);
@@ -87,6 +98,14 @@ void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...)
   void* target = (flags & MREMAP_FIXED) != 0 ? va_arg(args, void*) : NULL;
   va_end(args);
   if (call_is_refused()) return MAP_FAILED;
+  bool fixed = (flags & MREMAP_FIXED) != 0;
+  int mode = __atomic_load_n(&mremap_mode, __ATOMIC_RELAXED);
+  if (mode == OS_MREMAP_FAILS || (mode == OS_MREMAP_FIXED_FAILS && fixed)) {
+    if (fixed) munmap(target, new_size);
+    __atomic_fetch_add(&mremap_failures, 1, __ATOMIC_RELAXED);
+    errno = mode == OS_MREMAP_FAILS ? EFAULT : ENOMEM;
+    return MAP_FAILED;
+  }
   return __real_mremap(old, old_size, new_size, flags, target);
 }
 

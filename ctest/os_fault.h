@@ -10,5 +10,15 @@ typedef struct os_fault_s {
 } os_fault_t;
 
 os_fault_t os_fault_state(void);
+/* What mremap does, besides. */
+typedef enum os_mremap_e {
+  OS_MREMAP_WORKS,
+  OS_MREMAP_FAILS,      /* always, as for a source that is not one mapping */
+  OS_MREMAP_FIXED_FAILS /* with a fixed target only, as when the kernel is out of memory */
+} os_mremap_t;
+
+/* A failing mremap with a fixed target has unmapped the target first: so do older kernels. */
+void os_fault_mremap(os_mremap_t mode);
+size_t os_fault_mremap_failures(void);
 /* Refuses call number `first`, and with `all` each one after it; 0 refuses none. */
 void os_fault_set(size_t first, bool all);

@@ -7,9 +7,7 @@
 
 #define TOO_LARGE ((size_t)PTRDIFF_MAX + 1)
 
-static void* symbol(const char* name) {
-  return dlsym(RTLD_DEFAULT, name);
-}
+static void* symbol(const char* name) { return dlsym(RTLD_DEFAULT, name); }
 
 /* ISO C has no conversion from object to function pointer. */
 #define GET(variable, name)                                                                        \

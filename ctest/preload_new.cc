@@ -96,6 +96,4 @@ const check_case_t cases[] = {
 
 } // namespace
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -30,9 +30,7 @@ CHECK_UNUSED static inline size_t opaque_size(size_t n) {
 CHECK_UNUSED static bool is_aligned(const void* p, size_t alignment) {
   return (uintptr_t)opaque(p) % alignment == 0;
 }
-CHECK_UNUSED static size_t round_up(size_t n, size_t unit) {
-  return (n + unit - 1) / unit * unit;
-}
+CHECK_UNUSED static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 /* ---- memory of the process ----------------------------------------------------- */
 
@@ -43,14 +41,20 @@ CHECK_UNUSED static size_t round_up(size_t n, size_t unit) {
 #define UNDER_THREAD_SANITIZER 1
 #endif
 #if __has_feature(address_sanitizer)
-#define RSS_IS_MEANINGFUL 0
+#define UNDER_ADDRESS_SANITIZER 1
 #endif
 #endif
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_THREAD_SANITIZER 1
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(UNDER_THREAD_SANITIZER)
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ADDRESS_SANITIZER 1
+#endif
+#if defined(UNDER_ADDRESS_SANITIZER) || defined(UNDER_THREAD_SANITIZER)
 #define RSS_IS_MEANINGFUL 0
+#endif
+#ifndef UNDER_ADDRESS_SANITIZER
+#define UNDER_ADDRESS_SANITIZER 0
 #endif
 #ifndef UNDER_THREAD_SANITIZER
 #define UNDER_THREAD_SANITIZER 0
@@ -181,6 +185,28 @@ CHECK_UNUSED static bool all_bytes_are(const void* p, size_t size, unsigned char
   }
   return true;
 }
+/* A cheap pattern for large blocks: each OS page carries its own number at both ends. */
+CHECK_UNUSED static void pages_mark(char* p, size_t from, size_t to) {
+  for (size_t at = round_up(from, OS_PAGE); at + OS_PAGE <= to; at += OS_PAGE) {
+    size_t number = at / OS_PAGE + 1;
+    memcpy(p + at, &number, sizeof number);
+    memcpy(p + at + OS_PAGE - sizeof number, &number, sizeof number);
+  }
+}
+CHECK_UNUSED static bool pages_hold(const char* p, size_t from, size_t to, size_t step) {
+  for (size_t at = round_up(from, OS_PAGE); at + OS_PAGE <= to; at += step * OS_PAGE) {
+    size_t number = at / OS_PAGE + 1;
+    size_t first;
+    size_t second;
+    memcpy(&first, p + at, sizeof first);
+    memcpy(&second, p + at + OS_PAGE - sizeof number, sizeof second);
+    if (first != number || second != number) {
+      check_fail("page %zu of %p holds %zu and %zu\n", number, (const void*)p, first, second);
+      return false;
+    }
+  }
+  return true;
+}
 /* Makes each OS page of the range resident without writing all of it. */
 CHECK_UNUSED static void touch_pages(void* p, size_t size) {
   volatile char* bytes = (volatile char*)p;
@@ -196,6 +222,4 @@ CHECK_UNUSED static pthread_t thread_start(void* (*run)(void*), void* arg) {
   REQUIRE(error == 0);
   return thread;
 }
-CHECK_UNUSED static void thread_join(pthread_t thread) {
-  REQUIRE(pthread_join(thread, NULL) == 0);
-}
+CHECK_UNUSED static void thread_join(pthread_t thread) { REQUIRE(pthread_join(thread, NULL) == 0); }

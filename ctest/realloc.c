@@ -14,9 +14,7 @@ static const size_t sizes[] = {
 static const size_t huge_sizes[] = {100,      64 * KIB,     600 * KIB, 8 * MIB,
                                     16 * MIB, 16 * MIB + 1, 33 * MIB,  64 * MIB + 8};
 
-static size_t least(size_t a, size_t b) {
-  return a < b ? a : b;
-}
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static void realloc_pairs(const size_t* list, size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -38,9 +36,7 @@ static void realloc_pairs(const size_t* list, size_t count) {
   }
 }
 
-static void contents_survive_every_change_of_size(void) {
-  realloc_pairs(sizes, COUNT_OF(sizes));
-}
+static void contents_survive_every_change_of_size(void) { realloc_pairs(sizes, COUNT_OF(sizes)); }
 static void contents_survive_every_change_of_huge_size(void) {
   realloc_pairs(huge_sizes, COUNT_OF(huge_sizes));
 }
@@ -114,6 +110,34 @@ static void realloc_aligned_always_aligns_the_result(void) {
   }
 }
 
+/* D4.27: a large block that fits where it lies does not stay there if it lies wrong. */
+static void large_blocks_are_aligned_above_64_kib(void) {
+  const size_t next[] = {210000, 200000, 150000, 140000, 900000, 7 * MIB};
+  for (size_t alignment = 128 * KIB; alignment <= 16 * MIB; alignment *= 2) {
+    for (size_t i = 0; i < COUNT_OF(next); i++) {
+      void* held[4];
+      for (size_t j = 0; j < COUNT_OF(held); j++) { /* several: not all are aligned by luck */
+        char* p = (char*)mi_malloc(200000);
+        REQUIRE(p != NULL);
+        pattern_fill(p, 200000, (unsigned)j);
+        char* q = (char*)mi_realloc_aligned(p, next[i], alignment);
+        REQUIRE(q != NULL);
+        if (!CHECK(is_aligned(q, alignment))) {
+          check_note("from 200000 to %zu, alignment %zu\n", next[i], alignment);
+        }
+        CHECK_GE(mi_usable_size(q), next[i]);
+        CHECK(pattern_holds(q, least(200000, next[i]), (unsigned)j));
+        q = (char*)mi_realloc_aligned(q, 200000, alignment * 2);
+        REQUIRE(q != NULL);
+        CHECK(is_aligned(q, alignment * 2));
+        CHECK(pattern_holds(q, least(200000, next[i]), (unsigned)j));
+        held[j] = q;
+      }
+      for (size_t j = 0; j < COUNT_OF(held); j++) mi_free(held[j]);
+    }
+  }
+}
+
 static void realloc_aligned_of_null_allocates(void) {
   for (size_t alignment = 1; alignment <= 64 * MIB; alignment *= 8) {
     void* p = mi_realloc_aligned(NULL, 100, alignment);
@@ -178,18 +202,30 @@ static void failure_leaves_the_block_alone(void) {
   }
 }
 
-/* D4.37 for the reallocating forms. Up to the size of a pointer they may ignore the value. */
+/* D4.37 for the reallocating forms, also below the size of a pointer. */
 static void wrong_alignment_leaves_the_block_alone(void) {
-  const size_t wrong[] = {12, 24, 48, 100, 4097};
+  const size_t wrong[] = {0, 3, 5, 6, 7, 12, 24, 48, 100, 4097};
   char* p = (char*)mi_malloc(100);
   REQUIRE(p != NULL);
   pattern_fill(p, 100, 13);
   for (size_t i = 0; i < COUNT_OF(wrong); i++) {
     size_t a = opaque_size(wrong[i]);
-    CHECK_NULL(mi_realloc_aligned(p, 5000, a));
-    CHECK_NULL(mi_realloc_aligned_at(p, 5000, a, 8));
-    CHECK_NULL(mi_rezalloc_aligned(p, 5000, a));
-    CHECK_NULL(mi_recalloc_aligned(p, 50, 100, a));
+    const size_t few[] = {1, 100, 5000, 300000};
+    for (size_t j = 0; j < COUNT_OF(few); j++) {
+      size_t size = few[j];
+      errno = 0;
+      if (!CHECK_NULL(mi_realloc_aligned(p, size, a))) return; /* p is gone */
+      CHECK_EQ(errno, EINVAL);
+      errno = 0;
+      if (!CHECK_NULL(mi_realloc_aligned_at(p, size, a, 8))) return;
+      CHECK_EQ(errno, EINVAL);
+      errno = 0;
+      if (!CHECK_NULL(mi_rezalloc_aligned(p, size, a))) return;
+      CHECK_EQ(errno, EINVAL);
+      errno = 0;
+      if (!CHECK_NULL(mi_recalloc_aligned(p, size, 1, a))) return;
+      CHECK_EQ(errno, EINVAL);
+    }
   }
   CHECK(pattern_holds(p, 100, 13));
   mi_free(p);
@@ -198,12 +234,8 @@ static void wrong_alignment_leaves_the_block_alone(void) {
 /* ---- zeroing forms ------------------------------------------------------------- */
 
 typedef void* rezalloc_t(void* p, size_t newsize);
-static void* rezalloc_recalloc(void* p, size_t n) {
-  return mi_recalloc(p, n, 1);
-}
-static void* rezalloc_aligned_64(void* p, size_t n) {
-  return mi_rezalloc_aligned(p, n, 64);
-}
+static void* rezalloc_recalloc(void* p, size_t n) { return mi_recalloc(p, n, 1); }
+static void* rezalloc_aligned_64(void* p, size_t n) { return mi_rezalloc_aligned(p, n, 64); }
 static void* rezalloc_recalloc_aligned_64(void* p, size_t n) {
   return mi_recalloc_aligned(p, n, 1, 64);
 }
@@ -254,15 +286,9 @@ static void check_rezalloc(rezalloc_t* rezalloc) {
   }
 }
 
-static void rezalloc_zeroes_what_it_adds(void) {
-  check_rezalloc(&mi_rezalloc);
-}
-static void recalloc_zeroes_what_it_adds(void) {
-  check_rezalloc(&rezalloc_recalloc);
-}
-static void rezalloc_aligned_zeroes_what_it_adds(void) {
-  check_rezalloc(&rezalloc_aligned_64);
-}
+static void rezalloc_zeroes_what_it_adds(void) { check_rezalloc(&mi_rezalloc); }
+static void recalloc_zeroes_what_it_adds(void) { check_rezalloc(&rezalloc_recalloc); }
+static void rezalloc_aligned_zeroes_what_it_adds(void) { check_rezalloc(&rezalloc_aligned_64); }
 static void recalloc_aligned_zeroes_what_it_adds(void) {
   check_rezalloc(&rezalloc_recalloc_aligned_64);
 }
@@ -316,6 +342,7 @@ static const check_case_t cases[] = {
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),
+    CASE(large_blocks_are_aligned_above_64_kib),
     CASE(realloc_aligned_of_null_allocates),
     CASE(realloc_aligned_at_keeps_the_given_offset),
     CASE(failure_leaves_the_block_alone),
@@ -330,6 +357,4 @@ static const check_case_t cases[] = {
     CASE(shrunk_and_grown_again_is_zero_behind_the_kept_part),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -324,6 +324,4 @@ static const check_case_t cases[] = {
     CASE(many_threads_on_few_cores_end_in_time),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -28,9 +28,7 @@ typedef struct local_s {
   size_t own_size;
 } local_t;
 
-static pthread_key_t key_of(size_t index) {
-  return index == 0 ? key_early : keys_late[index - 1];
-}
+static pthread_key_t key_of(size_t index) { return index == 0 ? key_early : keys_late[index - 1]; }
 
 /* Allocates and frees in each of the rounds that POSIX grants; the last ones come after the
  * allocator's own destructor whatever the order of keys is. */
@@ -162,6 +160,69 @@ static void thread_done_may_be_called_by_the_program(void) {
   CHECK_LE(rss_bytes(), before + 4 * MIB);
 }
 
+/* How many threads use the library, by its statistics. */
+static void on_statistics(const char* message, void* arg) {
+  const char* at = strstr(message, "threads: ");
+  if (at != NULL && (at == message || at[-1] == '\n')) *(size_t*)arg = strtoul(at + 9, NULL, 10);
+}
+static size_t threads_counted(void) {
+  size_t threads = SIZE_MAX;
+  mi_stats_print_out(&on_statistics, &threads);
+  return threads;
+}
+
+static bool done_alone; /* no other thread comes and goes */
+
+static void done_in_deferred_free(bool force, unsigned long long heartbeat, void* arg) {
+  (void)force;
+  (void)heartbeat;
+  __atomic_fetch_add((size_t*)arg, 1, __ATOMIC_RELAXED);
+  mi_free(mi_malloc(3000));
+  mi_thread_done();
+  if (done_alone) CHECK_EQ(threads_counted(), 1);
+  mi_free(mi_malloc(100));
+}
+static void* allocate_with_deferred_free(void* arg) {
+  (void)arg;
+  enum { COUNT = 20000 };
+  void** last = NULL;
+  for (size_t i = 0; i < COUNT; i++) {
+    size_t size = 16 + i % 700 + (i % 1000 == 0 ? 200000 : 0);
+    void** p = (void**)mi_malloc(size);
+    REQUIRE(p != NULL);
+    pattern_fill((void*)(p + 1), size - sizeof *p, (unsigned)i);
+    *p = (void*)last;
+    last = p;
+    if (i % 5000 == 0) mi_collect(i % 10000 == 0);
+  }
+  for (size_t i = COUNT; i-- > 0;) {
+    size_t size = 16 + i % 700 + (i % 1000 == 0 ? 200000 : 0);
+    if (!CHECK(pattern_holds((void*)(last + 1), size - sizeof *last, (unsigned)i))) return NULL;
+    void** next = (void**)*last;
+    mi_free((void*)last);
+    last = next;
+  }
+  return NULL;
+}
+/* The callback runs in the middle of an allocation: the heap at work must not go away. */
+static void thread_done_inside_deferred_free_is_ignored(void) {
+  size_t calls = 0;
+  mi_register_deferred_free(&done_in_deferred_free, &calls);
+  done_alone = true;
+  allocate_with_deferred_free(NULL);
+  done_alone = false;
+  size_t in_main = __atomic_load_n(&calls, __ATOMIC_RELAXED);
+  CHECK_GE(in_main, 5);
+  pthread_t threads[4];
+  for (size_t i = 0; i < COUNT_OF(threads); i++) {
+    threads[i] = thread_start(&allocate_with_deferred_free, NULL);
+  }
+  for (size_t i = 0; i < COUNT_OF(threads); i++) thread_join(threads[i]);
+  CHECK_GE(__atomic_load_n(&calls, __ATOMIC_RELAXED), in_main + 5);
+  mi_register_deferred_free(NULL, NULL);
+  allocate_with_deferred_free(NULL);
+}
+
 /* ---- the main thread ends first --------------------------------------------------- */
 
 static void* work_on_and_exit(void* arg) {
@@ -273,6 +334,7 @@ static const check_case_t cases[] = {
     CASE(destructors_may_allocate_after_the_allocators_own),
     CASE(thread_whose_first_request_comes_from_a_destructor),
     CASE(thread_done_may_be_called_by_the_program),
+    CASE(thread_done_inside_deferred_free_is_ignored),
     CASE(main_thread_may_end_before_the_process),
     CASE(exit_while_others_allocate),
     CASE(exit_handlers_and_destructors_may_allocate),

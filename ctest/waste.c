@@ -127,6 +127,4 @@ static const check_case_t cases[] = {
     CASE(untouched_tail_of_a_block_is_not_resident),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -65,18 +65,10 @@ static void check_all(between_t between) {
   }
 }
 
-static void recycled_memory_is_zeroed(void) {
-  check_all(KEEP);
-}
-static void collected_memory_is_zeroed(void) {
-  check_all(COLLECT);
-}
-static void purged_memory_is_zeroed(void) {
-  check_all(COLLECT_FORCED);
-}
-static void memory_freed_by_another_thread_is_zeroed(void) {
-  check_all(OTHER_THREAD_FREES);
-}
+static void recycled_memory_is_zeroed(void) { check_all(KEEP); }
+static void collected_memory_is_zeroed(void) { check_all(COLLECT); }
+static void purged_memory_is_zeroed(void) { check_all(COLLECT_FORCED); }
+static void memory_freed_by_another_thread_is_zeroed(void) { check_all(OTHER_THREAD_FREES); }
 
 static void memory_purged_at_once_is_zeroed(void) {
   mi_option_set(mi_option_purge_delay, 0);
@@ -131,6 +123,4 @@ static const check_case_t cases[] = {
     CASE(changing_sizes_share_memory_and_stay_zeroed),
 };
 
-int main(int argc, char** argv) {
-  return CHECK_MAIN(argc, argv, cases);
-}
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

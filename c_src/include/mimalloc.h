@@ -128,8 +128,8 @@ mi_strndup(const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
 /* The absolute path of `fname`. With a caller's buffer (at least PATH_MAX bytes) the
  * same as realpath(); with NULL a block to be released with mi_free. NULL and errno
  * on failure. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
-mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export char* mi_realpath(const char* fname,
+                                                   char* resolved_name) mi_attr_noexcept;
 
 /* ---- extended ------------------------------------------------------------ */
 

@@ -195,6 +195,7 @@ static void run_deferred(heap_t* heap, bool force) {
  * only because it is current. */
 static void heap_trim(heap_t* heap) {
   heap_enter(heap);
+  heap_shed(heap);
   for (int i = 0; i < TRIM_CLASSES; i++) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
@@ -206,10 +207,15 @@ static void heap_trim(heap_t* heap) {
 static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   arena_purge_due(false);
-  heap_enter(heap);
-  heap_shed(heap);
-  heap_leave(heap);
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
+}
+
+/* An allocation in the middle of the generic path, behind a callback that may have allocated. */
+static void* heap_pop(heap_t* heap, size_t class) {
+  block_t* block = heap->slot[class];
+  if (block == NULL) return heap_generic(heap, class);
+  heap->slot[class] = block->next;
+  return block;
 }
 
 /* An allocation of a thread that has ended. */
@@ -247,7 +253,7 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
   if (heap == &heap_ended) return late_alloc(class);
   heap = thread_start();
   if (heap == NULL) return thread_out_of_memory(class_block_size(class));
-  return heap_generic(heap, class);
+  return heap_pop(heap, class); /* the start may have allocated already */
 }
 
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
