@@ -7,12 +7,8 @@
 
 /* Pops a block of a class; the generic path when its list is empty. */
 static inline void* alloc_class(heap_t* heap, size_t class) {
-  block_t* block = heap->slot[class];
-  if (likely(block != NULL)) {
-    heap->slot[class] = block->next;
-    return block;
-  }
-  return heap_generic(heap, class);
+  void* block = heap_pop(heap, class);
+  return likely(block != NULL) ? block : heap_generic(heap, class);
 }
 
 /* The class of a small request: its size rounded up to 16, in units of 8. */

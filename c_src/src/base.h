@@ -30,6 +30,18 @@
 #error "MI_DEBUG is 0 to 3"
 #endif
 
+/* A sanitizer watches memory accesses: each must be one that it can see. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define MI_WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define MI_WATCHED 1
+#endif
+#endif
+#ifndef MI_WATCHED
+#define MI_WATCHED 0
+#endif
+
 /* ---- attributes ---- */
 
 #define likely(x) __builtin_expect(!!(x), 1)

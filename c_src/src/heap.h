@@ -38,6 +38,12 @@ typedef struct heap_s {
  * what others free in more pages than these can be used by all. */
 #define QUEUED_MAX ((size_t)64)
 
+/* The first block of a detached list; NULL if the list is empty. */
+static inline void* heap_pop(heap_t* heap, size_t class) {
+  block_t* block = heap->slot[class];
+  if (likely(block != NULL)) heap->slot[class] = block->next;
+  return block;
+}
 /* Allocates from an empty list: takes over what was freed, or carves, or claims, or gets a page.
  * NULL when memory runs out (nothing is reported). */
 INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class);

@@ -210,14 +210,6 @@ static COLD void heap_tick(heap_t* heap) {
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
 }
 
-/* An allocation in the middle of the generic path, behind a callback that may have allocated. */
-static void* heap_pop(heap_t* heap, size_t class) {
-  block_t* block = heap->slot[class];
-  if (block == NULL) return heap_generic(heap, class);
-  heap->slot[class] = block->next;
-  return block;
-}
-
 /* An allocation of a thread that has ended. */
 static void* late_alloc(size_t class) {
   os_lock(&late_lock);
@@ -225,11 +217,8 @@ static void* late_alloc(size_t class) {
   heap_t* heap = process.late;
   block_t* block = NULL;
   if (heap != NULL) {
-    block = heap->slot[class];
-    if (block != NULL)
-      heap->slot[class] = block->next;
-    else
-      block = heap_alloc_slow(heap, class);
+    block = heap_pop(heap, class);
+    if (block == NULL) block = heap_alloc_slow(heap, class);
   }
   os_unlock(&late_lock);
   return block != NULL ? block : thread_out_of_memory(class_block_size(class));
@@ -238,11 +227,8 @@ static void* late_alloc(size_t class) {
 /* Behind the first failure: free what can be freed, try once more, report. */
 static COLD void* heap_generic_retry(heap_t* heap, size_t class) {
   thread_relieve();
-  block_t* block = heap->slot[class];
-  if (block != NULL) { /* the deferred-free callback came back with something */
-    heap->slot[class] = block->next;
-    return block;
-  }
+  void* block = heap_pop(heap, class);
+  if (block != NULL) return block; /* the deferred-free callback came back with something */
   heap_enter(heap);
   block = heap_alloc_slow(heap, class);
   heap_leave(heap);
@@ -253,7 +239,8 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
   if (heap == &heap_ended) return late_alloc(class);
   heap = thread_start();
   if (heap == NULL) return thread_out_of_memory(class_block_size(class));
-  return heap_pop(heap, class); /* the start may have allocated already */
+  void* block = heap_pop(heap, class); /* the start may have allocated already */
+  return block != NULL ? block : heap_generic(heap, class);
 }
 
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
@@ -262,11 +249,8 @@ static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (heap->queue[class].current == NULL) heap->heartbeat++;
   if (unlikely((heap->heartbeat & heap->tick_mask) == 0)) {
     heap_tick(heap);
-    block_t* block = heap->slot[class];
-    if (block != NULL) { /* the callback has allocated or freed */
-      heap->slot[class] = block->next;
-      return block;
-    }
+    void* block = heap_pop(heap, class);
+    if (block != NULL) return block; /* the callback has allocated or freed */
   }
   heap_enter(heap);
   void* block = heap_alloc_slow(heap, class);
