@@ -138,16 +138,28 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
   }
 }
 
-static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, run_t* run) {
+#define FIRST_SHARE 8 /* of an arena, at its end, for first pages */
+
+/* Where the search for slices begins; before it come only those that are taken, or better left to
+ * others. */
+static size_t arena_search_start(arena_t* a, size_t first_of) {
+  if (first_of == CLASS_LARGE) return load_relaxed(&a->hint);
+  size_t share = a->slices / FIRST_SHARE;
+  return a->slices - share + first_of * share / CLASS_COUNT;
+}
+
+static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, size_t first_of,
+                           run_t* run) {
   if (load_relaxed(&a->free_count) < count) return false; /* a hint: retried before failing */
-  size_t hint = load_relaxed(&a->hint);
+  size_t from = arena_search_start(a, first_of);
   size_t phase = a->first_slice & (align - 1);
-  size_t i = bitmap_claim(a->free, a->slices, hint, count, align, phase);
-  if (i == BITMAP_NONE && hint > 0) i = bitmap_claim(a->free, a->slices, 0, count, align, phase);
+  size_t i = bitmap_claim(a->free, a->slices, from, count, align, phase);
+  if (i == BITMAP_NONE && from > 0) i = bitmap_claim(a->free, a->slices, 0, count, align, phase);
   if (i == BITMAP_NONE) return false;
   sub_relaxed(&a->free_count, count);
   /* Only a single slice found in the first gap tells that all before it is taken. */
-  if (count == 1 && align == 1) (void)cas_weak_relaxed(&a->hint, &hint, i + 1);
+  if (count == 1 && align == 1 && first_of == CLASS_LARGE && i >= from)
+    (void)cas_weak_relaxed(&a->hint, &from, i + 1);
   if (!arena_prepare(a, i, count, &run->zero)) {
     arena_return(a, i, count);
     return false;
@@ -157,24 +169,24 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, run_t* ru
   return true;
 }
 
-static bool arena_alloc_existing(uint32_t count, uint32_t align, run_t* run) {
+static bool arena_alloc_existing(uint32_t count, uint32_t align, size_t first_of, run_t* run) {
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    if (arena_alloc_in(a, count, align, run)) return true;
+    if (arena_alloc_in(a, count, align, first_of, run)) return true;
   return false;
 }
 
-INTERNAL run_t arena_alloc(uint32_t count, uint32_t align) {
+INTERNAL run_t arena_alloc(uint32_t count, uint32_t align, size_t first_of) {
   run_t run = {0, ARENA_NONE, false};
-  if (arena_alloc_existing(count, align, &run)) return run;
+  if (arena_alloc_existing(count, align, first_of, &run)) return run;
   os_lock(&arena_lock);
   /* Somebody may have added an arena while we waited. */
-  bool found = arena_alloc_existing(count, align, &run) ||
-               (arena_reserve(count, align) && arena_alloc_existing(count, align, &run));
+  bool found = arena_alloc_existing(count, align, first_of, &run) ||
+               (arena_reserve(count, align) && arena_alloc_existing(count, align, first_of, &run));
   os_unlock(&arena_lock);
   while (!found) { /* once more after each wait: a purge may have ended just now */
     bool waited = arena_wait_for_purge();
-    found = arena_alloc_existing(count, align, &run);
+    found = arena_alloc_existing(count, align, first_of, &run);
     if (!waited) break;
   }
   return run;

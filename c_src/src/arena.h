@@ -46,8 +46,11 @@ typedef struct run_s {
 
 INTERNAL_DATA os_lock_t arena_lock;
 
-/* `count` slices at a multiple of `align` slices (a power of two). */
-INTERNAL run_t arena_alloc(uint32_t count, uint32_t align);
+/* `count` slices at a multiple of `align` slices (a power of two). `first_of` names a size class,
+ * or CLASS_LARGE: a heap's first page of a class touches no more of its slices than it needs, and
+ * would waste the rest if a page of a busier class had touched all. So such pages have a part of
+ * the arena for themselves, in which each class begins its search at a place of its own. */
+INTERNAL run_t arena_alloc(uint32_t count, uint32_t align, size_t first_of);
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);

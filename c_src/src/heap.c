@@ -119,7 +119,7 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
     }
     if (block == NULL) {
       q->current = NULL;
-      page = page_fresh(class, (uintptr_t)heap);
+      page = page_fresh(class, (uintptr_t)heap, old == NULL);
       if (page != NULL) block = heap_take_from(heap, class, q, page);
     }
   }

@@ -86,7 +86,7 @@ static page_t* large_new(size_t usable, size_t slices, size_t align, bool* zero)
    * from the other side than not at all. */
   bool direct = slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX;
   if (direct) run = direct_alloc((uint32_t)slices, align);
-  if (run.slice == 0) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices);
+  if (run.slice == 0) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices, CLASS_LARGE);
   if (run.slice == 0 && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);

@@ -84,9 +84,9 @@ INTERNAL bool page_disown(page_t* page) {
 /* A page is not carved beyond this only to make its lists longer, bytes. */
 #define TOP_UP_MAX (16 * KiB)
 
-INTERNAL page_t* page_fresh(size_t class, uintptr_t owner) {
+INTERNAL page_t* page_fresh(size_t class, uintptr_t owner, bool first) {
   uint32_t slices = class_slices(class);
-  run_t run = arena_alloc(slices, 1);
+  run_t run = arena_alloc(slices, 1, first ? class : CLASS_LARGE);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
   page->local = NULL;

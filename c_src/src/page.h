@@ -111,8 +111,9 @@ INTERNAL bool page_disown(page_t* page);
 
 /* ---- blocks ---- */
 
-/* A page for `class`, owned by the caller, nothing carved; NULL if there is no memory. */
-INTERNAL page_t* page_fresh(size_t class, uintptr_t owner);
+/* A page for `class`, owned by the caller, nothing carved; NULL if there is no memory. `first`: the
+ * caller has no other page of the class, and may never fill this one. */
+INTERNAL page_t* page_fresh(size_t class, uintptr_t owner, bool first);
 /* Gives an empty page that the caller owns back to its arena. */
 INTERNAL void page_release(page_t* page);
 /* Owner: carves more blocks, in address order; returns them as a list, `*count` of them. They
