@@ -25,7 +25,7 @@ pub fn describe() -> Value {
         "cpu": after_colon(&file("/proc/cpuinfo"), "model name").unwrap_or_else(unknown),
         "cores": cores,
         "memory": after_colon(&file("/proc/meminfo"), "MemTotal").unwrap_or_else(unknown),
-        "kernel": file("/proc/sys/kernel/osrelease").trim(),
+        "kernel": numbers_of(&file("/proc/sys/kernel/osrelease")),
         "huge_pages": bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
             .unwrap_or_else(unknown),
         "compiler": tools::first_line(&tools::cc(), &["--version"]),
@@ -51,4 +51,10 @@ pub fn line(machine: &Value) -> String {
 /// Days by the clock of the world, so that two reports can be put in order.
 pub fn date() -> String {
     tools::first_line("date", &["-u", "+%Y-%m-%d"])
+}
+
+/// The numbers of a version: what stands behind them is the name of a build.
+fn numbers_of(version: &str) -> &str {
+    let end = version.find(|c: char| c != '.' && !c.is_ascii_digit());
+    &version[..end.unwrap_or(version.len())]
 }
