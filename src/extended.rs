@@ -221,8 +221,7 @@ extern "C" {
     /// Takes back what other threads freed, calls the deferred-free function, releases the empty
     /// pages of this thread and purges what is due.
     ///
-    /// With `force` it purges all free memory of the process at once and takes over the pages of
-    /// ended threads.
+    /// With `force` it purges all free memory of the process at once.
     ///
     /// # Safety
     ///
