@@ -155,6 +155,8 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
     build.flag_if_supported("-fvisibility=hidden");
     // The compiler must not replace what we do by what it knows about malloc.
     build.flag_if_supported("-fno-builtin-malloc");
+    // With `override` our functions are visible; calls between them need no look at who else is.
+    build.flag_if_supported("-fno-semantic-interposition");
     // A C++ exception of the new-handler passes through mi_new.
     build.flag_if_supported("-fexceptions");
     if target.is_unix() {
