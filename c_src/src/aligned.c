@@ -73,7 +73,7 @@ void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
 void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
                            size_t offset) mi_attr_noexcept {
   size_t total;
-  if (!multiply(count, size, &total)) return mi_calloc(count, size); /* reports */
+  if (!multiply(count, size, &total)) return alloc_overflow(count, size);
   return alloc_aligned(total, alignment, offset, true);
 }
 void* mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept {

@@ -62,7 +62,7 @@ void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
 
 /* ---- arrays ---- */
 
-static COLD void* overflow(size_t count, size_t size) {
+INTERNAL COLD void* alloc_overflow(size_t count, size_t size) {
 #if MI_DEBUG > 0
   log_error(EOVERFLOW, "allocation of %zu times %zu bytes overflows\n", count, size);
 #else
@@ -74,13 +74,13 @@ static COLD void* overflow(size_t count, size_t size) {
 
 void* mi_calloc(size_t count, size_t size) mi_attr_noexcept {
   size_t total;
-  if (unlikely(!multiply(count, size, &total))) return overflow(count, size);
+  if (unlikely(!multiply(count, size, &total))) return alloc_overflow(count, size);
   return alloc_zeroed(total);
 }
 
 void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept {
   size_t total;
-  if (unlikely(!multiply(count, size, &total))) return overflow(count, size);
+  if (unlikely(!multiply(count, size, &total))) return alloc_overflow(count, size);
   return alloc_any(total);
 }
 

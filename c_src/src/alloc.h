@@ -36,5 +36,7 @@ static inline void* alloc_any(size_t size) {
   return alloc_above_small(size);
 }
 INTERNAL void* alloc_zeroed(size_t size);
+/* The product of an array's count and size does not fit: NULL, after a report in debug builds. */
+INTERNAL void* alloc_overflow(size_t count, size_t size);
 
 #endif

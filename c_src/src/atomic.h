@@ -17,7 +17,6 @@
 #define sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
 #define or_release(p, v) atomic_fetch_or_explicit((p), (v), memory_order_release)
-#define and_relaxed(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
 #define and_acquire(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acquire)
 #define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 

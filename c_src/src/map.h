@@ -31,7 +31,7 @@ typedef struct block_s {
 
 /* One page: one or more adjacent slices with blocks of one size. 64 bytes, one cache line: what
  * its owner touches on each local free. The word that others write by compare-and-swap lies
- * elsewhere, see page_remote().
+ * elsewhere, see map_remote().
  *
  *  field                   written by                     read by
  *  owner                   owner (or who releases it)     anybody, relaxed

@@ -178,6 +178,14 @@ static bool looks_like_ours(const char* entry) {
   return to_upper(entry[0]) == 'M' && to_upper(entry[1]) == 'I' && to_upper(entry[2]) == 'M';
 }
 
+/* One look at each entry spares nearly every program a search for each option. */
+static bool environment_has_ours(void) {
+  const char* entry;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++)
+    if (looks_like_ours(entry)) return true;
+  return false;
+}
+
 static void option_from_environment(mi_option_t o, const char* text, const char* legacy) {
   option_t* opt = &options[o];
   char value[VALUE_MAX + 1];
@@ -202,7 +210,7 @@ static void option_from_environment(mi_option_t o, const char* text, const char*
 INTERNAL void options_init(void) {
   for (int o = 0; o < _mi_option_last; o++)
     option_published((mi_option_t)o, load_relaxed(&options[o].value), true);
-  if (os_is_privileged()) return;
+  if (os_is_privileged() || !environment_has_ours()) return;
   /* Current names first, so that a legacy name counts only where the current one is absent;
    * show_errors and verbose come before what they make visible. */
   for (int legacy = 0; legacy <= 1; legacy++) {

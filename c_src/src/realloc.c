@@ -8,7 +8,6 @@
 #include "aligned.h"
 #include "alloc.h"
 #include "free.h"
-#include "log.h"
 
 typedef struct resize_s {
   size_t align; /* power of two; of p + offset */
@@ -93,22 +92,14 @@ void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
   return resize_default(p, newsize, true);
 }
 
-static COLD void* resize_overflow(void) {
-  errno = ENOMEM;
-#if MI_DEBUG > 0
-  log_error(EOVERFLOW, "the size of an array overflows\n");
-#endif
-  return NULL;
-}
-
 void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
   size_t total;
-  return multiply(count, size, &total) ? mi_realloc(p, total) : resize_overflow();
+  return multiply(count, size, &total) ? mi_realloc(p, total) : alloc_overflow(count, size);
 }
 
 void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept {
   size_t total;
-  return multiply(newcount, size, &total) ? mi_rezalloc(p, total) : resize_overflow();
+  return multiply(newcount, size, &total) ? mi_rezalloc(p, total) : alloc_overflow(newcount, size);
 }
 
 void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
@@ -149,7 +140,7 @@ void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noe
 void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t alignment,
                              size_t offset) mi_attr_noexcept {
   size_t total;
-  if (!multiply(newcount, size, &total)) return resize_overflow();
+  if (!multiply(newcount, size, &total)) return alloc_overflow(newcount, size);
   return resize_aligned(p, total, alignment, offset, true);
 }
 void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
