@@ -25,20 +25,20 @@ static COLD void* bad_alignment(size_t align) {
 }
 
 /* Over-allocates and gives out a pointer into the block. */
-static void* alloc_at_offset(size_t size, size_t align, size_t offset, bool zero) {
+static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {
   if (align > OFFSET_ALIGN_MAX) return bad_alignment(align);
   size_t total;
   if (__builtin_add_overflow(size, align - 1, &total)) total = SIZE_MAX; /* refused below */
   /* Marking a page takes its owner. A thread that has ended owns none. */
-  char* p = heap_default == &heap_ended ? large_alloc(total, 1, zero)
-            : zero                      ? alloc_zeroed(total)
-                                        : alloc_any(total);
+  char* p = heap == &heap_ended ? large_alloc(heap, total, 1, zero)
+            : zero              ? alloc_zeroed_in(heap, total)
+                                : alloc_any_in(heap, total);
   if (p == NULL) return NULL;
   size_t adjust = (0 - ((uintptr_t)p + offset)) & (align - 1);
   if (adjust == 0) return p;
   page_t* page = map_page_checked(p);
   p += adjust;
-  if (page->class == CLASS_LARGE) {
+  if (page_class(page) == CLASS_LARGE) {
     large_mark(page, p);
   } else {
     /* All frees of the page's blocks look for the start of the block from now on. */
@@ -49,13 +49,14 @@ static void* alloc_at_offset(size_t size, size_t align, size_t offset, bool zero
   return p;
 }
 
-INTERNAL void* alloc_aligned(size_t size, size_t align, size_t offset, bool zero) {
+INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {
   if (unlikely(!is_power_of_two(align))) return bad_alignment(align);
-  if (unlikely((offset & (align - 1)) != 0)) return alloc_at_offset(size, align, offset, zero);
+  if (unlikely((offset & (align - 1)) != 0))
+    return alloc_at_offset(heap, size, align, offset, zero);
   if (size == 0) size = 1; /* blocks of size 0 are only 8-byte aligned */
-  if (align > SLICE_SIZE || size > MEDIUM_MAX) return large_alloc(size, align, zero);
+  if (align > SLICE_SIZE || size > MEDIUM_MAX) return large_alloc(heap, size, align, zero);
   size = round_up(size, align); /* a class that is a multiple of it; at most MEDIUM_MAX */
-  return zero ? alloc_zeroed(size) : alloc_any(size);
+  return zero ? alloc_zeroed_in(heap, size) : alloc_any_in(heap, size);
 }
 
 void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
@@ -78,4 +79,31 @@ void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
 }
 void* mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept {
   return mi_calloc_aligned_at(count, size, alignment, 0);
+}
+
+/* ---- from a heap that the caller names ---- */
+
+void* mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                                size_t offset) mi_attr_noexcept {
+  return alloc_aligned_in(heap_named(heap), size, alignment, offset, false);
+}
+void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size, size_t alignment) mi_attr_noexcept {
+  return alloc_aligned_in(heap_named(heap), size, alignment, 0, false);
+}
+void* mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                                size_t offset) mi_attr_noexcept {
+  return alloc_aligned_in(heap_named(heap), size, alignment, offset, true);
+}
+void* mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size, size_t alignment) mi_attr_noexcept {
+  return alloc_aligned_in(heap_named(heap), size, alignment, 0, true);
+}
+void* mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size, size_t alignment,
+                                size_t offset) mi_attr_noexcept {
+  size_t total;
+  if (!multiply(count, size, &total)) return alloc_overflow(count, size);
+  return alloc_aligned_in(heap_named(heap), total, alignment, offset, true);
+}
+void* mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
+                             size_t alignment) mi_attr_noexcept {
+  return mi_heap_calloc_aligned_at(heap, count, size, alignment, 0);
 }

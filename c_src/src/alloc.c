@@ -18,23 +18,23 @@ void* mi_malloc_align8(size_t size) mi_attr_noexcept {
   return mi_malloc(size);
 }
 
-INTERNAL NOINLINE void* alloc_above_small(size_t size) {
-  if (unlikely(size > MEDIUM_MAX)) return large_alloc(size, 1, false);
-  return alloc_class(heap_default, class_of_medium(size));
+INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
+  if (unlikely(size > MEDIUM_MAX)) return large_alloc(heap, size, 1, false);
+  return alloc_class(heap, class_of_medium(size));
 }
 
 /* ---- zeroed ---- */
 
 static void* zero_block(void* p, size_t size) { return p == NULL ? NULL : memset(p, 0, size); }
 
-static NOINLINE void* zalloc_above_small(size_t size) {
-  if (size > MEDIUM_MAX) return large_alloc(size, 1, true);
+static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
+  if (size > MEDIUM_MAX) return large_alloc(heap, size, 1, true);
   size_t class = class_of_medium(size);
-  block_t* p = alloc_class(heap_default, class);
+  block_t* p = alloc_class(heap, class);
   if (p == NULL) return NULL;
+  if (heap == &heap_empty) heap = heap_default; /* the thread has its own by now */
   /* The block came from the current page of its class; if that list was carved from zero memory,
    * only the link has been written. */
-  heap_t* heap = heap_default;
   if (heap_is_real(heap) && heap->queue[class].fresh) {
     p->next = NULL;
     return p;
@@ -42,12 +42,12 @@ static NOINLINE void* zalloc_above_small(size_t size) {
   return memset(p, 0, class_block_size(class));
 }
 
-INTERNAL void* alloc_zeroed(size_t size) {
+INTERNAL void* alloc_zeroed_in(heap_t* heap, size_t size) {
   if (likely(size <= SMALL_MAX)) {
     size_t class = class_of_small(size);
-    return zero_block(alloc_class(heap_default, class), class_block_size(class));
+    return zero_block(alloc_class(heap, class), class_block_size(class));
   }
-  return zalloc_above_small(size);
+  return zalloc_above_small(heap, size);
 }
 
 void* mi_zalloc(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
@@ -86,19 +86,63 @@ void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept {
 
 /* ---- strings ---- */
 
-char* mi_strdup(const char* s) mi_attr_noexcept {
+INTERNAL char* alloc_string(heap_t* heap, const char* s) {
   if (s == NULL) return NULL;
   size_t n = strlen(s);
-  char* copy = alloc_any(n + 1);
+  char* copy = alloc_any_in(heap, n + 1);
   return copy == NULL ? NULL : memcpy(copy, s, n + 1);
 }
 
-char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
+INTERNAL char* alloc_string_n(heap_t* heap, const char* s, size_t n) {
   if (s == NULL) return NULL;
   const char* end = memchr(s, 0, n);
   if (end != NULL) n = (size_t)(end - s);
-  char* copy = alloc_any(n == SIZE_MAX ? n : n + 1);
+  char* copy = alloc_any_in(heap, n == SIZE_MAX ? n : n + 1);
   if (copy == NULL) return NULL;
   copy[n] = 0;
   return memcpy(copy, s, n);
+}
+
+char* mi_strdup(const char* s) mi_attr_noexcept { return alloc_string(heap_default, s); }
+char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
+  return alloc_string_n(heap_default, s, n);
+}
+
+/* ---- from a heap that the caller names ---- */
+
+#if MI_DEBUG > 0
+INTERNAL void heap_check_thread(heap_t* heap) {
+  heap_t* mine = thread_backing();
+  if (mine == NULL || heap_backing(heap) != mine)
+    log_error(EFAULT, "heap %p is used by a thread that did not create it\n", (void*)heap);
+}
+#endif
+
+void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return alloc_any_in(heap_named(heap), size);
+}
+void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return alloc_any_in(heap_named(heap), size);
+}
+void* mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return alloc_zeroed_in(heap_named(heap), size);
+}
+void* mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return alloc_zeroed_in(heap_named(heap), size);
+}
+void* mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return alloc_overflow(count, size);
+  return alloc_zeroed_in(heap_named(heap), total);
+}
+void* mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return alloc_overflow(count, size);
+  return alloc_any_in(heap_named(heap), total);
+}
+char* mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept {
+  return alloc_string(heap_named(heap), s);
+}
+char* mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept {
+  return alloc_string_n(heap_named(heap), s, n);
 }

@@ -15,7 +15,7 @@ static inline void* alloc_class(heap_t* heap, size_t class) {
 static inline size_t class_of_small(size_t size) { return round_up(size, DEFAULT_ALIGN) / 8; }
 
 /* A request above SMALL_MAX. */
-INTERNAL void* alloc_above_small(size_t size);
+INTERNAL void* alloc_above_small(heap_t* heap, size_t size);
 
 /* The same by the rounded size, which is the offset of the class's slot in the heap: eight bytes
  * of slot for eight bytes of size, so no shift is needed. */
@@ -31,12 +31,30 @@ static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
 }
 
 /* Any request; inlined where it is the fast path. */
-static inline void* alloc_any(size_t size) {
-  if (likely(size <= SMALL_MAX)) return alloc_rounded(heap_default, round_up(size, DEFAULT_ALIGN));
-  return alloc_above_small(size);
+static inline void* alloc_any_in(heap_t* heap, size_t size) {
+  if (likely(size <= SMALL_MAX)) return alloc_rounded(heap, round_up(size, DEFAULT_ALIGN));
+  return alloc_above_small(heap, size);
 }
-INTERNAL void* alloc_zeroed(size_t size);
+static inline void* alloc_any(size_t size) { return alloc_any_in(heap_default, size); }
+INTERNAL void* alloc_zeroed_in(heap_t* heap, size_t size);
+static inline void* alloc_zeroed(size_t size) { return alloc_zeroed_in(heap_default, size); }
 /* The product of an array's count and size does not fit: NULL, after a report in debug builds. */
 INTERNAL void* alloc_overflow(size_t count, size_t size);
+/* Copies of strings; NULL for NULL. */
+INTERNAL char* alloc_string(heap_t* heap, const char* s);
+INTERNAL char* alloc_string_n(heap_t* heap, const char* s, size_t n);
+
+/* The heap that a caller names: NULL means the thread's default heap. Debug builds look whether the
+ * calling thread may use it. */
+#if MI_DEBUG > 0
+INTERNAL void heap_check_thread(heap_t* heap);
+#else
+#define heap_check_thread(heap) ((void)0)
+#endif
+static inline heap_t* heap_named(heap_t* heap) {
+  if (unlikely(heap == NULL)) return heap_default;
+  heap_check_thread(heap);
+  return heap;
+}
 
 #endif

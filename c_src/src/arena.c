@@ -4,7 +4,8 @@
  * Always:  a slice is in exactly one place: free, in one page, or being purged; a free one may
  *          wait for purge.
  * Threads: any; a run is claimed in the bitmap, see there. arena_lock only guards new arenas.
- * Uses:    map.h, meta.h, bitmap.h, options.h, log.h, os.h.          Used by: page, large, report.
+ * Uses:    map.h, meta.h, bitmap.h, options.h, log.h, os.h.          Used by: page, large, unowned,
+ *          reserve, report.
  *
  * Zero: `dirty` is set for every slice that is handed out and cleared only by a purge that says
  * so, while the purger holds the slice.
@@ -39,33 +40,60 @@ INTERNAL arena_t* arena_at(size_t index) {
 
 static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
-INTERNAL bool arena_contains(const void* p) {
+INTERNAL arena_t* arena_of(const void* p) {
   uintptr_t slice = (uintptr_t)p >> SLICE_SHIFT;
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    if (slice >= a->first_slice && slice - a->first_slice < a->slices) return true;
-  return false;
+    if (slice >= a->first_slice && slice - a->first_slice < a->slices) return a;
+  return NULL;
+}
+
+INTERNAL page_t* arena_next_page(arena_t* a, size_t* i) {
+  while (*i < a->slices) {
+    /* Relaxed: the caller decides what a page is by other means. */
+    if (*i % 64 == 0 && load_relaxed(&a->free[*i / 64]) == ~UINT64_C(0)) {
+      *i += 64;
+      continue;
+    }
+    page_t* page = map_slot_of_slice(a->first_slice + (uint32_t)(*i)++);
+    uintptr_t owner = load_relaxed(&page->owner);
+    if (owner != 0 && (owner & OWNER_INTERIOR) == 0) return page;
+  }
+  return NULL;
 }
 
 /* ---- new arenas ---- */
 
-INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, bool zero,
-                        int numa_node, bool from_user) {
+/* Part of the range belongs to an arena. */
+static bool arena_overlaps(const void* start, size_t size) {
+  uintptr_t first = (uintptr_t)start >> SLICE_SHIFT, slices = size >> SLICE_SHIFT;
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    if (first < (uintptr_t)a->first_slice + a->slices && a->first_slice < first + slices)
+      return true;
+  return false;
+}
+
+INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   size_t index = load_relaxed(&arenas.count); /* only changed under arena_lock, which is held */
-  if (index >= ARENA_MAX || !map_extend(start, size)) return false;
+  void* start = memory->start;
+  size_t size = memory->size;
+  if (index >= (memory->by_need ? ARENA_MAX : ARENA_MAX - ARENA_KEPT)) return NULL;
+  if (arena_overlaps(start, size) || !map_extend(start, size)) return NULL;
   size_t slices = size / SLICE_SIZE, words = bitmap_words(slices);
   size_t chunks = (slices + CHUNK_SLICES - 1) / CHUNK_SLICES;
   arena_t* a = meta_alloc(sizeof(arena_t));
   bitword_t* bits = meta_alloc(5 * words * sizeof(bitword_t));
   unowned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(unowned_line_t));
-  if (a == NULL || bits == NULL || lines == NULL) return false; /* metadata is never given back */
+  if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;
   a->index = (uint16_t)index;
-  a->from_user = from_user;
-  a->pinned = pinned;
-  a->commit_by_need = !committed;
-  a->numa_node = numa_node;
+  a->from_user = memory->from_user;
+  a->exclusive = memory->exclusive;
+  a->pinned = memory->pinned;
+  a->commit_by_need = !memory->committed;
+  a->numa_node = memory->numa_node;
   a->free = bits;
   a->dirty = bits + words;
   a->committed = bits + 2 * words;
@@ -73,21 +101,42 @@ INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, b
   a->aged = bits + 4 * words;
   a->unowned = lines;
   bitmap_set(a->free, 0, slices);
-  if (!zero) bitmap_set(a->dirty, 0, slices);
+  if (!memory->zero) bitmap_set(a->dirty, 0, slices);
   store_relaxed(&a->free_count, slices);
   store_relaxed(&arenas.list[index], a);
   /* Release, pairs with the acquire in arena_at: the arena travels with the count. */
   store_release(&arenas.count, index + 1);
-  return true;
+  return a;
 }
+
+/* ---- memory from the OS ---- */
+
+static bool is_large_allowed(void) { return option_value(mi_option_allow_large_os_pages) != 0; }
 
 static bool is_eager_commit(void) {
   long eager = option_value(mi_option_arena_eager_commit);
-  return eager == 1 || (eager != 0 && os_info.overcommits);
+  return eager == 1 || (eager != 0 && (os_info.overcommits || is_large_allowed()));
+}
+
+/* `start` is NULL if the OS refuses. Large pages are always accessible. */
+static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, bool allow_large) {
+  arena_memory_t memory = {.size = size, .committed = commit, .zero = true, .numa_node = -1};
+  if (commit && allow_large && is_large_allowed())
+    memory.start = os_reserve_large(size, align, &memory.pinned);
+  else
+    memory.start = os_reserve(size, align, commit ? OS_LAZY : OS_INACCESSIBLE);
+  return memory;
+}
+
+/* Under the lock; the memory goes back to the OS if it cannot be an arena. */
+static arena_t* arena_add_or_release(const arena_memory_t* memory) {
+  arena_t* a = arena_add(memory);
+  if (a == NULL) os_release(memory->start, memory->size);
+  return a;
 }
 
 /* Reserves an arena that can hold `count` slices. Caller holds the lock. */
-static bool arena_reserve(uint32_t count, uint32_t align) {
+static bool arena_reserve_by_need(uint32_t count, uint32_t align) {
   if (option_value(mi_option_disallow_os_alloc) != 0) return false;
   size_t need = (size_t)count * SLICE_SIZE;
   size_t wanted = mi_option_get_size(mi_option_arena_reserve);
@@ -96,24 +145,98 @@ static bool arena_reserve(uint32_t count, uint32_t align) {
   wanted = round_up(min_size(wanted, 16 * GiB) << doublings, SLICE_SIZE);
   /* After the OS has refused (a limit, a small address space) in small steps, not all that is
    * left, and growing again with each success; but never so small that the list of arenas ends
-   * before the address space does. */
+   * before the address space does. The same small steps serve when the option is 0, "nothing ahead
+   * of need": all our memory lies in arenas, so there is no way around one. */
   size_t whole = wanted;
   if (arenas.reserve_size != 0) wanted = min_size(wanted, arenas.reserve_size);
   wanted = max_size(wanted, MiB << (load_relaxed(&arenas.count) / 16));
-  bool commit = is_eager_commit();
   for (size_t size = wanted;; size /= 4) {
     bool last = size <= max_size(need, MiB);
     if (last) size = max_size(need, MiB);
-    void* p = os_reserve(size, (size_t)align * SLICE_SIZE, commit ? OS_LAZY : OS_INACCESSIBLE);
-    if (p != NULL) {
+    arena_memory_t memory =
+        memory_from_os(size, (size_t)align * SLICE_SIZE, is_eager_commit(), true);
+    memory.by_need = true;
+    if (memory.start != NULL) {
       arenas.reserve_size = size >= whole ? 0 : size * 4;
-      if (arena_add(p, size, commit, false, true, -1, false)) return true;
-      os_release(p, size);
-      return false;
+      return arena_add_or_release(&memory) != NULL;
     }
     if (last) return false;
     size = round_up(size, 4 * SLICE_SIZE); /* quarters stay whole slices */
   }
+}
+
+static arena_t* arena_add_locked(const arena_memory_t* memory) {
+  os_lock(&arena_lock);
+  arena_t* a = arena_add_or_release(memory);
+  os_unlock(&arena_lock);
+  return a;
+}
+
+/* The OS is asked without the lock, for it may take long: others go on meanwhile. */
+INTERNAL arena_t* arena_reserve_memory(size_t size, bool commit, bool allow_large, bool exclusive) {
+  arena_t* a = NULL;
+  if (size > 0 && size <= ALLOC_MAX) {
+    arena_memory_t memory =
+        memory_from_os(round_up(size, SLICE_SIZE), SLICE_SIZE, commit, allow_large);
+    memory.exclusive = exclusive;
+    if (memory.start != NULL) a = arena_add_locked(&memory);
+  }
+  if (a == NULL) log_warning("cannot reserve an arena of %zu bytes\n", size);
+  return a;
+}
+
+static size_t numa_node_count(void) {
+  long nodes = option_value(mi_option_use_numa_nodes);
+  return nodes > 0 ? (size_t)nodes : os_numa_nodes();
+}
+
+INTERNAL arena_t* arena_reserve_huge(size_t pages, long numa_node, size_t timeout_ms,
+                                     bool exclusive) {
+  int node = numa_node < 0 ? -1 : (int)((size_t)numa_node % numa_node_count());
+  os_huge_t huge = os_reserve_huge(pages, node, timeout_ms);
+  arena_t* a = NULL;
+  if (huge.pages > 0) {
+    arena_memory_t memory = {.start = huge.start,
+                             .size = huge.pages * OS_HUGE_SIZE,
+                             .committed = true,
+                             .pinned = true,
+                             .zero = true,
+                             .exclusive = exclusive,
+                             .numa_node = node};
+    a = arena_add_locked(&memory);
+  }
+  if (!huge.bound) log_warning("huge pages may lie on other nodes than node %d\n", node);
+  if (a == NULL || huge.pages < pages)
+    log_warning("reserved %zu of %zu huge pages\n", a == NULL ? 0 : huge.pages, pages);
+  return a;
+}
+
+INTERNAL bool arena_reserve_huge_interleave(size_t pages, size_t nodes, size_t timeout_ms) {
+  if (nodes == 0) nodes = numa_node_count();
+  if (timeout_ms != 0) timeout_ms = timeout_ms / nodes + 50;
+  for (size_t node = 0; node < nodes && pages > 0; node++) {
+    /* Rounded up, so that the first nodes have those that are left over. */
+    size_t share = pages / (nodes - node) + (pages % (nodes - node) != 0);
+    if (arena_reserve_huge(share, (long)node, timeout_ms, false) == NULL) return false;
+    pages -= share;
+  }
+  return true;
+}
+
+#define START_HUGE_PAGES_MAX 131072
+
+INTERNAL void arena_reserve_at_start(void) {
+  long pages = option_value(mi_option_reserve_huge_os_pages);
+  if (pages > 0) {
+    size_t n = min_size((size_t)pages, START_HUGE_PAGES_MAX), timeout_ms = n * 500;
+    long node = option_value(mi_option_reserve_huge_os_pages_at);
+    if (node < 0)
+      (void)arena_reserve_huge_interleave(n, 0, timeout_ms);
+    else
+      (void)arena_reserve_huge(n, node, timeout_ms, false);
+  }
+  size_t size = mi_option_get_size(mi_option_reserve_os_memory);
+  if (size > 0) (void)arena_reserve_memory(size, true, true, false);
 }
 
 /* ---- handing out ---- */
@@ -169,24 +292,36 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, size_t fi
   return true;
 }
 
-static bool arena_alloc_existing(uint32_t count, uint32_t align, size_t first_of, run_t* run) {
+static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, size_t first_of,
+                                 run_t* run) {
   arena_t* a;
+  if (unlikely(place.arena != ARENA_NONE))
+    return (a = arena_at(place.arena)) != NULL && arena_alloc_in(a, count, align, first_of, run);
+  if (unlikely(place.numa_node >= 0))
+    for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+      if (a->numa_node == place.numa_node && !a->exclusive &&
+          arena_alloc_in(a, count, align, first_of, run))
+        return true;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    if (arena_alloc_in(a, count, align, first_of, run)) return true;
+    if (!a->exclusive && arena_alloc_in(a, count, align, first_of, run)) return true;
   return false;
 }
 
-INTERNAL run_t arena_alloc(uint32_t count, uint32_t align, size_t first_of) {
+INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, size_t first_of) {
   run_t run = {0, ARENA_NONE, false};
-  if (arena_alloc_existing(count, align, first_of, &run)) return run;
-  os_lock(&arena_lock);
-  /* Somebody may have added an arena while we waited. */
-  bool found = arena_alloc_existing(count, align, first_of, &run) ||
-               (arena_reserve(count, align) && arena_alloc_existing(count, align, first_of, &run));
-  os_unlock(&arena_lock);
+  if (arena_alloc_existing(place, count, align, first_of, &run)) return run;
+  bool found = false;
+  if (place.arena == ARENA_NONE) {
+    os_lock(&arena_lock);
+    /* Somebody may have added an arena while we waited. */
+    found = arena_alloc_existing(place, count, align, first_of, &run) ||
+            (arena_reserve_by_need(count, align) &&
+             arena_alloc_existing(place, count, align, first_of, &run));
+    os_unlock(&arena_lock);
+  }
   while (!found) { /* once more after each wait: a purge may have ended just now */
     bool waited = arena_wait_for_purge();
-    found = arena_alloc_existing(count, align, first_of, &run);
+    found = arena_alloc_existing(place, count, align, first_of, &run);
     if (!waited) break;
   }
   return run;
@@ -340,7 +475,7 @@ INTERNAL void arena_reset_after_fork(void) {
   store_relaxed(&arenas.purge_at, os_clock_ms());
 }
 
-/* ---- statistics and the user's own memory ---- */
+/* ---- statistics ---- */
 
 INTERNAL void arena_stats(arena_stats_t* stats) {
   memset(stats, 0, sizeof(*stats));
@@ -349,27 +484,10 @@ INTERNAL void arena_stats(arena_stats_t* stats) {
     size_t free = bitmap_count(a->free, a->slices);
     stats->reserved += (size_t)a->slices * SLICE_SIZE;
     stats->in_use += (a->slices - free) * SLICE_SIZE;
-    stats->committed += bitmap_count(a->dirty, a->slices) * SLICE_SIZE;
+    /* The OS has set aside all of a pinned one. */
+    stats->committed += (a->pinned ? a->slices : bitmap_count(a->dirty, a->slices)) * SLICE_SIZE;
     stats->arenas++;
   }
   stats->purges = load_relaxed(&arenas.purges);
   stats->purged = load_relaxed(&arenas.purged);
-}
-
-bool mi_manage_os_memory(void* start, size_t size, bool is_committed, bool is_large, bool is_zero,
-                         int numa_node) mi_attr_noexcept {
-  mi_process_init();
-  uintptr_t from = (uintptr_t)start, to;
-  if (from == 0 || __builtin_add_overflow(from, size, &to)) return false;
-  from = round_up(from, SLICE_SIZE);
-  to = round_down(to, SLICE_SIZE);
-  if (from < (uintptr_t)start || to <= from) return false;
-#if ADDRESS_BITS > 32
-  if (((to - 1) >> ADDRESS_BITS) != 0) return false;
-#endif
-  os_lock(&arena_lock);
-  bool added = arena_add((void*)from, to - from, is_committed || is_large, is_large, is_zero,
-                         numa_node, true);
-  os_unlock(&arena_lock);
-  return added;
 }

@@ -8,6 +8,7 @@
 #include "os/os.h"
 
 #define ARENA_MAX 256
+#define ARENA_KEPT 64 /* places that only arenas reserved by need may take */
 /* Larger runs come directly from the OS (large.c), so that arenas stay useful for others. */
 #define ARENA_RUN_MAX ((uint32_t)(512 * MiB / SLICE_SIZE))
 #define CHUNK_SLICES 512 /* slices that share one line of each unowned-page bitmap: 32 MiB */
@@ -23,6 +24,7 @@ typedef struct arena_s {
   uint32_t slices;
   uint16_t index;
   bool from_user;             /* never unmapped, and reserved by somebody else */
+  bool exclusive;             /* only for heaps that are bound to it */
   bool pinned;                /* never purged */
   bool commit_by_need;        /* slices are inaccessible until committed */
   int numa_node;              /* a hint; -1: any */
@@ -44,13 +46,20 @@ typedef struct run_s {
   bool zero; /* all of it reads as zero */
 } run_t;
 
+/* Where a heap's memory comes from. */
+typedef struct place_s {
+  uint16_t arena;    /* index; ARENA_NONE: any that is not exclusive */
+  int16_t numa_node; /* arenas of this node first; -1: no preference */
+} place_t;
+#define PLACE_ANY ((place_t){ARENA_NONE, -1})
+
 INTERNAL_DATA os_lock_t arena_lock;
 
-/* `count` slices at a multiple of `align` slices (a power of two). `first_of` names a size class,
- * or CLASS_LARGE: a heap's first page of a class touches no more of its slices than it needs, and
- * would waste the rest if a page of a busier class had touched all. So such pages have a part of
- * the arena for themselves, in which each class begins its search at a place of its own. */
-INTERNAL run_t arena_alloc(uint32_t count, uint32_t align, size_t first_of);
+/* `count` slices in `place` at a multiple of `align` slices (a power of two). `first_of` names a
+ * size class, or CLASS_LARGE: a heap's first page of a class touches no more of its slices than it
+ * needs, and would waste the rest if a page of a busier class had touched all. So such pages have a
+ * part of the arena for themselves, in which each class begins its search at a place of its own. */
+INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, size_t first_of);
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
@@ -60,10 +69,40 @@ INTERNAL void arena_purge_due(bool force);
 INTERNAL bool arena_wait_for_purge(void);
 /* In the child of a fork: purges of other threads will not end. */
 INTERNAL void arena_reset_after_fork(void);
-INTERNAL arena_t* arena_at(size_t index); /* NULL from the count on */
-INTERNAL bool arena_contains(const void* p);
-INTERNAL bool arena_add(void* start, size_t size, bool committed, bool pinned, bool zero,
-                        int numa_node, bool from_user);
+INTERNAL arena_t* arena_at(size_t index);  /* NULL from the count on */
+INTERNAL arena_t* arena_of(const void* p); /* NULL: in none */
+static inline bool arena_contains(const void* p) { return arena_of(p) != NULL; }
+
+/* Memory for a new arena, at a multiple of the slice size. */
+typedef struct arena_memory_s {
+  void* start;
+  size_t size;
+  bool committed; /* accessible now */
+  bool pinned;    /* never purged */
+  bool zero;
+  bool from_user;
+  bool exclusive;
+  bool by_need; /* asked for by a request that found no room */
+  int numa_node;
+} arena_memory_t;
+/* NULL when there is no room for one more, the addresses cannot be named, or some belong to an
+ * arena already. Under arena_lock. */
+INTERNAL arena_t* arena_add(const arena_memory_t* memory);
+
+/* An arena of `size` bytes, rounded up to slices, from the OS; NULL behind a warning. */
+INTERNAL arena_t* arena_reserve_memory(size_t size, bool commit, bool allow_large, bool exclusive);
+/* An arena of at most `pages` huge OS pages; see os_reserve_huge. `numa_node` is taken modulo the
+ * number of nodes. NULL behind a warning. */
+INTERNAL arena_t* arena_reserve_huge(size_t pages, long numa_node, size_t timeout_ms,
+                                     bool exclusive);
+/* The same spread evenly over `nodes` nodes (0: all); false as soon as a node has none. */
+INTERNAL bool arena_reserve_huge_interleave(size_t pages, size_t nodes, size_t timeout_ms);
+/* What the options ask for. */
+INTERNAL void arena_reserve_at_start(void);
+
+/* The first page of the arena whose first slice is the `*i`-th or a later one, with `*i` behind
+ * its first slice; NULL behind the last. What is known of the page is only that it was one. */
+INTERNAL page_t* arena_next_page(arena_t* a, size_t* i);
 
 typedef struct arena_stats_s {
   size_t reserved;  /* bytes of address space */

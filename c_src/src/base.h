@@ -17,6 +17,13 @@
 #ifndef MI_DEBUG /* 1: assertions; 2: internal assertions; 3: the heap walker too */
 #define MI_DEBUG 0
 #endif
+#ifndef MI_SECURE /* 1 to 4: frees are checked, and a violation of memory safety ends the program  \
+                   */
+#define MI_SECURE 0
+#endif
+#ifndef MI_XMALLOC /* running out of memory ends the program */
+#define MI_XMALLOC 0
+#endif
 #ifndef MI_SHOW_ERRORS /* default of the option show_errors */
 #define MI_SHOW_ERRORS 0
 #endif
@@ -29,6 +36,10 @@
 #if MI_DEBUG < 0 || MI_DEBUG > 3
 #error "MI_DEBUG is 0 to 3"
 #endif
+#if MI_SECURE < 0 || MI_SECURE > 4
+#error "MI_SECURE is 0 to 4"
+#endif
+#define MI_CHECKED (MI_DEBUG > 0 || MI_SECURE > 0)
 
 /* A sanitizer watches memory accesses: each must be one that it can see. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

@@ -30,19 +30,19 @@ static void check_page(heap_t* heap, page_t* page, size_t class, const block_t* 
   memset(seen, 0, sizeof(seen));
   mi_assert(load_relaxed(&page->owner) == page_owner_word(page, (uintptr_t)heap));
   mi_assert(map_slot(page_start(page)) == page);
-  mi_assert(page->class == class && page->block_size == class_block_size(class));
+  mi_assert(page_class(page) == class && page->block_size == class_block_size(class));
   mi_assert(page->slice_count == class_slices(class));
-  mi_assert(page->capacity <= page->reserved && page->used <= page->capacity);
+  mi_assert(page->capacity <= page->reserved && page_used(page) <= page->capacity);
   mi_assert(page->reserved * page->block_size <= page->slice_count * SLICE_SIZE);
   for (uint32_t i = 1; i < page->slice_count; i++)
     mi_assert(map_page_checked(page_start(page) + i * SLICE_SIZE) == page);
   uint64_t word = load_acquire(map_remote(page->slice)); /* links of the list, from the pushes */
   mi_assert(remote_is_owned(word));
   size_t local = mark_list(page, page->local, seen);
-  mi_assert(local == page->capacity - page->used);
+  mi_assert(local == page->capacity - page_used(page));
   size_t others = mark_list(page, detached, seen) + mark_list(page, remote_list(word), seen);
-  mi_assert(others <= page->used);
-  mi_assert(remote_count(word) <= page->used);
+  mi_assert(others <= page_used(page));
+  mi_assert(remote_count(word) <= page_used(page));
 }
 
 INTERNAL void check_heap(heap_t* heap) {

@@ -24,14 +24,16 @@ static inline bool push_local(page_t* page, block_t* block) {
   compiler_fence(); /* a fork between the two must find the link written */
   page->local = block;
   compiler_fence();
-  return --page->used == 0;
+  uint32_t used = page_used(page) - 1;
+  page_set_used(page, used);
+  return used == 0;
 }
 
-/* The page belongs to nobody or to somebody else. */
+/* The page belongs to nobody or to somebody else; `home`: it was the given heap's. */
 static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, bool home) {
   /* Copied now: after the push the page may be gone. */
   uint16_t arena = page->arena;
-  uint8_t class = page->class;
+  size_t class = page_class(page);
   uint32_t slice = page->slice;
   bool reclaim = home && heap_wants(heap, page);
   block_t* taken;
@@ -52,6 +54,18 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   }
 }
 
+/* The heap of the calling thread that owns a page with this owner word; NULL if none does. Only an
+ * owned page is named by the address of a heap's record, which may be read at any time; a record
+ * that names our thread's backing heap was made by our thread. */
+static heap_t* own_heap(heap_t* heap, uintptr_t owner) {
+  heap_t* named = (heap_t*)(owner & ~(uintptr_t)OWNER_FLAGS);
+  if (named == heap) return heap;
+  heap_t* backing = heap_backing(heap);
+  /* A thread without first-class heaps need not look at the record of another. */
+  if (backing == NULL || (backing == heap && heap->own == NULL)) return NULL;
+  return heap_backing(named) == backing ? named : NULL;
+}
+
 static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
   if (p == NULL) return;
   if (unlikely(!map_covers(p))) {
@@ -63,7 +77,7 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     page = page_of_interior(p, owner);
     owner = owner_of(page);
   }
-  if (owner == OWNER_LARGE) {
+  if ((owner & OWNER_LARGE) != 0) {
     large_free(page, p);
     return;
   }
@@ -72,11 +86,16 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     return;
   }
   block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
-  if ((owner & ~(uintptr_t)OWNER_GENERIC) == (uintptr_t)heap) {
-    if (push_local(page, block)) heap_page_emptied(heap, page);
-  } else {
-    free_remote(heap, page, block, owner == ((uintptr_t)heap | OWNER_UNOWNED));
+  if ((owner & OWNER_UNOWNED) != 0) { /* our backing heap may want its page back */
+    heap_t* home = heap_backing(heap);
+    free_remote(home, page, block, home != NULL && owner == ((uintptr_t)home | OWNER_UNOWNED));
+    return;
   }
+  heap = own_heap(heap, owner);
+  if (heap == NULL)
+    free_remote(NULL, page, block, false);
+  else if (push_local(page, block))
+    heap_page_emptied(heap, page);
 }
 
 /* The fast free: look up, compare, push, count. What is left to do is the result. */
@@ -120,8 +139,8 @@ static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
 }
 #endif
 
-#if MI_DEBUG > 0
-/* Debug builds look before they free; false: reported, and the block is left alone. */
+#if MI_CHECKED
+/* Debug and secure builds look before they free; false: reported, and the block is left alone. */
 static bool free_is_valid(const void* p) {
   if (p == NULL) return true;
   page_t* page = map_page_checked(p);
@@ -129,9 +148,9 @@ static bool free_is_valid(const void* p) {
     invalid_pointer(p, "free");
     return false;
   }
-  if (page->class == CLASS_LARGE || page_has_flag(page, PAGE_INTERIOR)) return true;
-  if (page_block_of(page, p) != p ||
-      p >= (void*)(page_start(page) + page->reserved * page->block_size)) {
+  if (page_has_flag(page, PAGE_INTERIOR)) return true; /* pointers into blocks were given out */
+  size_t blocks = page_class(page) == CLASS_LARGE ? 1 : page->reserved;
+  if (page_block_of(page, p) != p || p >= (void*)(page_start(page) + blocks * page->block_size)) {
     log_error(EINVAL, "free: pointer is not the start of a block: %p\n", p);
     return false;
   }
@@ -140,7 +159,7 @@ static bool free_is_valid(const void* p) {
 #endif
 
 void mi_free(void* p) mi_attr_noexcept {
-#if MI_DEBUG > 0
+#if MI_CHECKED
   if (!free_is_valid(p)) return;
 #endif
   heap_t* heap = heap_default;
@@ -163,6 +182,8 @@ INTERNAL page_t* block_page(const void* p, const char* what) {
   return page;
 }
 
+/* ---- sizes ---- */
+
 size_t mi_usable_size(const void* p) mi_attr_noexcept {
   page_t* page = map_page_checked(p);
   return page == NULL ? 0 : block_usable(page, p);
@@ -176,13 +197,9 @@ size_t mi_good_size(size_t size) mi_attr_noexcept {
   return round_up(size, os_info.page_size);
 }
 
-bool mi_is_in_heap_region(const void* p) mi_attr_noexcept {
-  return p != NULL && (arena_contains(p) || large_contains(p));
-}
-
 /* ---- told what was asked for ---- */
 
-#if MI_DEBUG > 0
+#if MI_CHECKED
 static void check_sized(void* p, size_t size, size_t alignment) {
   if (p == NULL) return;
   if (size > mi_usable_size(p))

@@ -3,7 +3,8 @@
  * Owns:    heap records' slots and queues.
  * Always:  a page that a heap owns is `current` of its class or in its class's queue, never both;
  *          a detached list belongs to the current page of its class.
- * Threads: only the heap's own (the late heap: under its lock).
+ * Threads: only the heap's own (the late heap: under its lock). Other threads look at the owner
+ *          words of its pages, at `backing`, and at what is atomic in queues, for statistics.
  * Uses:    page.h, unowned.h.          Used by: thread, alloc, free.
  */
 #include "heap.h"
@@ -39,8 +40,8 @@ static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
 /* ---- giving pages up ---- */
 
 INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
-  queue_t* q = &heap->queue[page->class];
-  mi_assert_internal(page->used == 0);
+  queue_t* q = &heap->queue[page_class(page)];
+  mi_assert_internal(page_used(page) == 0);
   if (page == q->current) return; /* kept for the next allocation; heap_trim has an eye on it */
   heap_enter(heap);
   queue_remove(heap, q, page);
@@ -51,8 +52,8 @@ INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
 INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
   page_return_list(page, list);
-  mi_assert_internal(page->used > 0);
-  queue_push(heap, &heap->queue[page->class], page);
+  mi_assert_internal(page_used(page) > 0);
+  queue_push(heap, &heap->queue[page_class(page)], page);
 }
 
 /* ---- the generic path ---- */
@@ -61,7 +62,7 @@ INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list) {
 static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, size_t count,
                          bool fresh) {
   q->fresh = fresh;
-  bump_counter(&heap->allocations, count);
+  bump_counter(&q->detached, count);
   heap->slot[class] = list->next;
   return list;
 }
@@ -74,9 +75,9 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
   q->current = page;
   block_t* list = page->local;
   if (list != NULL) {
-    count = page->capacity - page->used;
+    count = page->capacity - page_used(page);
     page->local = NULL;
-    page->used = page->capacity;
+    page_set_used(page, page->capacity);
     if (count < LIST_MIN && page->capacity < page->topped_up) {
       block_t* more = page_carve(page, &carved);
       if (more != NULL) {
@@ -93,39 +94,53 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
   return list == NULL ? NULL : heap_detach(heap, class, q, list, count, fresh);
 }
 
+/* Tries up to `probes` pages of the queue, oldest first: those that were full when they were put
+ * there had the longest time to get blocks back. Full ones are given up, so that whoever frees
+ * their blocks can use them without us, or go to the end if the heap keeps its pages. */
+static void* heap_take_queued(heap_t* heap, size_t class, queue_t* q, size_t probes) {
+  page_t* last = q->last;
+  for (page_t* page = NULL; page != last && q->first != NULL && probes > 0; probes--) {
+    page = q->first;
+    queue_remove(heap, q, page);
+    void* block = heap_take_from(heap, class, q, page);
+    if (block != NULL) return block;
+    if (heap->keeps)
+      queue_push(heap, q, page);
+    else
+      unowned_let_go(page);
+  }
+  return NULL;
+}
+
+/* Claims a page that nobody owns. */
+static void* heap_take_unowned(heap_t* heap, size_t class, queue_t* q) {
+  block_t* list;
+  page_t* page = unowned_claim(class, &list);
+  if (page == NULL) return NULL;
+  store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  page_return_list(page, list);
+  void* block = heap_take_from(heap, class, q, page);
+  if (block == NULL) unowned_let_go(page); /* its bit was stale: full after all */
+  return block;
+}
+
 static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
   page_t* old = q->current;
-  void* block = NULL;
   q->current = NULL;
-  /* Pages of our own, oldest first: those that were full when they were put there had the longest
-   * time to get blocks back. Full ones are given up, so that whoever frees their blocks can use
-   * them without us; the one that has just become full stays for a while. */
-  for (int probes = QUEUE_PROBES; block == NULL && q->first != NULL && probes > 0; probes--) {
-    page_t* page = q->first;
-    queue_remove(heap, q, page);
-    block = heap_take_from(heap, class, q, page);
-    if (block == NULL) {
-      unowned_let_go(page);
-    }
-  }
+  void* block = heap_take_queued(heap, class, q, QUEUE_PROBES);
+  if (block == NULL && !heap->keeps) block = heap_take_unowned(heap, class, q);
   if (block == NULL) {
-    block_t* list;
-    page_t* page = unowned_claim(class, &list);
-    if (page != NULL) {
-      store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
-      page_return_list(page, list);
+    q->current = NULL;
+    page_t* page = page_fresh(heap->place, class, (uintptr_t)heap, old == NULL);
+    if (page != NULL)
       block = heap_take_from(heap, class, q, page);
-      if (block == NULL) unowned_let_go(page); /* its bit was stale: full after all */
-    }
-    if (block == NULL) {
-      q->current = NULL;
-      page = page_fresh(class, (uintptr_t)heap, old == NULL);
-      if (page != NULL) block = heap_take_from(heap, class, q, page);
-    }
+    else /* out of memory: then all that we have */
+      block = heap_take_queued(heap, class, q, SIZE_MAX);
+    if (block == NULL) q->current = NULL;
   }
   if (old != NULL) {
     if (q->current == NULL)
-      q->current = old; /* out of memory: everything stays as it was */
+      q->current = old; /* everything stays as it was */
     else if (heap_wants(heap, old))
       queue_push(heap, q, old);
     else
@@ -147,17 +162,25 @@ INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class) {
 
 #define SHED_PAGES 16 /* at a time */
 
-INTERNAL void heap_shed(heap_t* heap) {
-  if (heap->queued_slices <= QUEUED_MAX || os_is_single_threaded()) return;
-  int pages = SHED_PAGES;
-  for (size_t class = 0; class < CLASS_COUNT && pages > 0; class ++) {
+/* Lets up to `pages` queued pages go while more than `slices` are queued. */
+static void shed(heap_t* heap, size_t slices, size_t pages) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
-    for (page_t* page; pages > 0 && heap->queued_slices > QUEUED_MAX && (page = q->first) != NULL;
-         pages--) {
+    for (page_t* page; (page = q->first) != NULL; pages--) {
+      if (pages == 0 || heap->queued_slices <= slices) return;
       queue_remove(heap, q, page);
       unowned_let_go(page);
     }
   }
+}
+
+INTERNAL void heap_shed(heap_t* heap) {
+  if (heap->queued_slices > QUEUED_MAX && !heap->keeps && !os_is_single_threaded())
+    shed(heap, QUEUED_MAX, SHED_PAGES);
+}
+
+INTERNAL void heap_shed_to(heap_t* heap, size_t slices) {
+  if (!heap->keeps) shed(heap, slices, SIZE_MAX);
 }
 
 /* ---- collecting ---- */
@@ -166,11 +189,11 @@ static void heap_return_list(heap_t* heap, size_t class) {
   queue_t* q = &heap->queue[class];
   block_t* list = heap->slot[class];
   if (list != NULL) {
-    size_t before = q->current->used;
+    size_t before = page_used(q->current);
     heap->slot[class] = NULL;
     page_return_list(q->current, list);
-    store_relaxed(&heap->allocations,
-                  load_relaxed(&heap->allocations) - (before - q->current->used));
+    size_t back = before - page_used(q->current);
+    store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
   }
 }
 
@@ -181,7 +204,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   size_t count;
   page_return_list(page, page_take_remote(page, &count));
-  if (page->used != 0) return;
+  if (page_used(page) != 0) return;
   if (page == q->current)
     q->current = NULL;
   else
@@ -218,7 +241,7 @@ INTERNAL void heap_trim_class(heap_t* heap, size_t class) {
 static void page_recount(page_t* page) {
   size_t n = 0;
   for (block_t* b = page->local; b != NULL; b = b->next) n++;
-  page->used = (uint32_t)(page->capacity - n);
+  page_set_used(page, page->capacity - n);
 }
 
 INTERNAL void heap_recount(heap_t* heap) {
@@ -229,18 +252,67 @@ INTERNAL void heap_recount(heap_t* heap) {
   }
 }
 
-INTERNAL void heap_abandon(heap_t* heap) {
+/* A page in no queue any more goes to `to`, or to nobody; `name` is what it is called then. */
+static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
+  if (to != NULL && heap_wants(to, page)) {
+    size_t count;
+    page_return_list(page, page_take_remote(page, &count));
+    if (page_used(page) == 0) {
+      page_release(page);
+    } else {
+      store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
+      queue_push(to, &to->queue[page_class(page)], page);
+    }
+  } else {
+    store_relaxed(&page->owner, name);
+    unowned_let_go(page);
+  }
+}
+
+INTERNAL void heap_abandon(heap_t* heap, heap_t* to) {
+  /* Not with our own name, which may soon be another heap's. */
+  uintptr_t name = (to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag)) | OWNER_UNOWNED;
   for (size_t class = 0; class < CLASS_COUNT; class ++) {
     queue_t* q = &heap->queue[class];
     heap_return_list(heap, class);
     page_t* page = q->current;
     q->current = NULL;
-    if (page != NULL) unowned_let_go(page);
+    if (page != NULL) heap_give_page(page, name, to);
     while ((page = q->first) != NULL) {
       queue_remove(heap, q, page);
-      unowned_let_go(page);
+      heap_give_page(page, name, to);
     }
   }
+}
+
+/* What others have pushed meanwhile goes with the page. */
+static void release_with_blocks(page_t* page) {
+  size_t count;
+  (void)page_take_remote(page, &count);
+  page_release(page);
+}
+
+INTERNAL void heap_release_pages(heap_t* heap) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+    queue_t* q = &heap->queue[class];
+    heap->slot[class] = NULL;
+    page_t* page = q->current;
+    q->current = NULL;
+    if (page != NULL) release_with_blocks(page);
+    while ((page = q->first) != NULL) {
+      queue_remove(heap, q, page);
+      release_with_blocks(page);
+    }
+  }
+}
+
+INTERNAL void heap_trim_kept(heap_t* heap, size_t class) {
+  queue_t* q = &heap->queue[class];
+  page_t* page = q->first;
+  if (page == NULL) return;
+  queue_remove(heap, q, page);
+  queue_push(heap, q, page);
+  heap_collect_page(heap, q, page);
 }
 
 #if MI_DEBUG >= 2

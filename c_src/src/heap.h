@@ -12,27 +12,45 @@ typedef struct queue_s {
   page_t* current;
   page_t* first;
   page_t* last;
-  bool fresh;         /* the detached list was carved from zero memory and never used */
-  uint32_t trim_mark; /* low bits of the slot when the list was last looked after */
+  bool fresh;               /* the detached list was carved from zero memory and never used */
+  uint32_t trim_mark;       /* low bits of the slot when the list was last looked after */
+  _Atomic(size_t) detached; /* blocks that were detached and not put back, over time */
 } queue_t;
 
-/* A heap record. Type-stable: reused, never unmapped; its address with flags is the owner word of
- * pages, so it is aligned to 64 bytes. Written by its thread only, but for what is atomic. */
-typedef struct heap_s {
+/* A heap record. Type-stable: reused for heaps of its kind, never unmapped; its address with flags
+ * is the owner word of pages, so it is aligned to 64 bytes. Written by its thread only, but for
+ * what is atomic or says otherwise.
+ *
+ * Two kinds. A thread has one backing heap: it gives up pages that are full, so that whoever frees
+ * their blocks can use them. First-class heaps (`keeps`) are the program's: whatever pages they get
+ * stay theirs, full or not, and they take over nobody else's, so that they can be destroyed. */
+typedef struct mi_heap_s {
   block_t* slot[CLASS_COUNT]; /* the detached list of each class; first, so that the fast path
                                  needs no offset */
   queue_t queue[CLASS_COUNT];
   size_t queued_slices;         /* in all queues together */
   unsigned long long heartbeat; /* entries into the generic path */
   size_t tick_mask;             /* a tick when the heartbeat has none of these bits */
-  bool in_deferred;             /* inside the deferred-free callback */
+  bool in_deferred;             /* inside the deferred-free callback (backing heaps) */
   size_t trim_class;            /* where the next trim goes on */
   _Atomic(int) busy;            /* inside a slow path: not to be touched by the child of a fork */
-  struct heap_s* next;          /* in the list of live heaps, or of unused records */
-  struct heap_s* prev;
-  _Atomic(size_t) allocations; /* blocks that were detached, and not put back */
-  _Atomic(size_t) large_count; /* allocations that are pages of their own */
+  _Atomic(size_t) large_count;  /* allocations that are pages of their own */
+  /* Rarely written: other threads look at these. */
+  _Alignas(64) _Atomic(struct mi_heap_s*) backing; /* of its thread; NULL: no heap lives here */
+  bool keeps;                                      /* a first-class heap */
+  bool no_destroy;
+  uint8_t tag;
+  place_t place;         /* where its pages come from */
+  struct mi_heap_s* own; /* backing heaps: the thread's first-class heaps */
+  struct mi_heap_s* own_next;
+  struct mi_heap_s* next; /* in the list of live heaps, or of unused records */
+  struct mi_heap_s* prev;
+  page_t* large; /* first-class heaps: their large blocks; under large_lock */
 } heap_t;
+
+/* The heap of the thread that `heap` belongs to; NULL for what stands in for no heap, for the late
+ * heap, and for unused records. Relaxed: only the thread itself ever finds its own there. */
+static inline heap_t* heap_backing(heap_t* heap) { return load_relaxed(&heap->backing); }
 
 /* The bound on partly used pages that a heap keeps for itself beside the current ones, in slices:
  * what others free in more pages than these can be used by all. */
@@ -54,10 +72,13 @@ INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list);
 /* True when the heap may take one more partly used page. While there is no other thread there is
  * nobody to leave pages to; what is too much when one comes is shed, see heap_shed. */
 static inline bool heap_wants(const heap_t* heap, const page_t* page) {
-  return heap->queued_slices + page->slice_count <= QUEUED_MAX || os_is_single_threaded();
+  return heap->queued_slices + page->slice_count <= QUEUED_MAX || heap->keeps ||
+         os_is_single_threaded();
 }
 /* Gives up a bounded number of pages if there are more than QUEUED_MAX. */
 INTERNAL void heap_shed(heap_t* heap);
+/* Gives up queued pages until at most `slices` are queued. */
+INTERNAL void heap_shed_to(heap_t* heap, size_t slices);
 /* Puts all detached lists back into their pages, so that all counts are exact. */
 INTERNAL void heap_return_lists(heap_t* heap);
 /* Takes in remote frees and releases empty pages. */
@@ -66,8 +87,13 @@ INTERNAL void heap_collect(heap_t* heap);
 INTERNAL void heap_trim_class(heap_t* heap, size_t class);
 /* In the child of a fork: makes the used counts of another thread's pages right. */
 INTERNAL void heap_recount(heap_t* heap);
-/* Gives up every page. The heap owns none afterwards. */
-INTERNAL void heap_abandon(heap_t* heap);
+/* Gives up every page; `to` (may be NULL) takes over those that it wants. The heap owns none
+ * afterwards. */
+INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
+/* Releases every page of a first-class heap, with the blocks in it. */
+INTERNAL void heap_release_pages(heap_t* heap);
+/* Looks after the pages of one class that the heap keeps although they were full. */
+INTERNAL void heap_trim_kept(heap_t* heap, size_t class);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif
@@ -82,14 +108,14 @@ static inline void* heap_take_local(heap_t* heap, size_t class) {
   page_t* page = q->current;
   /* The page first: the heaps that stand in for none have no page, and are never written to. */
   if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
-  uint32_t capacity = page->capacity, count = capacity - page->used;
+  uint32_t capacity = page->capacity, count = capacity - page_used(page);
   if (unlikely(count < LIST_MIN) && (count == 0 || capacity < page->topped_up)) return NULL;
   block_t* list = page->local;
   page->local = NULL;
   compiler_fence(); /* a fork must not find the blocks in both places */
-  page->used = capacity;
+  page_set_used(page, capacity);
   q->fresh = false;
-  bump_counter(&heap->allocations, count);
+  bump_counter(&q->detached, count);
   heap->slot[class] = list->next;
   return list;
 }

@@ -1,15 +1,24 @@
 /* large.c - blocks that are pages of their own.
  *
- * Owns:    the list of blocks that came directly from the OS.
- * Always:  the descriptor of the first slice says OWNER_LARGE while the block lives; the block
- *          belongs to whoever holds it, so no heap is involved.
- * Threads: any; large_lock guards the list.
+ * Owns:    the list of blocks that came directly from the OS, and the lists of the first-class
+ *          heaps' large blocks.
+ * Always:  the descriptor of the first slice says OWNER_LARGE, and which heap the block was
+ *          allocated from, while the block lives; the block belongs to whoever holds it.
+ * Threads: any; large_lock guards the lists.
  * Uses:    arena.h, thread.h (out-of-memory collection), log.h, os.h.
  *          Used by: alloc, aligned, realloc, free.
  *
  * Growing: in place into free slices behind; else to a new place with room to grow by half, so
  * that growing by small steps moves a logarithmic number of times. Moving moves OS pages where
  * the OS can, else copies from the end and purges the source behind the copy.
+ *
+ * Owner word. Who holds the block may free it at any time: one exchange makes the word 0, and only
+ * who succeeds in it gives the memory back. Others who want to read the fields (visitors,
+ * statistics, the end of a heap) pin the block first, with the same word, and the free waits for
+ * them; they do little while they have it, and take no lock of ours. Resizing pins too, for it
+ * changes fields. The end of a heap gives its blocks another name, so a free repeats when it finds
+ * the word changed. A block leaves its heap's list after its word became 0 and before its memory is
+ * given back; whoever walks the list holds the lock and may find blocks of word 0 in it.
  *
  * A moved range is a mapping of its own for the kernel, and a move must not span two mappings.
  * So a block knows its pieces: `piece` of the first descriptor is the length of the first piece
@@ -31,34 +40,107 @@
 INTERNAL_DEF os_lock_t large_lock = OS_LOCK_INIT;
 
 static struct {
-  page_t* first; /* blocks directly from the OS, linked by next and prev */
-  size_t reserved;
+  page_t* first;                                        /* blocks directly from the OS */
+  _Atomic(size_t) pins;                                 /* at least as many as blocks are pinned */
+  _Atomic(size_t) reserved, blocks, bytes, total_bytes; /* relaxed: statistics */
 } large;
 
 static size_t page_span(const page_t* page) { return (size_t)page->slice_count * SLICE_SIZE; }
 
-/* ---- new and free ---- */
+/* ---- the owner word ---- */
+
+static void* owner_heap(uintptr_t owner) { return (void*)(owner & ~(uintptr_t)OWNER_FLAGS); }
+
+/* Pins a large block and returns its owner word; 0 if there is none (any more). */
+static uintptr_t large_pin(page_t* page) {
+  add_relaxed(&large.pins, 1);
+  compiler_fence(); /* a fork that finds the block pinned finds it counted */
+  uintptr_t owner = load_relaxed(&page->owner);
+  for (;;) {
+    if ((owner & OWNER_LARGE) == 0 || (owner & OWNER_INTERIOR) != 0) {
+      sub_relaxed(&large.pins, 1);
+      return 0;
+    }
+    if ((owner & OWNER_PINNED) != 0) {
+      os_yield();
+      owner = load_relaxed(&page->owner);
+      /* Acquire, pairs with the releases in large_new and large_unpin: the fields. */
+    } else if (cas_acquire(&page->owner, &owner, owner | OWNER_PINNED)) {
+      return owner;
+    }
+  }
+}
+static void large_unpin(page_t* page, uintptr_t owner) {
+  store_release(&page->owner, owner);
+  compiler_fence();
+  sub_relaxed(&large.pins, 1);
+}
+
+static void unpin_page(page_t* page) {
+  uintptr_t owner = load_relaxed(&page->owner);
+  if ((owner & OWNER_LARGE) != 0 && (owner & OWNER_INTERIOR) == 0)
+    store_relaxed(&page->owner, owner & ~(uintptr_t)OWNER_PINNED);
+}
+
+/* Those who had blocks pinned are gone, and would be waited for. */
+INTERNAL void large_reset_after_fork(void) {
+  if (load_relaxed(&large.pins) == 0) return;
+  store_relaxed(&large.pins, 0);
+  for (page_t* page = large.first; page != NULL; page = page->direct_next) unpin_page(page);
+  arena_t* a;
+  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
+    for (size_t i = 0; i < a->slices;) {
+      page_t* page = arena_next_page(a, &i);
+      if (page != NULL) unpin_page(page);
+    }
+}
+
+/* ---- lists ---- */
 
 static void direct_link(page_t* page) {
   os_lock(&large_lock);
-  page->prev = NULL;
-  page->next = large.first;
-  if (large.first != NULL) large.first->prev = page;
+  page->direct_prev = NULL;
+  page->direct_next = large.first;
+  if (large.first != NULL) large.first->direct_prev = page;
   large.first = page;
-  large.reserved += page_span(page);
+  add_relaxed(&large.reserved, page_span(page));
   os_unlock(&large_lock);
 }
 
 static void direct_unlink(page_t* page) {
   os_lock(&large_lock);
-  if (page->prev != NULL)
-    page->prev->next = page->next;
+  if (page->direct_prev != NULL)
+    page->direct_prev->direct_next = page->direct_next;
   else
-    large.first = page->next;
-  if (page->next != NULL) page->next->prev = page->prev;
-  large.reserved -= page_span(page);
+    large.first = page->direct_next;
+  if (page->direct_next != NULL) page->direct_next->direct_prev = page->direct_prev;
+  sub_relaxed(&large.reserved, page_span(page));
   os_unlock(&large_lock);
 }
+
+/* In the list of a first-class heap `prev` of the first block is the block itself, so that a block
+ * whose `prev` is NULL is in no list. */
+static void heap_link(heap_t* heap, page_t* page) {
+  os_lock(&large_lock);
+  page->prev = page;
+  page->next = heap->large;
+  if (heap->large != NULL) heap->large->prev = page;
+  heap->large = page;
+  os_unlock(&large_lock);
+}
+
+/* Caller holds the lock. */
+static void heap_unlink(heap_t* heap, page_t* page) {
+  if (page->prev == NULL) return;
+  if (page->prev != page)
+    page->prev->next = page->next;
+  else
+    heap->large = page->next;
+  if (page->next != NULL) page->next->prev = page->prev == page ? page->next : page->prev;
+  page->next = page->prev = NULL;
+}
+
+/* ---- new and free ---- */
 
 /* A range directly from the OS. */
 static run_t direct_alloc(uint32_t slices, size_t align) {
@@ -78,31 +160,38 @@ static run_t direct_alloc(uint32_t slices, size_t align) {
 }
 
 /* A page of one block of `usable` bytes, with `slices` of address space; NULL without a report. */
-static page_t* large_new(size_t usable, size_t slices, size_t align, bool* zero) {
+static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
   if (slices > UINT32_MAX >> 1) return NULL;
+  place_t place = heap_is_real(heap) ? heap->place : PLACE_ANY;
   size_t align_slices = max_size(align >> SLICE_SHIFT, 1);
   run_t run = {0, ARENA_NONE, true};
   /* Very large runs come directly from the OS, so that arenas stay useful for others; but rather
    * from the other side than not at all. */
-  bool direct = slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX;
+  bool any = place.arena == ARENA_NONE;
+  bool direct = any && (slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX);
   if (direct) run = direct_alloc((uint32_t)slices, align);
-  if (run.slice == 0) run = arena_alloc((uint32_t)slices, (uint32_t)align_slices, CLASS_LARGE);
-  if (run.slice == 0 && !direct) run = direct_alloc((uint32_t)slices, align);
+  if (run.slice == 0)
+    run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices, CLASS_LARGE);
+  if (run.slice == 0 && any && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
-  page->local = NULL;
-  page->used = page->capacity = page->reserved = 1;
+  page->direct_next = page->direct_prev = NULL;
   page->block_size = usable;
   page->next = page->prev = NULL;
   page->slice = run.slice;
   page->slice_count = (uint32_t)slices;
   page->arena = run.arena;
-  page->class = CLASS_LARGE;
+  store_relaxed(&page->class, CLASS_LARGE);
   page->piece = 0;
   store_relaxed(&page->flags, 0);
   if (run.arena == ARENA_NONE) direct_link(page);
-  /* Relaxed: the block's address, handed out after this, carries it. */
-  store_relaxed(&page->owner, OWNER_LARGE);
+  /* Release: who pins the block reads its fields. */
+  store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
+  if (heap->keeps) heap_link(heap, page);
+  thread_count_large(heap);
+  add_relaxed(&large.blocks, 1);
+  add_relaxed(&large.bytes, usable);
+  add_relaxed(&large.total_bytes, usable);
   *zero = run.zero;
   return page;
 }
@@ -126,15 +215,68 @@ static void large_release(page_t* page) {
   arena_free(page->arena, page->slice, page->slice_count);
 }
 
+/* The last word on a block: true for the one who may give its memory back. */
+static bool large_take(page_t* page, uintptr_t* owner) {
+  *owner = load_relaxed(&page->owner);
+  for (;;) {
+    if ((*owner & OWNER_LARGE) == 0 || (*owner & OWNER_INTERIOR) != 0) return false;
+    if ((*owner & OWNER_PINNED) != 0) {
+      os_yield();
+      *owner = load_relaxed(&page->owner);
+    } else if (cas_acquire(&page->owner, owner, 0)) { /* acquire: what who had it pinned wrote */
+      sub_relaxed(&large.blocks, 1);
+      sub_relaxed(&large.bytes, page->block_size);
+      return true;
+    }
+  }
+}
+
 INTERNAL void large_free(page_t* page, void* p) {
-  uintptr_t expected = OWNER_LARGE;
-  if (!cas_acquire(&page->owner, &expected, 0)) {
+  uintptr_t owner;
+  if (!large_take(page, &owner)) {
     log_error(EAGAIN, "double free detected of large block %p\n", p);
     return;
+  }
+  heap_t* heap = owner > OWNER_TAG(OWNER_TAG_MAX) + OWNER_FLAGS ? owner_heap(owner) : NULL;
+  if (heap != NULL && heap->keeps) { /* a record keeps its kind, whatever happens to the heap */
+    os_lock(&large_lock);
+    heap_unlink(heap, page);
+    os_unlock(&large_lock);
   }
   uint32_t slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
   if (slice != page->slice) map_clear(slice, 1);
   large_release(page);
+}
+
+/* ---- the end of a heap ---- */
+
+INTERNAL void large_leave(heap_t* heap, heap_t* to) {
+  uintptr_t name = to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag);
+  os_lock(&large_lock);
+  for (page_t* page; (page = heap->large) != NULL;) {
+    heap_unlink(heap, page);
+    if (large_pin(page) != 0) large_unpin(page, name | OWNER_LARGE); /* else it is being freed */
+  }
+  os_unlock(&large_lock);
+}
+
+INTERNAL void large_destroy(heap_t* heap) {
+  for (;;) {
+    os_lock(&large_lock);
+    page_t* page = heap->large;
+    uintptr_t owner;
+    bool taken = false;
+    if (page != NULL) {
+      heap_unlink(heap, page);
+      taken = large_take(page, &owner);
+    }
+    os_unlock(&large_lock);
+    if (page == NULL) return;
+    if (!taken) continue;
+    /* Where pointers into the block were given out, one of its slices is marked. */
+    if (page_has_flag(page, PAGE_INTERIOR)) map_clear(page->slice, page->slice_count);
+    large_release(page);
+  }
 }
 
 INTERNAL void large_mark(page_t* page, void* p) {
@@ -143,22 +285,24 @@ INTERNAL void large_mark(page_t* page, void* p) {
   if (distance > 0) map_mark_interior(page, distance, 1);
 }
 
-INTERNAL void* large_alloc(size_t size, size_t align, bool zero) {
+INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
   if (size > ALLOC_MAX || align > ALLOC_MAX) {
     log_error(EOVERFLOW, "allocation request is too large: %zu bytes\n", size);
     return thread_out_of_memory(size);
   }
-  mi_process_init(); /* a large block may be the first of all */
+  if (heap == &heap_empty) { /* a large block may be the first of all */
+    (void)thread_backing();
+    heap = heap_default;
+  }
   size_t usable = round_up(max_size(size, 1), os_info.page_size);
   size_t slices = slices_of(usable);
   bool is_zero;
-  page_t* page = large_new(usable, slices, align, &is_zero);
+  page_t* page = large_new(heap, usable, slices, align, &is_zero);
   if (page == NULL) {
     thread_relieve();
-    page = large_new(usable, slices, align, &is_zero);
+    page = large_new(heap, usable, slices, align, &is_zero);
     if (page == NULL) return thread_out_of_memory(size);
   }
-  thread_count_large();
   void* p = page_start(page);
   if (zero && !is_zero) memset(p, 0, usable);
   return p;
@@ -178,10 +322,8 @@ static void large_trim(page_t* page, size_t usable) {
     return;
   }
   if (page->arena == ARENA_NONE) {
-    os_lock(&large_lock);
-    large.reserved -= (size_t)drop * SLICE_SIZE;
+    sub_relaxed(&large.reserved, (size_t)drop * SLICE_SIZE);
     page->slice_count = keep;
-    os_unlock(&large_lock);
     int saved = errno;
     os_release(tail, (size_t)drop * SLICE_SIZE);
     errno = saved;
@@ -191,8 +333,7 @@ static void large_trim(page_t* page, size_t usable) {
   }
 }
 
-INTERNAL bool large_resize(page_t* page, size_t newsize) {
-  if (newsize > ALLOC_MAX) return false;
+static bool resize_pinned(page_t* page, size_t newsize) {
   size_t usable = round_up(newsize, os_info.page_size);
   if (usable < page->block_size) {
     page->block_size = usable;
@@ -213,6 +354,18 @@ INTERNAL bool large_resize(page_t* page, size_t newsize) {
   }
   page->block_size = usable;
   return true;
+}
+
+INTERNAL bool large_resize(page_t* page, size_t newsize) {
+  if (newsize > ALLOC_MAX) return false;
+  uintptr_t owner = large_pin(page);
+  if (owner == 0) return false; /* not live: the caller finds out */
+  size_t old = page->block_size;
+  bool done = resize_pinned(page, newsize);
+  add_relaxed(&large.bytes, page->block_size - old);
+  if (page->block_size > old) add_relaxed(&large.total_bytes, page->block_size - old);
+  large_unpin(page, owner);
+  return done;
 }
 
 /* ---- moving ---- */
@@ -263,23 +416,22 @@ static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
 }
 
 /* Room to grow by half, if it can be had. */
-static page_t* large_new_roomy(size_t usable, size_t align, bool* zero) {
+static page_t* large_new_roomy(heap_t* heap, size_t usable, size_t align, bool* zero) {
   size_t slices = slices_of(usable);
-  page_t* page = large_new(usable, slices + slices / 2, align, zero);
-  return page != NULL ? page : large_new(usable, slices, align, zero);
+  page_t* page = large_new(heap, usable, slices + slices / 2, align, zero);
+  return page != NULL ? page : large_new(heap, usable, slices, align, zero);
 }
 
-INTERNAL void* large_move(page_t* page, size_t newsize, size_t align) {
-  if (newsize > ALLOC_MAX) return large_alloc(newsize, align, false); /* reports */
+INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t align) {
+  if (newsize > ALLOC_MAX) return large_alloc(heap, newsize, align, false); /* reports */
   size_t usable = round_up(newsize, os_info.page_size);
   bool zero;
-  page_t* to = large_new_roomy(usable, align, &zero);
+  page_t* to = large_new_roomy(heap, usable, align, &zero);
   if (to == NULL) {
     thread_relieve();
-    to = large_new_roomy(usable, align, &zero);
+    to = large_new_roomy(heap, usable, align, &zero);
     if (to == NULL) return thread_out_of_memory(newsize);
   }
-  thread_count_large();
   size_t bytes = min_size(page->block_size, usable);
   uint32_t slices = (uint32_t)slices_of(bytes);
   bool movable = is_movable(page) && is_movable(to);
@@ -295,17 +447,52 @@ INTERNAL void* large_move(page_t* page, size_t newsize, size_t align) {
 
 /* ---- queries ---- */
 
+static void view_pinned(page_t* page, uintptr_t owner, large_view_t* view) {
+  view->heap = owner & ~(uintptr_t)OWNER_FLAGS;
+  view->start = page_start(page);
+  view->reserved = page_span(page);
+  view->usable = page->block_size;
+}
+
+INTERNAL bool large_view(page_t* page, large_view_t* view) {
+  uintptr_t owner = large_pin(page);
+  if (owner == 0) return false;
+  view_pinned(page, owner, view);
+  large_unpin(page, owner);
+  return true;
+}
+
+INTERNAL bool large_next_direct(const char* from, large_view_t* view) {
+  page_t* next = NULL;
+  uintptr_t owner = 0;
+  os_lock(&large_lock);
+  for (page_t* page = large.first; page != NULL; page = page->direct_next)
+    if (page_start(page) >= from && (next == NULL || page->slice < next->slice) &&
+        load_relaxed(&page->owner) != 0)
+      next = page;
+  if (next != NULL && (owner = large_pin(next)) != 0) {
+    view_pinned(next, owner, view);
+    large_unpin(next, owner);
+  }
+  os_unlock(&large_lock);
+  if (next == NULL) return false;
+  return owner != 0 || large_next_direct(from, view); /* freed just now: the next one */
+}
+
 INTERNAL bool large_contains(const void* p) {
   bool found = false;
   os_lock(&large_lock);
-  for (page_t* page = large.first; page != NULL && !found; page = page->next)
-    found = (uintptr_t)p - (uintptr_t)page_start(page) < page_span(page);
+  for (page_t* page = large.first; page != NULL && !found; page = page->direct_next) {
+    large_view_t view;
+    found = large_view(page, &view) && (size_t)((const char*)p - view.start) < view.reserved;
+  }
   os_unlock(&large_lock);
   return found;
 }
 
 INTERNAL void large_stats(large_stats_t* stats) {
-  os_lock(&large_lock);
-  stats->reserved = large.reserved;
-  os_unlock(&large_lock);
+  stats->reserved = load_relaxed(&large.reserved);
+  stats->blocks = load_relaxed(&large.blocks);
+  stats->bytes = load_relaxed(&large.bytes);
+  stats->total_bytes = load_relaxed(&large.total_bytes);
 }

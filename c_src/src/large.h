@@ -2,28 +2,50 @@
 #ifndef MI_LARGE_H
 #define MI_LARGE_H
 
+#include "heap.h"
 #include "map.h"
 #include "os/os.h"
 
 INTERNAL_DATA os_lock_t large_lock;
 
-/* A block of at least `size` bytes at a multiple of `align` (a power of two). NULL after a report.
- */
-INTERNAL void* large_alloc(size_t size, size_t align, bool zero);
+/* A block of at least `size` bytes at a multiple of `align` (a power of two), for `heap`. NULL
+ * after a report. */
+INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero);
 /* The block that `p` points into is given back. */
 INTERNAL void large_free(page_t* page, void* p);
 /* Lets pointers at `p`, in a slice other than the block's first, find the block. */
 INTERNAL void large_mark(page_t* page, void* p);
 /* Makes the block `newsize` bytes long where it is, or returns false. */
 INTERNAL bool large_resize(page_t* page, size_t newsize);
-/* Moves a block that starts at its page to a new place of `newsize` bytes, without having both
- * copies resident at a time; NULL after a report, with the block as it was. */
-INTERNAL void* large_move(page_t* page, size_t newsize, size_t align);
+/* Moves a block that starts at its page to a new place of `newsize` bytes, for `heap`, without
+ * having both copies resident at a time; NULL after a report, with the block as it was. */
+INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t align);
+
+/* The large blocks of a first-class heap go to `to` (NULL: to nobody), or are freed. */
+INTERNAL void large_leave(heap_t* heap, heap_t* to);
+INTERNAL void large_destroy(heap_t* heap);
+/* In the child of a fork. */
+INTERNAL void large_reset_after_fork(void);
+
+/* What can be known of a large block while somebody else may free it. */
+typedef struct large_view_s {
+  uintptr_t heap; /* address of its heap, or a tag */
+  char* start;
+  size_t reserved, usable; /* bytes */
+} large_view_t;
+/* False if the page is not a large block any more. */
+INTERNAL bool large_view(page_t* page, large_view_t* view);
+/* The block that came directly from the OS with the least address at or above `from`; false behind
+ * the last. */
+INTERNAL bool large_next_direct(const char* from, large_view_t* view);
 /* True when `p` lies in a block that came directly from the OS. */
 INTERNAL bool large_contains(const void* p);
 
 typedef struct large_stats_s {
   size_t reserved; /* bytes directly from the OS */
+  size_t blocks;   /* live large blocks, and their usable bytes */
+  size_t bytes;
+  size_t total_bytes; /* over time */
 } large_stats_t;
 INTERNAL void large_stats(large_stats_t* stats);
 

@@ -199,22 +199,26 @@ INTERNAL void log_warning(const char* format, ...) {
   va_end(args);
 }
 
+/* Errors that end the program when nobody has registered another reaction. */
+static bool is_fatal(int code) {
+  if (MI_XMALLOC && (code == ENOMEM || code == EOVERFLOW)) return true;
+  /* A wrong pointer or a double free: debug builds say so and go on. */
+  if (MI_SECURE > 0 && (code == EINVAL || code == EAGAIN)) return true;
+  return MI_CHECKED && code == EFAULT;
+}
+
 INTERNAL void log_error(int code, const char* format, ...) {
-  if (may_print(&logger.errors, &log_config.max_errors)) {
+  void* arg;
+  mi_error_fun* handler = (mi_error_fun*)callback_get(&logger.error, &arg);
+  bool fatal = handler == NULL && is_fatal(code);
+  if (may_print(&logger.errors, &log_config.max_errors) || fatal) {
     va_list args;
     va_start(args, format);
     message_va("error: ", format, args);
     va_end(args);
   }
-  void* arg;
-  mi_error_fun* handler = (mi_error_fun*)callback_get(&logger.error, &arg);
-  if (handler != NULL) {
-    handler(code, arg);
-    return;
-  }
-#if MI_DEBUG > 0
-  if (code == EFAULT) os_abort();
-#endif
+  if (handler != NULL) handler(code, arg);
+  if (fatal) os_abort();
 }
 
 INTERNAL void log_reset_after_fork(void) {

@@ -35,24 +35,38 @@ typedef struct block_s {
  *
  *  field                   written by                     read by
  *  owner                   owner (or who releases it)     anybody, relaxed
- *  local, used, capacity   owner only                     owner only
+ *  local, capacity         owner only                     owner only
+ *  used                    owner only                     owner; others for statistics
  *  next, prev              owner only                     owner only
  *  flags                   owner                          anybody, relaxed
+ *  class                   who sets the page up           anybody, relaxed
  *  the rest                who sets the page up           anybody who holds a block of it
+ *
+ * A large block is a page that belongs to whoever holds the block. `next` and `prev` link it into
+ * the list of a first-class heap, `direct_next` and `direct_prev` into the list of blocks that
+ * came directly from the OS; both lists are under large_lock.
  */
 typedef struct page_s {
   _Atomic(uintptr_t) owner; /* heap record and OWNER_ flags; 0: not the first slice of a page */
-  block_t* local;           /* free blocks, pushed by the owner */
-  uint32_t used;            /* carved blocks that are not in `local`; counts detached ones too */
-  uint16_t capacity;        /* blocks carved so far */
-  uint16_t reserved;        /* blocks that fit */
-  size_t block_size;        /* bytes; for a large block what may be used */
-  struct page_s* next;      /* in a queue of its heap */
+  union {
+    block_t* local; /* free blocks, pushed by the owner */
+    struct page_s* direct_next;
+  };
+  union {
+    struct {
+      _Atomic(uint32_t) used; /* carved blocks that are not in `local`; counts detached ones too */
+      uint16_t capacity;      /* blocks carved so far */
+      uint16_t reserved;      /* blocks that fit */
+    };
+    struct page_s* direct_prev;
+  };
+  size_t block_size;   /* bytes; for a large block what may be used */
+  struct page_s* next; /* in a queue of its heap */
   struct page_s* prev;
   uint32_t slice; /* number of the first slice: address >> SLICE_SHIFT */
   uint32_t slice_count;
   uint16_t arena;         /* index; ARENA_NONE for memory directly from the OS */
-  uint8_t class;          /* size class; CLASS_LARGE for a page of one block */
+  _Atomic(uint8_t) class; /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
   union {
     uint32_t topped_up; /* small blocks: short lists are topped up to this capacity */
@@ -64,14 +78,20 @@ typedef struct page_s {
 _Static_assert(sizeof(page_t) == 64, "a descriptor is one cache line");
 #endif
 
-/* Low bits of the owner word; heap records are aligned to 64 bytes. */
+/* Low bits of the owner word; heap records are aligned to 64 bytes. The upper bits name the heap:
+ * of an owned page the one that may allocate from it, else the one that it belonged to last. What
+ * a heap left behind when it ended has the heap's tag in the place of its address: a number below
+ * 256, where no record lies. */
 enum {
   OWNER_GENERIC = 1,  /* the owner's frees take the slow path: interior pointers were given out */
-  OWNER_UNOWNED = 2,  /* with the address of the former owner */
+  OWNER_UNOWNED = 2,  /* no heap may allocate from it */
   OWNER_INTERIOR = 4, /* slice 2..n of a page: distance to the first << 6 | OWNER_INTERIOR */
   OWNER_LARGE = 8,    /* page of one block, owned by whoever holds the block */
+  OWNER_PINNED = 16,  /* a large block whose fields somebody reads: see large_pin */
   OWNER_FLAGS = 63
 };
+#define OWNER_TAG(tag) ((uintptr_t)(tag) << 6)
+#define OWNER_TAG_MAX 255
 
 enum {
   PAGE_INTERIOR = 1, /* pointers into the middle of blocks were given out */

@@ -1,7 +1,9 @@
 /* options.c - what the environment and the program ask for.
  *
  * Owns:    the values of all options.
- * Always:  a value set by the program beats the environment, which beats the default.
+ * Always:  a value set by the program beats the environment, which beats the program's default
+ *          string, which beats the default of the build. A value is one that makes sense for its
+ *          option; any other is reported and leaves the option as it was.
  * Threads: any; each value stands for itself, so relaxed is enough throughout.
  * Uses:    log.h, os.h.          Used by: every floor above.
  */
@@ -10,58 +12,111 @@
 #include "log.h"
 #include "os/os.h"
 
-enum { FROM_DEFAULT, FROM_ENVIRONMENT, FROM_PROGRAM };
+typedef enum source_e { FROM_BUILD, FROM_STRING, FROM_ENVIRONMENT, FROM_PROGRAM } source_t;
+
+enum {
+  CLAMPED = 1, /* a number out of range becomes the nearest one that is not */
+  KIB = 2,     /* counts KiB; in texts a size */
+  OR_ZERO = 4  /* 0 is allowed besides the range */
+};
+
+#define LEGACY_MAX 2
 
 typedef struct option_s {
   const char* name;
-  const char* legacy_name; /* accepted with a warning; NULL if there is none */
+  const char* legacy[LEGACY_MAX]; /* names of other versions: accepted with a warning */
+  long min, max;
+  unsigned flags;
+  _Atomic(int) source;  /* a source_t */
+  _Atomic(int) refused; /* 1: a value from the program was, and that was reported */
   _Atomic(long) value;
-  _Atomic(int) source;
 } option_t;
 
-#define OPTION(name, value)                                                                        \
-  { #name, NULL, value, FROM_DEFAULT }
-#define OPTION_OLD(name, legacy, value)                                                            \
-  { #name, #legacy, value, FROM_DEFAULT }
+#define ANY_MIN LONG_MIN
+#define ANY_MAX LONG_MAX
+#define KIB_MAX ((long)(ALLOC_MAX / KiB))
 
-/* In the order of mi_option_t. docs/options.md says which have an effect here. */
+/* A default that a build has given is checked by the compiler. */
+#define IN_RANGE(value, min, max, flags)                                                           \
+  ((long)(value) + 0 * (long)sizeof(struct {                                                       \
+                     _Static_assert(((value) >= (min) && (value) <= (max)) ||                      \
+                                        (((flags)&OR_ZERO) != 0 && (value) == 0),                  \
+                                    "a build-time default is out of its range");                   \
+                     int unused;                                                                   \
+                   }))
+#define OPTION_OLD(name, value, min, max, flags, legacy1, legacy2)                                 \
+  [mi_option_##name] = {#name, {legacy1, legacy2}, min, max,                                       \
+                        flags, FROM_BUILD,         0,   IN_RANGE(value, min, max, flags)}
+#define OPTION(name, value, min, max, flags) OPTION_OLD(name, value, min, max, flags, NULL, NULL)
+
+/* What the values mean, and which have an effect here, stands in docs/options.md. CLAMPED is what
+ * the interface documents as clamped, and every negative number where all of them mean the same.
+ * The later name of abandoned_reclaim_on_free, which 3.4.3 reads as page_reclaim_on_free, is not
+ * among the legacy names: it is the current name of an option of its own. */
 static option_t options[_mi_option_last] = {
-    OPTION(show_errors, MI_SHOW_ERRORS || MI_DEBUG > 0),
-    OPTION(show_stats, 0),
-    OPTION(verbose, 0),
-    OPTION(eager_commit, 1),
-    OPTION_OLD(arena_eager_commit, eager_region_commit, 2),
-    OPTION_OLD(purge_decommits, reset_decommits, 1),
-    OPTION_OLD(allow_large_os_pages, large_os_pages, 0),
-    OPTION(reserve_huge_os_pages, 0),
-    OPTION(reserve_huge_os_pages_at, -1),
-    OPTION(reserve_os_memory, 0),
-    OPTION(deprecated_segment_cache, 0),
-    OPTION(deprecated_page_reset, 0),
-    OPTION_OLD(abandoned_page_purge, abandoned_page_reset, 0),
-    OPTION(deprecated_segment_reset, 0),
-    OPTION(eager_commit_delay, 1),
-    OPTION_OLD(purge_delay, reset_delay, 10),
-    OPTION(use_numa_nodes, 0),
-    OPTION_OLD(disallow_os_alloc, limit_os_alloc, 0),
-    OPTION(os_tag, 100),
-    OPTION(max_errors, 32),
-    OPTION(max_warnings, 32),
-    OPTION(max_segment_reclaim, 10),
-    OPTION(destroy_on_exit, 0),
-    OPTION(arena_reserve, sizeof(void*) >= 8 ? 1024L * 1024 : 128L * 1024),
-    OPTION(arena_purge_mult, 10),
-    OPTION_OLD(purge_extend_delay, decommit_extend_delay, 1),
-    OPTION(abandoned_reclaim_on_free, 1),
-    OPTION(disallow_arena_alloc, 0),
-    OPTION(retry_on_oom, 400),
+    OPTION(show_errors, MI_DEFAULT_SHOW_ERRORS, 0, 1, 0),
+    OPTION(show_stats, MI_DEFAULT_SHOW_STATS, 0, 1, 0),
+    OPTION(verbose, MI_DEFAULT_VERBOSE, 0, ANY_MAX, 0),
+    OPTION_OLD(eager_commit, MI_DEFAULT_EAGER_COMMIT, 0, 1, 0, "deprecated_eager_commit", NULL),
+    OPTION_OLD(arena_eager_commit, MI_DEFAULT_ARENA_EAGER_COMMIT, 0, 2, 0, "eager_region_commit",
+               NULL),
+    OPTION_OLD(purge_decommits, MI_DEFAULT_PURGE_DECOMMITS, 0, 1, 0, "reset_decommits", NULL),
+    OPTION_OLD(allow_large_os_pages, MI_DEFAULT_ALLOW_LARGE_OS_PAGES, 0, 1, 0, "large_os_pages",
+               NULL),
+    OPTION(reserve_huge_os_pages, MI_DEFAULT_RESERVE_HUGE_OS_PAGES, 0, 131072, CLAMPED),
+    OPTION(reserve_huge_os_pages_at, MI_DEFAULT_RESERVE_HUGE_OS_PAGES_AT, -1, INT_MAX, 0),
+    OPTION(reserve_os_memory, MI_DEFAULT_RESERVE_OS_MEMORY, 0, KIB_MAX, CLAMPED | KIB),
+    OPTION(deprecated_segment_cache, MI_DEFAULT_DEPRECATED_SEGMENT_CACHE, ANY_MIN, ANY_MAX, 0),
+    OPTION(deprecated_page_reset, MI_DEFAULT_DEPRECATED_PAGE_RESET, 0, 1, 0),
+    OPTION_OLD(abandoned_page_purge, MI_DEFAULT_ABANDONED_PAGE_PURGE, 0, 1, 0,
+               "abandoned_page_reset", "deprecated_abandoned_page_purge"),
+    OPTION(deprecated_segment_reset, MI_DEFAULT_DEPRECATED_SEGMENT_RESET, ANY_MIN, ANY_MAX, 0),
+    OPTION_OLD(eager_commit_delay, MI_DEFAULT_EAGER_COMMIT_DELAY, 0, ANY_MAX, 0,
+               "deprecated_eager_commit_delay", NULL),
+    OPTION_OLD(purge_delay, MI_DEFAULT_PURGE_DELAY, -1, ANY_MAX, CLAMPED, "reset_delay", NULL),
+    OPTION(use_numa_nodes, MI_DEFAULT_USE_NUMA_NODES, 0, INT_MAX, 0),
+    OPTION_OLD(disallow_os_alloc, MI_DEFAULT_DISALLOW_OS_ALLOC, 0, 1, 0, "limit_os_alloc", NULL),
+    OPTION(os_tag, MI_DEFAULT_OS_TAG, 100, 255, 0),
+    OPTION(max_errors, MI_DEFAULT_MAX_ERRORS, -1, ANY_MAX, CLAMPED),
+    OPTION(max_warnings, MI_DEFAULT_MAX_WARNINGS, -1, ANY_MAX, CLAMPED),
+    OPTION_OLD(max_segment_reclaim, MI_DEFAULT_MAX_SEGMENT_RECLAIM, 0, 100, CLAMPED,
+               "deprecated_max_segment_reclaim", NULL),
+    OPTION(destroy_on_exit, MI_DEFAULT_DESTROY_ON_EXIT, 0, ANY_MAX, 0),
+    OPTION(arena_reserve, MI_DEFAULT_ARENA_RESERVE, 0, KIB_MAX, CLAMPED | KIB),
+    OPTION(arena_purge_mult, MI_DEFAULT_ARENA_PURGE_MULT, 0, ANY_MAX, 0),
+    OPTION_OLD(purge_extend_delay, MI_DEFAULT_PURGE_EXTEND_DELAY, 0, ANY_MAX, 0,
+               "decommit_extend_delay", "deprecated_purge_extend_delay"),
+    OPTION(abandoned_reclaim_on_free, MI_DEFAULT_ABANDONED_RECLAIM_ON_FREE, 0, 1, 0),
+    OPTION(disallow_arena_alloc, MI_DEFAULT_DISALLOW_ARENA_ALLOC, 0, 1, 0),
+    OPTION(retry_on_oom, MI_DEFAULT_RETRY_ON_OOM, 0, 2000, CLAMPED),
+    OPTION(visit_abandoned, MI_DEFAULT_VISIT_ABANDONED, 0, 1, 0),
+    OPTION(guarded_min, MI_DEFAULT_GUARDED_MIN, 0, ANY_MAX, 0),
+    OPTION(guarded_max, MI_DEFAULT_GUARDED_MAX, 0, ANY_MAX, 0),
+    OPTION(guarded_precise, MI_DEFAULT_GUARDED_PRECISE, 0, 1, 0),
+    OPTION(guarded_sample_rate, MI_DEFAULT_GUARDED_SAMPLE_RATE, 0, ANY_MAX, 0),
+    OPTION(guarded_sample_seed, MI_DEFAULT_GUARDED_SAMPLE_SEED, ANY_MIN, ANY_MAX, 0),
+    OPTION(target_segments_per_thread, MI_DEFAULT_TARGET_SEGMENTS_PER_THREAD, 0, 1024, CLAMPED),
+    OPTION(generic_collect, MI_DEFAULT_GENERIC_COLLECT, 1, 1000000, CLAMPED),
+    OPTION(allow_thp, MI_DEFAULT_ALLOW_THP, 0, 2, 0),
+    OPTION(page_reclaim_on_free, MI_DEFAULT_PAGE_RECLAIM_ON_FREE, -1, 1, 0),
+    OPTION(page_full_retain, MI_DEFAULT_PAGE_FULL_RETAIN, -1, 32, CLAMPED),
+    OPTION(page_max_candidates, MI_DEFAULT_PAGE_MAX_CANDIDATES, 0, ANY_MAX, 0),
+    OPTION(max_vabits, MI_DEFAULT_MAX_VABITS, 32, 64, OR_ZERO),
+    OPTION(pagemap_commit, MI_DEFAULT_PAGEMAP_COMMIT, 0, 1, 0),
+    OPTION(page_commit_on_demand, MI_DEFAULT_PAGE_COMMIT_ON_DEMAND, 0, 2, 0),
+    OPTION(page_max_reclaim, MI_DEFAULT_PAGE_MAX_RECLAIM, -1, ANY_MAX, CLAMPED),
+    OPTION(page_cross_thread_max_reclaim, MI_DEFAULT_PAGE_CROSS_THREAD_MAX_RECLAIM, -1, ANY_MAX,
+           CLAMPED),
+    OPTION(minimal_purge_size, MI_DEFAULT_MINIMAL_PURGE_SIZE, 0, KIB_MAX, CLAMPED | KIB),
+    OPTION(arena_max_object_size, MI_DEFAULT_ARENA_MAX_OBJECT_SIZE, 0, KIB_MAX, CLAMPED | KIB),
+    OPTION(arena_is_numa_local, MI_DEFAULT_ARENA_IS_NUMA_LOCAL, 0, 1, 0),
 };
-
-static bool is_counted_in_kib(mi_option_t o) {
-  return o == mi_option_reserve_os_memory || o == mi_option_arena_reserve;
-}
+_Static_assert(MI_DEFAULT_GUARDED_MIN <= MI_DEFAULT_GUARDED_MAX, "two build-time defaults clash");
 
 static bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
+static bool is_counted_in_kib(mi_option_t o) { return (options[o].flags & KIB) != 0; }
+
+INTERNAL long option_value(mi_option_t option) { return load_relaxed(&options[option].value); }
 
 /* Options that other rooms keep a copy of. */
 static void option_published(mi_option_t o, long value, bool at_start) {
@@ -159,19 +214,103 @@ static bool parse_value(mi_option_t o, const char* s, long* value) {
   return true;
 }
 
-/* ---- environment ---- */
+/* ---- setting ---- */
+
+/* Brings the number into range where that is documented; false: it makes no sense. */
+static bool option_accepts(const option_t* opt, long* value) {
+  if (*value >= opt->min && *value <= opt->max) return true;
+  if ((opt->flags & OR_ZERO) != 0 && *value == 0) return true;
+  if ((opt->flags & CLAMPED) == 0) return false;
+  *value = *value < opt->min ? opt->min : opt->max;
+  return true;
+}
+
+static void option_store(mi_option_t o, long value, source_t source) {
+  store_relaxed(&options[o].value, value);
+  store_relaxed(&options[o].source, (int)source);
+  option_published(o, value, source == FROM_STRING || source == FROM_ENVIRONMENT);
+}
+
+static source_t option_source(mi_option_t o) { return (source_t)load_relaxed(&options[o].source); }
+
+/* `value` is one that the option accepts. Of the two that limit sizes, one drags the other along,
+ * so that the least is never above the largest; but a default stops at what somebody has set. */
+static void option_set(mi_option_t o, long value, source_t source) {
+  if (o == mi_option_guarded_min || o == mi_option_guarded_max) {
+    bool is_min = (o == mi_option_guarded_min);
+    mi_option_t other = is_min ? mi_option_guarded_max : mi_option_guarded_min;
+    long limit = option_value(other);
+    if (is_min ? value > limit : value < limit) {
+      if (option_source(other) > source)
+        value = limit;
+      else
+        option_store(other, value, source);
+    }
+  }
+  option_store(o, value, source);
+}
+
+/* What the names of options are written with, by source. */
+static const char* const prefixes[] = {"mi_option_set_default: ", "mi_default_options: ",
+                                       "environment option MIMALLOC_", "mi_option_set: "};
+
+static void report_refused(mi_option_t o, const char* text, source_t source) {
+  const option_t* opt = &options[o];
+  char range[64];
+  const char* zero = (opt->flags & OR_ZERO) != 0 ? "0 or " : "";
+  if ((opt->flags & KIB) != 0)
+    format_text(range, sizeof(range), "a size, as in 64MiB");
+  else if ((opt->flags & CLAMPED) != 0 || opt->min == ANY_MIN)
+    format_text(range, sizeof(range), "a number"); /* whichever */
+  else if (opt->max == ANY_MAX)
+    format_text(range, sizeof(range), "at least %ld", opt->min);
+  else
+    format_text(range, sizeof(range), "%s%ld to %ld", zero, opt->min, opt->max);
+  log_warning("%s%s: invalid value ignored: \"%s\"; valid is %s\n", prefixes[source], opt->name,
+              text, range);
+}
+
+/* ---- texts: the environment and the program's default string ---- */
 
 #define ENVIRONMENT_MAX 10000 /* entries looked at */
 #define VALUE_MAX 64          /* characters of a value that count */
 
-/* The value in "MIMALLOC_<name>=value" when `entry` names it, ignoring case; else NULL. */
-static const char* value_in_entry(const char* entry, const char* name) {
-  static const char prefix[] = "MIMALLOC_";
-  for (const char* c = prefix; *c != 0; c++, entry++)
-    if (to_upper(*entry) != *c) return NULL;
-  for (; *name != 0; name++, entry++)
-    if (to_upper(*entry) != to_upper(*name)) return NULL;
-  return *entry == '=' ? entry + 1 : NULL;
+typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
+
+static const char name_prefix[] = "MIMALLOC_";
+
+/* What follows `name` in `text`, ignoring case; NULL if the text begins otherwise. */
+static const char* skip_name(const char* text, const char* name) {
+  for (; *name != 0; name++, text++)
+    if (to_upper(*text) != to_upper(*name)) return NULL;
+  return text;
+}
+
+static bool is_separator(char c) {
+  return c == ',' || c == ';' || c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The text of a value: up to its terminator, or also to a separator. */
+static void option_from_text(mi_option_t o, const char* text, const char* legacy, source_t source,
+                             unsigned steps) {
+  char value[VALUE_MAX + 1];
+  size_t n = 0;
+  for (; n < VALUE_MAX && text[n] != 0; n++) {
+    if (source == FROM_STRING && is_separator(text[n])) break;
+    value[n] = text[n];
+  }
+  value[n] = 0;
+  if (legacy != NULL && (steps & REPORT) != 0)
+    log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, options[o].name);
+  long x;
+  if (parse_value(o, value, &x) && option_accepts(&options[o], &x)) {
+    if ((steps & APPLY) != 0) option_set(o, x, source);
+  } else if ((steps & REPORT) != 0) {
+    /* Somebody wanted to see messages; the least is to show this one. */
+    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, 1);
+    report_refused(o, value, source);
+    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, option_value(o));
+  }
 }
 
 static bool looks_like_ours(const char* entry) {
@@ -186,49 +325,93 @@ static bool environment_has_ours(void) {
   return false;
 }
 
-static void option_from_environment(mi_option_t o, const char* text, const char* legacy) {
-  option_t* opt = &options[o];
-  char value[VALUE_MAX + 1];
-  size_t n = 0;
-  while (n < VALUE_MAX && text[n] != 0) value[n] = text[n], n++;
-  value[n] = 0;
-  if (legacy != NULL)
-    log_warning("environment option MIMALLOC_%s is deprecated, use MIMALLOC_%s\n", legacy,
-                opt->name);
-  long x;
-  if (parse_value(o, value, &x)) {
-    store_relaxed(&opt->value, x);
-    store_relaxed(&opt->source, FROM_ENVIRONMENT);
-    option_published(o, x, true);
-  } else {
-    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, 1);
-    log_warning("environment option MIMALLOC_%s has an invalid value: %s\n", opt->name, value);
-    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, 0);
+/* The value of the first entry "MIMALLOC_<name>=value"; NULL if there is none. */
+static const char* environment_value(const char* name) {
+  const char* entry;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
+    if (!looks_like_ours(entry)) continue;
+    const char* rest = skip_name(entry, name_prefix);
+    if (rest != NULL) rest = skip_name(rest, name);
+    if (rest != NULL && *rest == '=') return rest + 1;
+  }
+  return NULL;
+}
+
+/* In the order of the options: show_errors and verbose come before what they make visible. */
+static void options_from_environment(void) {
+  for (int i = 0; i < _mi_option_last; i++) {
+    mi_option_t o = (mi_option_t)i;
+    const char* legacy = NULL;
+    const char* text = environment_value(options[o].name);
+    for (int k = 0; text == NULL && k < LEGACY_MAX && options[o].legacy[k] != NULL; k++) {
+      legacy = options[o].legacy[k];
+      text = environment_value(legacy);
+    }
+    if (text != NULL) option_from_text(o, text, legacy, FROM_ENVIRONMENT, APPLY | REPORT);
+  }
+}
+
+#if defined(__ELF__)
+extern const char mi_default_options[] __attribute__((weak, visibility("default")));
+static const char* default_string(void) {
+  const char* text = mi_default_options;
+  __asm__("" : "+r"(text)); /* compilers know that no array lies at NULL */
+  return text;
+}
+#else
+static const char* default_string(void) { return NULL; }
+#endif
+
+/* What follows the name in the entry, if the entry names it. */
+static const char* after_entry_name(const char* entry, const char* name) {
+  const char* rest = skip_name(entry, name);
+  return rest != NULL && (*rest == '=' || *rest == 0 || is_separator(*rest)) ? rest : NULL;
+}
+
+static void option_from_entry(const char* entry, size_t length, unsigned steps) {
+  const char* bare = skip_name(entry, name_prefix);
+  if (bare == NULL) bare = entry;
+  for (int i = 0; i < _mi_option_last; i++) {
+    mi_option_t o = (mi_option_t)i;
+    const char* legacy = NULL;
+    const char* rest = after_entry_name(bare, options[o].name);
+    for (int k = 0; rest == NULL && k < LEGACY_MAX && options[o].legacy[k] != NULL; k++) {
+      legacy = options[o].legacy[k];
+      rest = after_entry_name(bare, legacy);
+    }
+    if (rest == NULL) continue;
+    /* A name alone has an empty value, which means 1. */
+    option_from_text(o, *rest == '=' ? rest + 1 : rest, legacy, FROM_STRING, steps);
+    return;
+  }
+  if ((steps & REPORT) == 0) return;
+  char text[VALUE_MAX + 1];
+  length = min_size(length, VALUE_MAX);
+  memcpy(text, entry, length);
+  text[length] = 0;
+  log_warning("%sno such option: \"%s\"\n", prefixes[FROM_STRING], text);
+}
+
+/* Entries "name=value" or "name"; the later of two wins. */
+static void options_from_string(const char* s, step_t step) {
+  while (*s != 0) {
+    const char* entry = s;
+    while (*s != 0 && !is_separator(*s)) s++;
+    if (s != entry) option_from_entry(entry, (size_t)(s - entry), step);
+    if (*s != 0) s++;
   }
 }
 
 INTERNAL void options_init(void) {
+  const char* string = default_string();
   for (int o = 0; o < _mi_option_last; o++)
     option_published((mi_option_t)o, load_relaxed(&options[o].value), true);
-  if (os_is_privileged() || !environment_has_ours()) return;
-  /* Current names first, so that a legacy name counts only where the current one is absent;
-   * show_errors and verbose come before what they make visible. */
-  for (int legacy = 0; legacy <= 1; legacy++) {
-    for (int o = 0; o < _mi_option_last; o++) {
-      option_t* opt = &options[o];
-      const char* name = legacy ? opt->legacy_name : opt->name;
-      if (name == NULL || load_relaxed(&opt->source) != FROM_DEFAULT) continue;
-      const char* entry;
-      for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
-        if (!looks_like_ours(entry)) continue;
-        const char* text = value_in_entry(entry, name);
-        if (text != NULL) {
-          option_from_environment((mi_option_t)o, text, legacy ? name : NULL);
-          break;
-        }
-      }
-    }
-  }
+  if (string != NULL) options_from_string(string, APPLY);
+  if (!os_is_privileged() && environment_has_ours()) options_from_environment();
+  /* Only now, because the environment may say whether and where reports are shown. */
+  if (string != NULL) options_from_string(string, REPORT);
+  if (option_value(mi_option_allow_thp) == 0 && !os_disable_huge_pages())
+    log_warning("cannot disable transparent huge pages\n");
 }
 
 INTERNAL void options_print(mi_output_fun* out, void* arg) {
@@ -238,8 +421,6 @@ INTERNAL void options_print(mi_output_fun* out, void* arg) {
 }
 
 /* ---- the API ---- */
-
-INTERNAL long option_value(mi_option_t option) { return load_relaxed(&options[option].value); }
 
 long mi_option_get(mi_option_t option) mi_attr_noexcept {
   if (!is_option(option)) return 0;
@@ -263,20 +444,30 @@ bool mi_option_is_enabled(mi_option_t option) mi_attr_noexcept {
   return mi_option_get(option) != 0;
 }
 
+/* The program asks. What makes no sense is reported once, lest a loop floods the log. */
+static void option_ask(mi_option_t o, long value, source_t source) {
+  option_t* opt = &options[o];
+  long accepted = value;
+  if (option_accepts(opt, &accepted)) {
+    option_set(o, accepted, source);
+  } else if (or_relaxed(&opt->refused, 1) == 0) {
+    char text[24];
+    format_text(text, sizeof(text), "%ld", value);
+    report_refused(o, text, source);
+  }
+}
+
 void mi_option_set(mi_option_t option, long value) mi_attr_noexcept {
   if (!is_option(option)) return;
   mi_process_init(); /* else the environment would be read later and win */
-  store_relaxed(&options[option].value, value);
-  store_relaxed(&options[option].source, FROM_PROGRAM);
-  option_published(option, value, false);
+  option_ask(option, value, FROM_PROGRAM);
 }
 
 void mi_option_set_default(mi_option_t option, long value) mi_attr_noexcept {
   if (!is_option(option)) return;
   mi_process_init();
-  if (load_relaxed(&options[option].source) != FROM_DEFAULT) return;
-  store_relaxed(&options[option].value, value);
-  option_published(option, value, false);
+  /* The default string is the program's own word: it counts as set. */
+  if (option_source(option) == FROM_BUILD) option_ask(option, value, FROM_BUILD);
 }
 
 void mi_option_enable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 1); }

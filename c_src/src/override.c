@@ -68,22 +68,12 @@ EXPORT void* reallocarray(void* p, size_t count, size_t size) {
   return mi_reallocn(p, count, size);
 }
 
-/* NetBSD: the address of the pointer is passed; errors are returned, errno is kept. */
-EXPORT __attribute__((weak)) int reallocarr(void* address, size_t count, size_t size) {
-  void** p = address;
-  size_t total;
-  if (p == NULL || !multiply(count, size, &total)) return p == NULL ? EINVAL : EOVERFLOW;
+/* As NetBSD has it: errors are returned, errno is kept. Weak: a program may bring its own. */
+EXPORT __attribute__((weak)) int reallocarr(void* p, size_t count, size_t size) {
   int saved = errno;
-  void* q = NULL;
-  if (total == 0) {
-    mi_free(*p);
-  } else if ((q = mi_realloc(*p, total)) == NULL) {
-    errno = saved;
-    return ENOMEM;
-  }
+  int error = mi_reallocarr(p, count, size);
   errno = saved;
-  *p = q;
-  return 0;
+  return error;
 }
 
 /* Microsoft's order of parameters. */

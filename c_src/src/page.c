@@ -68,8 +68,8 @@ INTERNAL block_t* page_take_remote(page_t* page, size_t* count) {
 INTERNAL bool page_disown(page_t* page) {
   uintptr_t owner = load_relaxed(&page->owner);
   uint64_t expected = REMOTE_OWNED;
-  uint64_t unowned = (uint64_t)page->used << 48;
-  mi_assert_internal(page->used > 0 && page->used <= UINT16_MAX);
+  uint64_t unowned = (uint64_t)page_used(page) << 48;
+  mi_assert_internal(page_used(page) > 0 && page_used(page) <= UINT16_MAX);
   /* Before the exchange, while the word is still ours to write. Relaxed: it only matters to this
    * thread, whose own frees must not take the fast path any more. */
   store_relaxed(&page->owner, (owner & ~(uintptr_t)OWNER_FLAGS) | OWNER_UNOWNED);
@@ -84,13 +84,18 @@ INTERNAL bool page_disown(page_t* page) {
 /* A page is not carved beyond this only to make its lists longer, bytes. */
 #define TOP_UP_MAX (16 * KiB)
 
-INTERNAL page_t* page_fresh(size_t class, uintptr_t owner, bool first) {
+static _Atomic(size_t) pages_total[CLASS_COUNT]; /* relaxed: statistics */
+
+INTERNAL size_t page_total(size_t class) { return load_relaxed(&pages_total[class]); }
+
+INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool first) {
   uint32_t slices = class_slices(class);
-  run_t run = arena_alloc(slices, 1, first ? class : CLASS_LARGE);
+  run_t run = arena_alloc(place, slices, 1, first ? class : CLASS_LARGE);
   if (run.slice == 0) return NULL;
+  add_relaxed(&pages_total[class], 1);
   page_t* page = map_slot_of_slice(run.slice);
   page->local = NULL;
-  page->used = 0;
+  page_set_used(page, 0);
   page->capacity = 0;
   page->block_size = class_block_size(class);
   page->reserved = (uint16_t)(slices * SLICE_SIZE / page->block_size);
@@ -99,7 +104,7 @@ INTERNAL page_t* page_fresh(size_t class, uintptr_t owner, bool first) {
   page->slice = run.slice;
   page->slice_count = slices;
   page->arena = run.arena;
-  page->class = (uint8_t) class;
+  store_relaxed(&page->class, (uint8_t) class);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
@@ -130,7 +135,7 @@ INTERNAL block_t* page_carve(page_t* page, size_t* count) {
   for (char* b = first; b < last; b += size) ((block_t*)b)->next = (block_t*)(b + size);
   ((block_t*)last)->next = NULL;
   page->capacity = (uint16_t)(page->capacity + n);
-  page->used += (uint32_t)n;
+  page_set_used(page, page_used(page) + n);
   *count = n;
   return (block_t*)first;
 }
@@ -142,6 +147,6 @@ INTERNAL void page_return_list(page_t* page, block_t* list) {
   for (; last->next != NULL; last = last->next) n++;
   last->next = page->local;
   page->local = list;
-  mi_assert_internal(n <= page->used);
-  page->used -= (uint32_t)n;
+  mi_assert_internal(n <= page_used(page));
+  page_set_used(page, page_used(page) - n);
 }

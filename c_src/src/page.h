@@ -113,7 +113,7 @@ INTERNAL bool page_disown(page_t* page);
 
 /* A page for `class`, owned by the caller, nothing carved; NULL if there is no memory. `first`: the
  * caller has no other page of the class, and may never fill this one. */
-INTERNAL page_t* page_fresh(size_t class, uintptr_t owner, bool first);
+INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool first);
 /* Gives an empty page that the caller owns back to its arena. */
 INTERNAL void page_release(page_t* page);
 /* Owner: carves more blocks, in address order; returns them as a list, `*count` of them. They
@@ -133,12 +133,26 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 static inline uintptr_t page_owner_word(page_t* page, uintptr_t heap) {
   return heap | (page_has_flag(page, PAGE_INTERIOR) ? OWNER_GENERIC : 0);
 }
+static inline size_t page_class(const page_t* page) {
+  return load_relaxed(&((page_t*)(uintptr_t)page)->class); /* set before a block is handed out */
+}
+/* Only the owner writes it, so relaxed serves for the others' statistics. */
+static inline uint32_t page_used(const page_t* page) {
+  return load_relaxed(&((page_t*)(uintptr_t)page)->used);
+}
+static inline void page_set_used(page_t* page, size_t used) {
+  store_relaxed(&page->used, (uint32_t)used);
+}
 /* Start of the block that `p` lies in. */
 static inline char* page_block_of(page_t* page, const void* p) {
-  if (page->class == CLASS_LARGE) return page_start(page);
+  if (page_class(page) == CLASS_LARGE) return page_start(page);
   size_t offset = (size_t)((const char*)p - page_start(page));
   return page_start(page) + offset / page->block_size * page->block_size;
 }
-static inline size_t page_free_count(const page_t* page) { return page->reserved - page->used; }
+static inline size_t page_free_count(const page_t* page) {
+  return page->reserved - page_used(page);
+}
+/* Pages that were set up since the start, of one class. */
+INTERNAL size_t page_total(size_t class);
 
 #endif

@@ -1,8 +1,8 @@
-/* posix.c - the POSIX and Unix names of the API.
+/* posix.c - the POSIX, Unix and Microsoft names of the API.
  *
  * Owns:    nothing.
  * Threads: any.
- * Uses:    aligned.h, free.h.          Used by: the program, override.
+ * Uses:    alloc.h, aligned.h, free.h.          Used by: the program, override.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* realpath, PATH_MAX */
@@ -58,6 +58,7 @@ void* mi_pvalloc(size_t size) mi_attr_noexcept {
 void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept {
   size_t total;
   if (!multiply(count, size, &total)) {
+    (void)alloc_overflow(count, size); /* reports in debug builds */
     errno = EOVERFLOW;
     return NULL;
   }
@@ -66,12 +67,84 @@ void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept {
   return q;
 }
 
-char* mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept {
+int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept {
+  if (p == NULL) return errno = EINVAL;
+  void* old;
+  void* resized = NULL;
+  memcpy(&old, p, sizeof(old)); /* a pointer to anything: reading it as a void* would be an alias */
+  if (count == 0 || size == 0) {
+    mi_free(old);
+  } else {
+    resized = mi_reallocarray(old, count, size);
+    if (resized == NULL) return errno;
+  }
+  memcpy(p, &resized, sizeof(resized));
+  return 0;
+}
+
+static char* real_path(heap_t* heap, const char* fname, char* resolved_name) {
   if (resolved_name != NULL) return realpath(fname, resolved_name);
   char* buf = mi_malloc(PATH_MAX);
   if (buf == NULL) return NULL;
-  char* found = realpath(fname, buf);
-  char* copy = found == NULL ? NULL : mi_strdup(found);
+  char* copy = alloc_string(heap, realpath(fname, buf));
   mi_free(buf);
   return copy;
+}
+char* mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept {
+  return real_path(heap_default, fname, resolved_name);
+}
+char* mi_heap_realpath(mi_heap_t* heap, const char* fname, char* resolved_name) mi_attr_noexcept {
+  return real_path(heap_named(heap), fname, resolved_name);
+}
+
+/* ---- Microsoft names ---- */
+
+void* mi__expand(void* p, size_t newsize) mi_attr_noexcept {
+  void* q = mi_expand(p, newsize);
+  if (q == NULL) errno = ENOMEM;
+  return q;
+}
+
+void* mi_aligned_recalloc(void* p, size_t newcount, size_t size,
+                          size_t alignment) mi_attr_noexcept {
+  return mi_recalloc_aligned(p, newcount, size, alignment);
+}
+
+void* mi_aligned_offset_recalloc(void* p, size_t newcount, size_t size, size_t alignment,
+                                 size_t offset) mi_attr_noexcept {
+  return mi_recalloc_aligned_at(p, newcount, size, alignment, offset);
+}
+
+/* No sum or product of the copies can overflow: the source lies in memory with its terminator, so
+ * what is computed is the size of an object that exists. */
+unsigned short* mi_wcsdup(const unsigned short* s) mi_attr_noexcept {
+  if (s == NULL) return NULL;
+  size_t n = 0;
+  while (s[n] != 0) n++;
+  size_t size = (n + 1) * sizeof(*s);
+  unsigned short* copy = mi_malloc(size);
+  return copy == NULL ? NULL : memcpy(copy, s, size);
+}
+
+unsigned char* mi_mbsdup(const unsigned char* s) mi_attr_noexcept {
+  return (unsigned char*)mi_strdup((const char*)s);
+}
+
+int mi_dupenv_s(char** buf, size_t* size, const char* name) mi_attr_noexcept {
+  if (size != NULL) *size = 0;
+  if (buf != NULL) *buf = NULL;
+  if (buf == NULL || name == NULL) return EINVAL;
+  const char* value = getenv(name);
+  if (value == NULL) return 0;
+  *buf = mi_strdup(value);
+  if (*buf == NULL) return ENOMEM;
+  if (size != NULL) *size = strlen(*buf) + 1; /* of the copy: the program may change the original */
+  return 0;
+}
+
+int mi_wdupenv_s(unsigned short** buf, size_t* size, const unsigned short* name) mi_attr_noexcept {
+  (void)name;
+  if (size != NULL) *size = 0;
+  if (buf != NULL) *buf = NULL;
+  return EINVAL; /* the environment has no wide form here */
 }

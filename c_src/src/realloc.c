@@ -10,6 +10,7 @@
 #include "free.h"
 
 typedef struct resize_s {
+  heap_t* heap; /* where a new block comes from */
   size_t align; /* power of two; of p + offset */
   size_t offset;
   bool zero; /* what is gained reads as zero */
@@ -21,15 +22,15 @@ static bool is_aligned(const void* p, const resize_t* r) {
 
 static void* alloc_for(size_t size, const resize_t* r) {
   if (r->align <= DEFAULT_ALIGN && r->offset == 0)
-    return r->align <= 8 ? mi_malloc_align8(size) : alloc_any(size);
-  return alloc_aligned(size, r->align, r->offset, false);
+    return r->align <= 8 ? mi_malloc_align8(size) : alloc_any_in(r->heap, size);
+  return alloc_aligned_in(r->heap, size, r->align, r->offset, false);
 }
 
 /* Large blocks that stay large are resized where they are, or moved without a copy. */
 static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
   size_t old = page->block_size;
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
-    p = large_move(page, newsize, r->align);
+    p = large_move(r->heap, page, newsize, r->align);
     if (p == NULL) return NULL;
     page = map_slot(p);
   }
@@ -38,7 +39,8 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
 }
 
 static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const resize_t* r) {
-  if (page->class == CLASS_LARGE && p == page_start(page) && newsize > MEDIUM_MAX && r->offset == 0)
+  if (page_class(page) == CLASS_LARGE && p == page_start(page) && newsize > MEDIUM_MAX &&
+      r->offset == 0)
     return resize_large(page, p, newsize, r);
   void* q = alloc_for(newsize, r);
   if (q == NULL) return NULL;
@@ -57,8 +59,7 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
 static inline void* resize(void* p, size_t newsize, resize_t r) {
   if (unlikely(p == NULL)) {
     if (!r.zero) return alloc_for(newsize, &r);
-    return alloc_aligned(newsize, r.align < DEFAULT_ALIGN ? DEFAULT_ALIGN : r.align, r.offset,
-                         true);
+    return alloc_aligned_in(r.heap, newsize, max_size(r.align, DEFAULT_ALIGN), r.offset, true);
   }
   page_t* page = block_page(p, "realloc");
   if (unlikely(page == NULL)) return NULL;
@@ -70,26 +71,26 @@ static inline void* resize(void* p, size_t newsize, resize_t r) {
 
 /* A block that is kept in place may have been given out with an alignment of 8 only; a new one
  * always has 16, also for small sizes, as mi_malloc promises. */
-static inline void* resize_default(void* p, size_t newsize, bool zero) {
+static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool zero) {
   if (p != NULL && newsize < DEFAULT_ALIGN && newsize > 0) {
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
     size_t usable = block_usable(page, p);
     if (newsize <= usable && newsize >= usable / 2) return p;
   }
-  return resize(p, newsize, (resize_t){DEFAULT_ALIGN, 0, zero});
+  return resize(p, newsize, (resize_t){heap, DEFAULT_ALIGN, 0, zero});
 }
 
 void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(p, newsize, false);
+  return resize_default(heap_default, p, newsize, false);
 }
 
 void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
-  return resize(p, newsize, (resize_t){8, 0, false});
+  return resize(p, newsize, (resize_t){heap_default, 8, 0, false});
 }
 
 void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(p, newsize, true);
+  return resize_default(heap_default, p, newsize, true);
 }
 
 void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
@@ -116,34 +117,86 @@ void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
 
 /* ---- aligned ---- */
 
-static void* resize_aligned(void* p, size_t newsize, size_t align, size_t offset, bool zero) {
-  if (!is_power_of_two(align)) return alloc_aligned(newsize, align, offset, zero); /* reports */
+static void* resize_aligned(heap_t* heap, void* p, size_t newsize, size_t align, size_t offset,
+                            bool zero) {
+  if (!is_power_of_two(align))
+    return alloc_aligned_in(heap, newsize, align, offset, zero); /* reports */
   /* As little as a pointer's alignment every block has. */
-  if (align <= sizeof(void*) && offset == 0) return resize_default(p, newsize, zero);
-  return resize(p, newsize, (resize_t){align, offset, zero});
+  if (align <= sizeof(void*) && offset == 0) return resize_default(heap, p, newsize, zero);
+  return resize(p, newsize, (resize_t){heap, align, offset, zero});
 }
 
 void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
                             size_t offset) mi_attr_noexcept {
-  return resize_aligned(p, newsize, alignment, offset, false);
+  return resize_aligned(heap_default, p, newsize, alignment, offset, false);
 }
 void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
-  return resize_aligned(p, newsize, alignment, 0, false);
+  return resize_aligned(heap_default, p, newsize, alignment, 0, false);
 }
 void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
                              size_t offset) mi_attr_noexcept {
-  return resize_aligned(p, newsize, alignment, offset, true);
+  return resize_aligned(heap_default, p, newsize, alignment, offset, true);
 }
 void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
-  return resize_aligned(p, newsize, alignment, 0, true);
+  return resize_aligned(heap_default, p, newsize, alignment, 0, true);
 }
 void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t alignment,
                              size_t offset) mi_attr_noexcept {
   size_t total;
   if (!multiply(newcount, size, &total)) return alloc_overflow(newcount, size);
-  return resize_aligned(p, total, alignment, offset, true);
+  return resize_aligned(heap_default, p, total, alignment, offset, true);
 }
 void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
                           size_t alignment) mi_attr_noexcept {
   return mi_recalloc_aligned_at(p, newcount, size, alignment, 0);
+}
+
+/* ---- new blocks from a heap that the caller names ---- */
+
+void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_named(heap), p, newsize, false);
+}
+void* mi_heap_rezalloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_named(heap), p, newsize, true);
+}
+void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(count, size, &total) ? mi_heap_realloc(heap, p, total)
+                                       : alloc_overflow(count, size);
+}
+void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(newcount, size, &total) ? mi_heap_rezalloc(heap, p, total)
+                                          : alloc_overflow(newcount, size);
+}
+void* mi_heap_reallocf(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  void* q = mi_heap_realloc(heap, p, newsize);
+  if (q == NULL && p != NULL) mi_free(p);
+  return q;
+}
+void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
+                                 size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, false);
+}
+void* mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                              size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, false);
+}
+void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
+                                  size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, true);
+}
+void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                               size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, true);
+}
+void* mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount, size_t size,
+                                  size_t alignment, size_t offset) mi_attr_noexcept {
+  size_t total;
+  if (!multiply(newcount, size, &total)) return alloc_overflow(newcount, size);
+  return resize_aligned(heap_named(heap), p, total, alignment, offset, true);
+}
+void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p, size_t newcount, size_t size,
+                               size_t alignment) mi_attr_noexcept {
+  return mi_heap_recalloc_aligned_at(heap, p, newcount, size, alignment, 0);
 }

@@ -34,7 +34,9 @@ void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
   thread_stats(&threads);
   large_stats(&direct);
   os_process(&process);
-  line(out, arg, "allocations", threads.allocations + threads.large, "");
+  size_t allocations = threads.large;
+  for (size_t class = 0; class < CLASS_COUNT; class ++) allocations += threads.detached[class];
+  line(out, arg, "allocations", allocations, "");
   line(out, arg, "large allocations", threads.large, "");
   line(out, arg, "threads", threads.threads, "");
   line(out, arg, "heaps lost to fork", threads.heaps_lost, "");

@@ -20,6 +20,7 @@
  * busy are leaked.
  */
 #include "thread.h"
+#include "heaps.h"
 #include "callback.h"
 #include "log.h"
 #include "meta.h"
@@ -40,13 +41,14 @@ enum { PROCESS_NEW, PROCESS_STARTING, PROCESS_READY };
 static struct {
   _Atomic(int) state;
   _Atomic(uintptr_t) starter; /* thread that is starting the process */
-  heap_t* live;               /* guarded by heap_lock, as are the next four */
-  heap_t* unused;
+  heap_t* live;               /* guarded by heap_lock, as is all up to `late` */
+  heap_t* unused[2];          /* records: of backing heaps, of first-class heaps */
   heap_t* lost;
-  size_t threads, heaps_lost;
-  heap_t* late;                /* guarded by late_lock */
-  _Atomic(size_t) allocations; /* of ended threads */
-  _Atomic(size_t) large;       /* of ended threads and threads without a heap */
+  size_t threads, threads_total, heaps, heaps_lost;
+  size_t detached[CLASS_COUNT]; /* by heaps that have ended */
+  _Atomic(heap_t*) main;        /* the first backing heap */
+  heap_t* late;                 /* guarded by late_lock */
+  _Atomic(size_t) large;        /* by heaps that have ended and by threads without one */
   callback_t deferred;
   uint64_t started_ms;
 } process;
@@ -54,7 +56,7 @@ static struct {
 static os_lock_t heap_lock = OS_LOCK_INIT;
 static os_lock_t late_lock = OS_LOCK_INIT;
 
-static void thread_end(void* heap);
+static void thread_end(void* backing);
 static void fork_prepare(void);
 static void fork_parent(void);
 static void fork_child(void);
@@ -70,15 +72,7 @@ static void process_start(void) {
    * follows may allocate. */
   store_release(&process.state, PROCESS_READY);
   os_fork_hooks(&fork_prepare, &fork_parent, &fork_child);
-  size_t reserve = mi_option_get_size(mi_option_reserve_os_memory);
-  if (reserve > 0) {
-    size_t size = round_up(min_size(reserve, ALLOC_MAX), SLICE_SIZE);
-    os_lock(&arena_lock);
-    void* p = os_reserve(size, SLICE_SIZE, OS_LAZY);
-    if (p != NULL && !arena_add(p, size, true, false, true, -1, false)) os_release(p, size);
-    os_unlock(&arena_lock);
-    if (p == NULL) log_warning("cannot reserve %zu bytes as asked for\n", size);
-  }
+  arena_reserve_at_start();
 }
 
 void mi_process_init(void) mi_attr_noexcept {
@@ -97,18 +91,78 @@ INTERNAL uint64_t process_started_ms(void) { return process.started_ms; }
 
 /* ---- threads ---- */
 
-static heap_t* heap_record_new(void) {
-  heap_t* heap = process.unused;
+/* Caller holds heap_lock. */
+static heap_t* record_new(bool keeps) {
+  heap_t* heap = process.unused[keeps];
   if (heap != NULL) {
-    process.unused = heap->next;
-    mi_assert_internal(heap_owns_nothing(heap));
-    heap->heartbeat = 0;
-    heap->in_deferred = false;
-    heap->next = heap->prev = NULL;
+    process.unused[keeps] = heap->next;
+    mi_assert_internal(heap_owns_nothing(heap) && heap_backing(heap) == NULL);
   } else {
     heap = meta_alloc(sizeof(heap_t));
+    if (heap == NULL) return NULL;
+    heap->keeps = keeps; /* for ever: others may read it at any time */
   }
+  heap->heartbeat = 0;
+  heap->in_deferred = false;
+  heap->no_destroy = false;
+  heap->tag = 0;
+  heap->place = PLACE_ANY;
+  heap->own = heap->own_next = NULL;
+  heap->tick_mask = TICK_EVERY - 1;
+  heap->prev = NULL;
+  heap->next = process.live;
+  if (process.live != NULL) process.live->prev = heap;
+  process.live = heap;
   return heap;
+}
+
+/* The counts of a heap that ends stay in the process's. Caller holds heap_lock. */
+static void record_counts(heap_t* heap) {
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+    process.detached[class] += load_relaxed(&heap->queue[class].detached);
+    store_relaxed(&heap->queue[class].detached, 0);
+  }
+  add_relaxed(&process.large, load_relaxed(&heap->large_count));
+  store_relaxed(&heap->large_count, 0);
+}
+
+/* Caller holds heap_lock. */
+static void record_retire(heap_t* heap, heap_t** list) {
+  record_counts(heap);
+  if (heap->prev != NULL)
+    heap->prev->next = heap->next;
+  else
+    process.live = heap->next;
+  if (heap->next != NULL) heap->next->prev = heap->prev;
+  /* Relaxed: who reuses the record does so after taking the lock that we hold. */
+  store_relaxed(&heap->backing, NULL);
+  heap->prev = NULL;
+  heap->next = *list;
+  *list = heap;
+}
+
+INTERNAL heap_t* heap_record_get(heap_t* backing) {
+  os_lock(&heap_lock);
+  heap_t* heap = record_new(true);
+  if (heap != NULL) {
+    process.heaps++;
+    store_relaxed(&heap->backing, backing);
+  }
+  os_unlock(&heap_lock);
+  if (heap == NULL) return NULL;
+  heap->own_next = backing->own;
+  backing->own = heap;
+  return heap;
+}
+
+INTERNAL void heap_record_put(heap_t* heap) {
+  heap_t** link = &heap_backing(heap)->own;
+  while (*link != heap) link = &(*link)->own_next;
+  *link = heap->own_next;
+  os_lock(&heap_lock);
+  process.heaps--;
+  record_retire(heap, &process.unused[true]);
+  os_unlock(&heap_lock);
 }
 
 static heap_t* thread_start(void) {
@@ -118,13 +172,13 @@ static heap_t* thread_start(void) {
     return heap_default;
   }
   os_lock(&heap_lock);
-  heap_t* heap = heap_record_new();
+  heap_t* heap = record_new(false);
   if (heap != NULL) {
-    heap->tick_mask = TICK_EVERY - 1;
-    heap->next = process.live;
-    if (process.live != NULL) process.live->prev = heap;
-    process.live = heap;
     process.threads++;
+    process.threads_total++;
+    store_relaxed(&heap->backing, heap);
+    /* Release, pairs with the acquire in process_main_heap. */
+    if (load_relaxed(&process.main) == NULL) store_release(&process.main, heap);
   }
   os_unlock(&heap_lock);
   if (heap == NULL) return NULL;
@@ -133,29 +187,32 @@ static heap_t* thread_start(void) {
   return heap;
 }
 
-static void thread_end(void* arg) {
-  heap_t* heap = arg;
-  if (heap_default == heap) heap_default = &heap_ended;
+static void thread_end(void* backing) {
+  heap_t* heap = backing;
+  if (heap_backing(heap_default) == heap) heap_default = &heap_ended;
+  while (heap->own != NULL) heap_end(heap->own, NULL);
   heap_enter(heap);
   check_heap(heap);
-  heap_abandon(heap);
+  heap_abandon(heap, NULL);
   heap_leave(heap);
-  add_relaxed(&process.allocations, load_relaxed(&heap->allocations));
-  add_relaxed(&process.large, load_relaxed(&heap->large_count));
   os_lock(&heap_lock);
-  store_relaxed(&heap->allocations, 0);
-  store_relaxed(&heap->large_count, 0);
-  if (heap->prev != NULL)
-    heap->prev->next = heap->next;
-  else
-    process.live = heap->next;
-  if (heap->next != NULL) heap->next->prev = heap->prev;
-  heap->next = process.unused;
-  heap->prev = NULL;
-  process.unused = heap;
   process.threads--;
+  heap_t* kept = NULL; /* the main heap is a name for ever, and in no list */
+  record_retire(heap, heap == load_relaxed(&process.main) ? &kept : &process.unused[false]);
   os_unlock(&heap_lock);
   arena_purge_due(false);
+}
+
+INTERNAL heap_t* thread_backing(void) {
+  heap_t* heap = heap_default;
+  if (unlikely(heap == &heap_empty)) heap = thread_start();
+  return heap == NULL || !heap_is_real(heap) ? NULL : heap_backing(heap);
+}
+
+INTERNAL heap_t* process_main_heap(void) {
+  /* Acquire: the record is complete. */
+  if (load_acquire(&process.main) == NULL) (void)thread_backing();
+  return load_acquire(&process.main);
 }
 
 void mi_thread_init(void) mi_attr_noexcept {
@@ -164,8 +221,9 @@ void mi_thread_init(void) mi_attr_noexcept {
 }
 
 void mi_thread_done(void) mi_attr_noexcept {
-  heap_t* heap = heap_default;
-  if (!heap_is_real(heap) || heap->in_deferred) return; /* not from inside the generic path */
+  if (!heap_is_real(heap_default)) return;
+  heap_t* heap = heap_backing(heap_default);
+  if (heap->in_deferred) return; /* not from inside the generic path */
   os_thread_hook_set(NULL);
   thread_end(heap);
   heap_default = &heap_empty;
@@ -182,9 +240,10 @@ static void run_deferred(heap_t* heap, bool force) {
   mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&process.deferred, &arg);
   /* With a callback each entry into the generic path is a tick, as its users expect. */
   heap->tick_mask = fun != NULL ? 0 : TICK_EVERY - 1;
+  heap = heap_backing(heap);
   if (fun == NULL || heap->in_deferred) return;
   heap->in_deferred = true;
-  fun(force, ++heap->heartbeat, arg); /* strictly growing, whoever calls */
+  fun(force, ++heap->heartbeat, arg); /* strictly growing on a thread, whichever heap is used */
   heap->in_deferred = false;
 }
 
@@ -200,6 +259,7 @@ static void heap_trim(heap_t* heap) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->current != NULL) heap_trim_class(heap, heap->trim_class);
+    if (heap->keeps) heap_trim_kept(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
@@ -213,7 +273,8 @@ static COLD void heap_tick(heap_t* heap) {
 /* An allocation of a thread that has ended. */
 static void* late_alloc(size_t class) {
   os_lock(&late_lock);
-  if (process.late == NULL) process.late = meta_alloc(sizeof(heap_t));
+  if (process.late == NULL && (process.late = meta_alloc(sizeof(heap_t))) != NULL)
+    process.late->place = PLACE_ANY;
   heap_t* heap = process.late;
   block_t* block = NULL;
   if (heap != NULL) {
@@ -265,13 +326,20 @@ INTERNAL NOINLINE void* heap_generic(heap_t* heap, size_t class) {
   return likely(block != NULL) ? block : heap_generic_slow(heap, class);
 }
 
+static void collect_one(heap_t* heap) {
+  heap_enter(heap);
+  heap_collect(heap);
+  check_heap(heap);
+  heap_leave(heap);
+}
+
 INTERNAL void thread_relieve(void) {
   heap_t* heap = heap_default;
   if (!heap_is_real(heap)) return;
   run_deferred(heap, true);
-  heap_enter(heap);
-  heap_collect(heap);
-  heap_leave(heap);
+  heap = heap_backing(heap);
+  collect_one(heap);
+  for (heap_t* h = heap->own; h != NULL; h = h->own_next) collect_one(h);
 }
 
 INTERNAL COLD void* thread_out_of_memory(size_t size) {
@@ -280,23 +348,17 @@ INTERNAL COLD void* thread_out_of_memory(size_t size) {
   return NULL;
 }
 
-INTERNAL void thread_count_large(void) {
-  heap_t* heap = heap_default;
+INTERNAL void thread_count_large(heap_t* heap) {
   if (heap_is_real(heap))
     bump_counter(&heap->large_count, 1);
   else
     add_relaxed(&process.large, 1);
 }
 
-void mi_collect(bool force) mi_attr_noexcept {
-  heap_t* heap = heap_default;
-  if (heap == &heap_empty) heap = thread_start(); /* for the callback, which needs a heartbeat */
-  if (heap != NULL && heap_is_real(heap)) {
+INTERNAL void thread_collect(heap_t* heap, bool force) {
+  if (heap_is_real(heap)) {
     run_deferred(heap, force);
-    heap_enter(heap);
-    heap_collect(heap);
-    check_heap(heap);
-    heap_leave(heap);
+    collect_one(heap);
   }
   if (force) {
     os_lock(&late_lock);
@@ -306,17 +368,37 @@ void mi_collect(bool force) mi_attr_noexcept {
   arena_purge_due(force);
 }
 
+void mi_collect(bool force) mi_attr_noexcept {
+  (void)thread_backing(); /* for the callback, which needs a heartbeat */
+  thread_collect(heap_default, force);
+}
+
+INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) {
+  os_lock(&heap_lock);
+  for (heap_t* h = process.live; h != NULL; h = h->next) visit(h, arg);
+  os_lock(&late_lock);
+  if (process.late != NULL) visit(process.late, arg);
+  os_unlock(&late_lock);
+  os_unlock(&heap_lock);
+}
+
+static void add_heap(heap_t* heap, void* arg) {
+  thread_stats_t* stats = arg;
+  stats->large += load_relaxed(&heap->large_count);
+  for (size_t class = 0; class < CLASS_COUNT; class ++)
+    stats->detached[class] += load_relaxed(&heap->queue[class].detached);
+}
+
 INTERNAL void thread_stats(thread_stats_t* stats) {
   os_lock(&heap_lock);
   stats->threads = process.threads;
+  stats->threads_total = process.threads_total;
+  stats->heaps = process.heaps;
   stats->heaps_lost = process.heaps_lost;
-  stats->allocations = load_relaxed(&process.allocations);
   stats->large = load_relaxed(&process.large);
-  for (heap_t* h = process.live; h != NULL; h = h->next) {
-    stats->allocations += load_relaxed(&h->allocations);
-    stats->large += load_relaxed(&h->large_count);
-  }
+  memcpy(stats->detached, process.detached, sizeof(stats->detached));
   os_unlock(&heap_lock);
+  heaps_for_each(&add_heap, stats);
 }
 
 /* ---- fork ---- */
@@ -341,26 +423,33 @@ static void fork_child(void) {
   log_reset_after_fork();
   callback_reset_after_fork(&process.deferred);
   arena_reset_after_fork();
-  heap_t* mine = heap_default;
+  large_reset_after_fork();
+  heap_t* mine = heap_backing(heap_default); /* NULL: the thread has none */
   heap_t* kept = NULL;
+  process.threads = mine != NULL;
+  process.heaps = 0;
   for (heap_t *h = process.live, *next; h != NULL; h = next) {
     next = h->next;
     heap_t** list = &kept;
-    if (h != mine) {
-      if (load_relaxed(&h->busy) == 0) {
-        heap_recount(h);
-        heap_abandon(h);
-        list = &process.unused;
-      } else {
-        store_relaxed(&h->busy, 0);
-        list = &process.lost;
-        process.heaps_lost++;
-      }
+    if (mine != NULL && heap_backing(h) == mine) {
+      process.heaps += h->keeps;
+    } else if (load_relaxed(&h->busy) == 0) {
+      heap_recount(h);
+      heap_abandon(h, NULL);
+      if (h->keeps) large_leave(h, NULL);
+      record_counts(h);
+      store_relaxed(&h->backing, NULL);
+      list = h == load_relaxed(&process.main) ? NULL : &process.unused[h->keeps];
+    } else { /* stays as it is, and leaked */
+      store_relaxed(&h->busy, 0);
+      list = &process.lost;
+      process.heaps_lost++;
     }
-    h->prev = NULL;
+    h->prev = h->next = NULL;
+    if (list == NULL) continue;
     h->next = *list;
+    if (list == &kept && kept != NULL) kept->prev = h;
     *list = h;
   }
   process.live = kept;
-  process.threads = kept != NULL;
 }

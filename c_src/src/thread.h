@@ -19,20 +19,41 @@ static inline bool heap_is_real(const heap_t* heap) {
 
 /* The generic path: all that an allocation of one block may need. NULL after an error report. */
 INTERNAL void* heap_generic(heap_t* heap, size_t class);
+/* The calling thread's backing heap, made if there is none yet; NULL when memory runs out, and
+ * after the thread's end. */
+INTERNAL heap_t* thread_backing(void);
 /* Frees all that can be freed, for a second try of a failed allocation. */
 INTERNAL void thread_relieve(void);
 /* Reports ENOMEM; NULL. */
 INTERNAL void* thread_out_of_memory(size_t size);
-/* One allocation that is a page of its own. */
-INTERNAL void thread_count_large(void);
+/* One allocation from `heap` that is a page of its own. */
+INTERNAL void thread_count_large(heap_t* heap);
+/* mi_collect for the given heap of this thread, and what belongs to nobody with `force`. */
+INTERNAL void thread_collect(heap_t* heap, bool force);
 
+/* The backing heap of the first thread; its record is never used for another one. */
+INTERNAL heap_t* process_main_heap(void);
 INTERNAL uint64_t process_started_ms(void);
 
+/* A record for a first-class heap of the thread of `backing`, in the lists of live heaps and of
+ * the thread's own; NULL when memory runs out. */
+INTERNAL heap_t* heap_record_get(heap_t* backing);
+/* Out of the lists; the record may be another heap from now on. It owns nothing any more. */
+INTERNAL void heap_record_put(heap_t* heap);
+
+/* Calls `visit` for each live heap, and the late one, while none can come or go. Their fields are
+ * their threads': only what is atomic may be read. Visitors take no lock but large_lock and those
+ * of higher rank. */
+INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg);
+
 typedef struct thread_stats_s {
-  size_t threads;     /* with a heap now */
-  size_t allocations; /* blocks; a lower bound while lists are detached */
-  size_t large;
-  size_t heaps_lost; /* to a fork, in the middle of a slow path */
+  size_t threads;       /* with a heap now */
+  size_t threads_total; /* over time */
+  size_t heaps;         /* first-class ones that are live */
+  size_t large;         /* allocations that are pages of their own, over time */
+  size_t
+      detached[CLASS_COUNT]; /* blocks allocated, over time; a few more while lists are detached */
+  size_t heaps_lost;         /* to a fork, in the middle of a slow path */
 } thread_stats_t;
 INTERNAL void thread_stats(thread_stats_t* stats);
 

@@ -32,13 +32,13 @@ INTERNAL void unowned_offer(uint16_t arena, size_t class, uint32_t slice) {
 INTERNAL void unowned_let_go(page_t* page) {
   size_t count;
   for (;;) {
-    if (page->used == 0) {
+    if (page_used(page) == 0) {
       page_release(page);
       return;
     }
     /* What others need to offer the page, before it can be claimed and change hands. */
     uint16_t arena = page->arena;
-    uint8_t class = page->class;
+    size_t class = page_class(page);
     uint32_t slice = page->slice;
     bool offer = page_free_count(page) >= page_claimable_count(page);
     if (page_disown(page)) {
@@ -62,7 +62,7 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** t
       uint32_t slice = a->first_slice + (uint32_t)i;
       if (!page_claim(slice, taken)) continue;
       page_t* page = map_slot_of_slice(slice);
-      if (page->class == class) return page;
+      if (page_class(page) == class) return page;
       /* Another life of the same slice. Put its blocks back and let go. */
       page_return_list(page, *taken);
       *taken = NULL;
@@ -83,6 +83,7 @@ INTERNAL page_t* unowned_claim(size_t class, block_t** taken) {
       start = 0 - k;                   /* wrap around; arena 0 is next */
       a = arena_at(0);
     }
+    if (a->exclusive) continue; /* those who claim are heaps that belong to no arena */
     uint64_t summary = load_relaxed(&a->unowned_summary[class]);
     while (summary != 0 && probes > 0) {
       size_t s = (size_t)__builtin_ctzll(summary);

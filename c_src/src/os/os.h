@@ -31,6 +31,22 @@ typedef enum os_access_e {
 /* Address space for `size` bytes at a multiple of `align` (a power of two), never above
  * ADDRESS_BITS. */
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access);
+/* Readable and writable, in large OS pages (2 MiB) where the system has as many to spare: then
+ * `*pinned`, for they cannot be given back in part, and a child of a fork that writes to them needs
+ * spare ones as well. Elsewhere as OS_LAZY, with the wish for large pages. */
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned);
+
+#define OS_HUGE_SIZE GiB
+typedef struct os_huge_s {
+  void* start;  /* NULL: not one was had */
+  size_t pages; /* as many were had, side by side; zero, resident and pinned as above */
+  bool bound;   /* to the node, or no choice was to be made */
+} os_huge_t;
+/* Up to `pages` huge OS pages (1 GiB each), on the `numa_node`-th node (-1: any) if that has
+ * memory. Stops behind the page with which `timeout_ms` are over (0: never). */
+INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms);
+/* Nodes that have memory; 1 where the system does not tell. */
+INTERNAL size_t os_numa_nodes(void);
 INTERNAL void os_release(void* p, size_t size);
 /* Makes reserved memory readable, writable and zero. */
 INTERNAL bool os_commit(void* p, size_t size);
@@ -45,6 +61,8 @@ INTERNAL bool os_renew(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero
  * afterwards. False: nothing was moved. */
 INTERNAL bool os_move(void* dst, void* src, size_t size);
+/* No transparent huge pages from now on, in this process and in programs that it starts. */
+INTERNAL bool os_disable_huge_pages(void);
 /* Bytes of [p, p + size) that are resident now. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 

@@ -1,6 +1,6 @@
 /* os/unix.c - the operating system, for Linux and its relatives.
  *
- * Owns:    os_info, the thread-exit key.
+ * Owns:    os_info, the thread-exit key, the count of attempts at large pages to leave out.
  * Always:  mappings are private and anonymous, so what was never written reads as zero.
  * Uses:    os.h.          Used by: chosen by the build, see all.c.
  */
@@ -20,6 +20,8 @@
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 INTERNAL_DEF os_info_t os_info = {4096, true, false};
@@ -94,6 +96,158 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   return p;
 }
 
+/* ---- large and huge pages, nodes ---- */
+
+#define LARGE_SHIFT 21
+#define LARGE_SIZE ((size_t)1 << LARGE_SHIFT)
+#define HUGE_SHIFT 30
+_Static_assert(OS_HUGE_SIZE == (size_t)1 << HUGE_SHIFT, "1 GiB");
+
+#if defined(MAP_HUGETLB)
+#define LARGE_SKIPS 8 /* attempts left out after one that failed */
+static _Atomic(unsigned) large_skips;
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0 /* then the address is a hint, and looked at */
+#endif
+
+/* Pages of 1 << `shift` bytes, at `at` if that is not NULL. Never with MAP_NORESERVE: the system
+ * sets the pages aside, or the first touch of one that it does not have would kill us. */
+static void* map_pages(void* at, size_t size, int shift) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (shift << MAP_HUGE_SHIFT);
+  if (at != NULL) flags |= MAP_FIXED_NOREPLACE;
+  void* p = mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (p == MAP_FAILED) return NULL;
+  if ((at == NULL || p == at) && is_addressable(p, size)) return p;
+  os_release(p, size);
+  return NULL;
+}
+
+static void* reserve_pinned(size_t size, size_t align) {
+  if ((size & (LARGE_SIZE - 1)) != 0 || align > LARGE_SIZE) return NULL;
+  /* Relaxed: two threads may leave out one attempt more or less. */
+  unsigned skips = load_relaxed(&large_skips);
+  if (skips > 0) {
+    store_relaxed(&large_skips, skips - 1);
+    return NULL;
+  }
+  void* p = map_pages(NULL, size, LARGE_SHIFT); /* at a multiple of the page's size */
+  if (p == NULL) store_relaxed(&large_skips, LARGE_SKIPS);
+  return p;
+}
+#else
+static void* reserve_pinned(size_t size, size_t align) { return (void)size, (void)align, NULL; }
+#endif
+
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
+  void* p = reserve_pinned(size, align);
+  *pinned = p != NULL;
+  if (p != NULL) return p;
+  p = os_reserve(size, size >= LARGE_SIZE ? max_size(align, LARGE_SIZE) : align, OS_LAZY);
+#if defined(MADV_HUGEPAGE)
+  if (p != NULL) (void)madvise(p, size, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+#define NODE_MAX 1024 /* above every node number of the system */
+
+/* Returns how many nodes have memory (0: the system does not tell). `*node` is the number of the
+ * `index`-th of them, if there is one: numbers may be missing, and nodes may be empty. */
+static size_t list_nodes(size_t index, unsigned long* node) {
+  size_t count = 0;
+#if defined(__linux__)
+  char list[4096]; /* like "0-1,4"; such files are never longer */
+  if (read_file("/sys/devices/system/node/has_memory", list, sizeof(list)) == 0)
+    (void)read_file("/sys/devices/system/node/online", list, sizeof(list));
+  for (char* s = list; *s >= '0' && *s <= '9'; s += (*s == ',')) {
+    unsigned long first = strtoul(s, &s, 10);
+    unsigned long last = *s == '-' ? strtoul(s + 1, &s, 10) : first;
+    if (last < first || last >= NODE_MAX) break;
+    if (index >= count && index - count <= last - first) *node = first + (index - count);
+    count += last - first + 1;
+  }
+#else
+  (void)index, (void)node;
+#endif
+  return count;
+}
+
+INTERNAL size_t os_numa_nodes(void) {
+  unsigned long node;
+  return max_size(list_nodes(0, &node), 1);
+}
+
+#if defined(MAP_HUGETLB) && UINTPTR_MAX > UINT32_MAX
+/* By the bare system call, for the library around it is not everywhere. */
+static bool bind_to_node(void* p, size_t size, unsigned long node) {
+#if defined(SYS_mbind)
+  enum { PREFERRED = 1, BITS = 8 * sizeof(unsigned long) };
+  unsigned long mask[NODE_MAX / BITS] = {0};
+  if (node >= NODE_MAX) return false;
+  mask[node / BITS] = 1UL << (node % BITS);
+  /* The system takes the number of bits plus one. */
+  return syscall(SYS_mbind, p, size, PREFERRED, mask, (unsigned long)NODE_MAX + 1, 0U) == 0;
+#else
+  return (void)p, (void)size, (void)node, false;
+#endif
+}
+
+/* Makes the page resident. A control group may be allowed fewer pages than the system has set
+ * aside, and would kill us when we touch one more. */
+static bool populate(void* p, size_t size) {
+#if defined(MADV_POPULATE_WRITE)
+  if (madvise(p, size, MADV_POPULATE_WRITE) == 0) return true;
+  return errno != ENOMEM && errno != EFAULT && errno != EHWPOISON; /* older systems cannot tell */
+#else
+  return (void)p, (void)size, true;
+#endif
+}
+
+/* A huge page in the place of addresses that we hold; false if there is none, and then we hold
+ * them no more. Our hold goes first: a fixed mapping that fails may unmap what was there, and
+ * others may have mapped something into the hole by the time we give back the rest. */
+static bool huge_page_take(char* page, unsigned long node, bool* bound) {
+  os_release(page, OS_HUGE_SIZE);
+  if (map_pages(page, OS_HUGE_SIZE, HUGE_SHIFT) == NULL) return false;
+  if (node != ULONG_MAX && !bind_to_node(page, OS_HUGE_SIZE, node)) *bound = false;
+  if (populate(page, OS_HUGE_SIZE)) return true;
+  os_release(page, OS_HUGE_SIZE);
+  return false;
+}
+
+INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
+  os_huge_t huge = {NULL, 0, true};
+  unsigned long node = ULONG_MAX;
+  if (numa_node >= 0 && list_nodes((size_t)numa_node, &node) > 1)
+    huge.bound = node != ULONG_MAX;
+  else
+    node = ULONG_MAX; /* no choice */
+  uint64_t start = os_clock_ms();
+  char* at = NULL;
+  size_t n = min_size(pages, (size_t)1 << (ADDRESS_BITS - HUGE_SHIFT)), tried = 0;
+  for (; n > 0; n /= 2) /* fewer where the addresses are few */
+    if ((at = os_reserve(n * OS_HUGE_SIZE, OS_HUGE_SIZE, OS_INACCESSIBLE)) != NULL) break;
+  while (tried < n && huge_page_take(at + tried++ * OS_HUGE_SIZE, node, &huge.bound)) {
+    huge.pages++;
+    if (timeout_ms != 0 && os_clock_ms() - start >= timeout_ms) break;
+  }
+  if (tried < n) os_release(at + tried * OS_HUGE_SIZE, (n - tried) * OS_HUGE_SIZE);
+  if (huge.pages > 0) huge.start = at;
+  return huge;
+}
+#else
+INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
+  (void)pages, (void)numa_node, (void)timeout_ms;
+  return (os_huge_t){NULL, 0, true};
+}
+#endif
+
+/* ---- access and contents ---- */
+
 INTERNAL bool os_commit(void* p, size_t size) {
   return mprotect(p, size, PROT_READ | PROT_WRITE) == 0;
 }
@@ -146,6 +300,14 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return true;
 #else
   (void)dst, (void)src, (void)size;
+  return false;
+#endif
+}
+
+INTERNAL bool os_disable_huge_pages(void) {
+#if defined(PR_SET_THP_DISABLE)
+  return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
+#else
   return false;
 #endif
 }

@@ -1,0 +1,141 @@
+/* heaps.c - first-class heaps: their life.
+ *
+ * Owns:    nothing; records belong to thread.c, blocks to heap.c and large.c.
+ * Always:  a heap that ends owns no page afterwards, and no page or large block is named after it,
+ *          before its record may become another heap's.
+ * Threads: the heap's own. Blocks may be freed by others at any moment: a page changes owner by its
+ *          own thread only, and what others push to it meanwhile stays on its remote list; a large
+ *          block's word changes by one exchange, see large.c.
+ * Uses:    thread.h, large.h, check.h.          Used by: thread, the program.
+ */
+#include "heaps.h"
+#include "arena.h"
+#include "check.h"
+#include "large.h"
+#include "log.h"
+#include "thread.h"
+
+static mi_heap_t* heap_new(place_t place, int tag, bool no_destroy) {
+  heap_t* backing = thread_backing();
+  heap_t* heap = backing == NULL ? NULL : heap_record_get(backing);
+  if (heap == NULL) return thread_out_of_memory(sizeof(heap_t));
+  heap->place = place;
+  heap->tag = (uint8_t)tag;
+  heap->no_destroy = no_destroy;
+  return heap;
+}
+
+mi_heap_t* mi_heap_new(void) { return heap_new(PLACE_ANY, 0, false); }
+
+mi_heap_t* mi_heap_new_ex(int heap_tag, bool allow_destroy, mi_arena_id_t arena_id) {
+  mi_process_init();
+  place_t place = PLACE_ANY;
+  if (heap_tag < 0 || heap_tag > OWNER_TAG_MAX) return NULL;
+  if (arena_id != 0) {
+    if (arena_id < 0 || arena_at((size_t)arena_id - 1) == NULL) return NULL;
+    place.arena = (uint16_t)(arena_id - 1);
+  }
+  return heap_new(place, heap_tag, !allow_destroy);
+}
+
+mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id) {
+  return mi_heap_new_ex(0, true, arena_id);
+}
+
+/* A heap that the calling thread may end; debug builds report another thread's. */
+static bool may_end(heap_t* heap) {
+  if (heap == NULL || !heap->keeps) return false;
+  heap_t* backing = heap_backing(heap);
+  if (backing != NULL && backing == thread_backing()) return true;
+#if MI_DEBUG > 0
+  log_error(EFAULT, "heap %p is ended by a thread that did not create it\n", (void*)heap);
+#endif
+  return false;
+}
+
+/* It owns nothing any more. */
+static void heap_forget(heap_t* heap) {
+  mi_assert_internal(heap_owns_nothing(heap));
+  if (heap_default == heap) heap_default = heap_backing(heap);
+  heap_record_put(heap);
+}
+
+INTERNAL void heap_end(heap_t* heap, heap_t* to) {
+  heap_enter(heap);
+  if (to != NULL) heap_enter(to);
+  check_heap(heap);
+  heap_abandon(heap, to);
+  large_leave(heap, to);
+  if (to != NULL) heap_leave(to);
+  heap_leave(heap);
+  heap_forget(heap);
+}
+
+void mi_heap_delete(mi_heap_t* heap) {
+  if (!may_end(heap)) return;
+  /* Pages of an arena that not everybody may use, or with a name of their own, stay apart. */
+  arena_t* arena = heap->place.arena == ARENA_NONE ? NULL : arena_at(heap->place.arena);
+  bool apart = heap->tag != 0 || (arena != NULL && arena->exclusive);
+  heap_end(heap, apart ? NULL : heap_backing(heap));
+}
+
+void mi_heap_destroy(mi_heap_t* heap) {
+  if (!may_end(heap)) return;
+  if (heap->no_destroy) {
+    mi_heap_delete(heap);
+    return;
+  }
+  heap_enter(heap);
+  check_heap(heap);
+  heap_release_pages(heap);
+  large_destroy(heap);
+  heap_leave(heap);
+  heap_forget(heap);
+}
+
+/* ---- which heap a thread uses ---- */
+
+mi_heap_t* mi_heap_get_backing(void) { return thread_backing(); }
+
+mi_heap_t* mi_heap_get_default(void) { return thread_backing() == NULL ? NULL : heap_default; }
+
+mi_heap_t* mi_heap_set_default(mi_heap_t* heap) {
+  heap_t* backing = thread_backing();
+  if (heap == NULL || backing == NULL) return NULL;
+  if (heap_backing(heap) != backing) {
+#if MI_DEBUG > 0
+    log_error(EFAULT, "heap %p becomes the default of a thread that did not create it\n",
+              (void*)heap);
+#endif
+    return NULL;
+  }
+  heap_t* before = heap_default;
+  heap_default = heap;
+  return before;
+}
+
+mi_heap_t* mi_heap_main(void) { return process_main_heap(); }
+
+void mi_heap_collect(mi_heap_t* heap, bool force) mi_attr_noexcept {
+  if (heap == NULL) {
+    mi_collect(force);
+    return;
+  }
+  heap_t* backing = thread_backing();
+  if (backing != NULL && heap_backing(heap) == backing) thread_collect(heap, force);
+}
+
+void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept {
+  mi_collect(true);
+  heap_t* heap = thread_backing();
+  if (heap == NULL) return;
+  heap_enter(heap);
+  heap_shed_to(heap, target_thread_owned / SLICE_SIZE);
+  heap_leave(heap);
+}
+
+void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi_attr_noexcept {
+  if (heap == NULL) heap = thread_backing();
+  if (heap == NULL || heap == &heap_empty) return;
+  heap->place.numa_node = (int16_t)(numa_node < 0 ? -1 : numa_node & INT16_MAX);
+}

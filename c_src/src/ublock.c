@@ -1,0 +1,48 @@
+/* ublock.c - calls that also tell the usable size of a block, and the `_small` forms of free.
+ *
+ * Owns:    nothing.
+ * Threads: any.
+ * Uses:    alloc.h, aligned.h, free.h.          Used by: the program.
+ */
+#include "aligned.h"
+#include "alloc.h"
+#include "free.h"
+
+static void* told(void* p, size_t* block_size) {
+  if (p != NULL && block_size != NULL) *block_size = mi_usable_size(p);
+  return p;
+}
+
+void* mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept {
+  return told(alloc_any(size), block_size);
+}
+void* mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept {
+  return told(alloc_any(size), block_size);
+}
+void* mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept {
+  return told(alloc_zeroed(size), block_size);
+}
+void* mi_ucalloc(size_t count, size_t size, size_t* block_size) mi_attr_noexcept {
+  return told(mi_calloc(count, size), block_size);
+}
+void* mi_umalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
+  return told(alloc_aligned(size, alignment, 0, false), block_size);
+}
+void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
+  return told(alloc_aligned(size, alignment, 0, true), block_size);
+}
+
+void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
+                  size_t* block_size_post) mi_attr_noexcept {
+  size_t before = mi_usable_size(p);
+  void* q = told(mi_realloc(p, newsize), block_size_post);
+  if (q != NULL && block_size_pre != NULL) *block_size_pre = before;
+  return q;
+}
+
+void mi_ufree(void* p, size_t* block_size) mi_attr_noexcept {
+  (void)told(p, block_size);
+  mi_free(p);
+}
+
+void mi_free_small(void* p) mi_attr_noexcept { mi_free(p); }
