@@ -103,8 +103,14 @@ step_alone() {
 
 step_layers() { ci/layers; }
 
-# Every interleaving of the protocol of page.h, and the faults that this must find.
-step_model() { ci/model && ci/model --self-test; }
+# Every interleaving of the protocols of page.h and large.c, and the faults that this must find.
+step_model() {
+  local model
+  for model in ci/model ci/model_large; do
+    "$model" || return 1
+    "$model" --self-test || return 1
+  done
+}
 
 # --- building and testing the C half --------------------------------------------------------------
 
