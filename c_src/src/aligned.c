@@ -31,8 +31,8 @@ static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t off
   if (__builtin_add_overflow(size, align - 1, &total)) total = SIZE_MAX; /* refused below */
   /* Marking a page takes its owner. A thread that has ended owns none. */
   char* p = heap == &heap_ended ? large_alloc(heap, total, 1, zero)
-            : zero              ? alloc_zeroed_in(heap, total)
-                                : alloc_any_in(heap, total);
+            : zero              ? alloc_zeroed_untracked(heap, total)
+                                : alloc_any_untracked(heap, total);
   if (p == NULL) return NULL;
   size_t adjust = (0 - ((uintptr_t)p + offset)) & (align - 1);
   if (adjust == 0) return p;
@@ -49,14 +49,22 @@ static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t off
   return p;
 }
 
-INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {
-  if (unlikely(!is_power_of_two(align))) return bad_alignment(align);
+static inline void* alloc_aligned_untracked(heap_t* heap, size_t size, size_t align, size_t offset,
+                                            bool zero) {
   if (unlikely((offset & (align - 1)) != 0))
     return alloc_at_offset(heap, size, align, offset, zero);
   if (size == 0) size = 1; /* blocks of size 0 are only 8-byte aligned */
   if (align > SLICE_SIZE || size > MEDIUM_MAX) return large_alloc(heap, size, align, zero);
   size = round_up(size, align); /* a class that is a multiple of it; at most MEDIUM_MAX */
-  return zero ? alloc_zeroed_in(heap, size) : alloc_any_in(heap, size);
+  return zero ? alloc_zeroed_untracked(heap, size) : alloc_any_untracked(heap, size);
+}
+
+INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {
+  if (unlikely(!is_power_of_two(align))) return bad_alignment(align);
+  track_enter();
+  void* p = alloc_aligned_untracked(heap, size, align, offset, zero);
+  track_leave();
+  return alloc_tracked(p, size, zero);
 }
 
 void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {

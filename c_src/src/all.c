@@ -31,5 +31,6 @@
 #include "reserve.c"
 #include "ublock.c"
 #include "visit.c"
+#include "stats.c"
 #include "report.c"
 #include "override.c"

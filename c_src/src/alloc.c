@@ -7,6 +7,7 @@
  * Uses:    alloc.h.          Used by: the program, and the entry points on this floor and above.
  */
 #include "alloc.h"
+#include "free.h"
 #include "log.h"
 
 void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
@@ -14,8 +15,11 @@ void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
 void* mi_malloc_small(size_t size) mi_attr_noexcept { return alloc_any(size); }
 
 void* mi_malloc_align8(size_t size) mi_attr_noexcept {
-  if (likely(size <= ALIGN8_MAX)) return alloc_rounded(heap_default, round_up(size, 8));
-  return mi_malloc(size);
+  if (unlikely(size > ALIGN8_MAX)) return mi_malloc(size);
+  track_enter();
+  void* p = alloc_rounded(heap_default, round_up(size, 8));
+  track_leave();
+  return alloc_tracked(p, size, false);
 }
 
 INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
@@ -25,7 +29,11 @@ INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
 
 /* ---- zeroed ---- */
 
-static void* zero_block(void* p, size_t size) { return p == NULL ? NULL : memset(p, 0, size); }
+static void* zero_block(void* p, size_t size) {
+  if (p == NULL) return NULL;
+  track_open(p, size);
+  return memset(p, 0, size);
+}
 
 static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
   if (size > MEDIUM_MAX) return large_alloc(heap, size, 1, true);
@@ -39,10 +47,10 @@ static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
     p->next = NULL;
     return p;
   }
-  return memset(p, 0, class_block_size(class));
+  return zero_block(p, class_block_size(class));
 }
 
-INTERNAL void* alloc_zeroed_in(heap_t* heap, size_t size) {
+INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size) {
   if (likely(size <= SMALL_MAX)) {
     size_t class = class_of_small(size);
     return zero_block(alloc_class(heap, class), class_block_size(class));
@@ -57,8 +65,27 @@ void* mi_zalloc_small(size_t size) mi_attr_noexcept { return alloc_zeroed(size);
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size > ALIGN8_MAX)) return alloc_zeroed(size);
   size_t class = (size + 7) / 8;
-  return zero_block(alloc_class(heap_default, class), class_block_size(class));
+  track_enter();
+  void* p = zero_block(alloc_class(heap_default, class), class_block_size(class));
+  track_leave();
+  return alloc_tracked(p, size, true);
 }
+
+#if MI_TRACK
+INTERNAL void* alloc_tracked(void* p, size_t size, bool zero) {
+  if (p != NULL) track_alloc(p, size, block_usable(map_page_checked(p), p), zero);
+  return p;
+}
+
+INTERNAL void* alloc_retracked(void* p, size_t size) {
+  if (p == NULL) return NULL;
+  size_t usable = block_usable(map_page_checked(p), p);
+  (void)track_free(p, usable);
+  track_alloc(p, size, usable, false);
+  track_open(p, size);
+  return p;
+}
+#endif
 
 /* ---- arrays ---- */
 

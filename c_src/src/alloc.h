@@ -4,6 +4,7 @@
 
 #include "large.h"
 #include "thread.h"
+#include "track.h"
 
 /* Pops a block of a class; the generic path when its list is empty. */
 static inline void* alloc_class(heap_t* heap, size_t class) {
@@ -30,13 +31,38 @@ static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
   return heap_generic(heap, rounded / 8);
 }
 
-/* Any request; inlined where it is the fast path. */
-static inline void* alloc_any_in(heap_t* heap, size_t size) {
+/* A new block; with a memory checker it becomes known there with the size that was asked for. */
+#if MI_TRACK
+INTERNAL void* alloc_tracked(void* p, size_t size, bool zero);
+/* The same for a block that the checker knows with another size. */
+INTERNAL void* alloc_retracked(void* p, size_t size);
+#else
+static inline void* alloc_tracked(void* p, size_t size, bool zero) {
+  (void)size, (void)zero;
+  return p;
+}
+static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
+#endif
+
+/* Any request; inlined where it is the fast path. `untracked`: the caller tells the checker. */
+static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
   if (likely(size <= SMALL_MAX)) return alloc_rounded(heap, round_up(size, DEFAULT_ALIGN));
   return alloc_above_small(heap, size);
 }
+static inline void* alloc_any_in(heap_t* heap, size_t size) {
+  track_enter();
+  void* p = alloc_any_untracked(heap, size);
+  track_leave();
+  return alloc_tracked(p, size, false);
+}
 static inline void* alloc_any(size_t size) { return alloc_any_in(heap_default, size); }
-INTERNAL void* alloc_zeroed_in(heap_t* heap, size_t size);
+INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size);
+static inline void* alloc_zeroed_in(heap_t* heap, size_t size) {
+  track_enter();
+  void* p = alloc_zeroed_untracked(heap, size);
+  track_leave();
+  return alloc_tracked(p, size, true);
+}
 static inline void* alloc_zeroed(size_t size) { return alloc_zeroed_in(heap_default, size); }
 /* The product of an array's count and size does not fit: NULL, after a report in debug builds. */
 INTERNAL void* alloc_overflow(size_t count, size_t size);

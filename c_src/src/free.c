@@ -158,10 +158,7 @@ static bool free_is_valid(const void* p) {
 }
 #endif
 
-void mi_free(void* p) mi_attr_noexcept {
-#if MI_CHECKED
-  if (!free_is_valid(p)) return;
-#endif
+static inline void free_block(void* p) {
   heap_t* heap = heap_default;
   page_t* page;
   switch (free_fast(heap, p, &page)) {
@@ -176,6 +173,28 @@ void mi_free(void* p) mi_attr_noexcept {
   }
 }
 
+#if MI_TRACK
+/* False: the checker knows that it is no live block, and has said so, or we have. */
+static bool free_tracked(void* p) {
+  page_t* page = map_page_checked(p);
+  if (p == NULL || track_free(p, page == NULL ? 0 : block_usable(page, p))) return true;
+  log_error(EFAULT, "free: block %p is free already\n", p);
+  return false;
+}
+#endif
+
+void mi_free(void* p) mi_attr_noexcept {
+#if MI_CHECKED
+  if (!free_is_valid(p)) return;
+#endif
+#if MI_TRACK
+  if (!free_tracked(p)) return;
+#endif
+  track_enter();
+  free_block(p);
+  track_leave();
+}
+
 INTERNAL page_t* block_page(const void* p, const char* what) {
   page_t* page = map_page_checked(p);
   if (unlikely(page == NULL)) invalid_pointer(p, what);
@@ -186,7 +205,10 @@ INTERNAL page_t* block_page(const void* p, const char* what) {
 
 size_t mi_usable_size(const void* p) mi_attr_noexcept {
   page_t* page = map_page_checked(p);
-  return page == NULL ? 0 : block_usable(page, p);
+  if (page == NULL) return 0;
+  size_t usable = block_usable(page, p);
+  track_open(p, usable); /* who asks may use it */
+  return usable;
 }
 
 size_t mi_good_size(size_t size) mi_attr_noexcept {

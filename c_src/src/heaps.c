@@ -14,6 +14,7 @@
 #include "large.h"
 #include "log.h"
 #include "thread.h"
+#include "track.h"
 
 static mi_heap_t* heap_new(place_t place, int tag, bool no_destroy) {
   heap_t* backing = thread_backing();
@@ -76,8 +77,19 @@ void mi_heap_delete(mi_heap_t* heap) {
   /* Pages of an arena that not everybody may use, or with a name of their own, stay apart. */
   arena_t* arena = heap->place.arena == ARENA_NONE ? NULL : arena_at(heap->place.arena);
   bool apart = heap->tag != 0 || (arena != NULL && arena->exclusive);
+  track_enter();
   heap_end(heap, apart ? NULL : heap_backing(heap));
+  track_leave();
 }
+
+#if MI_TRACK
+static bool tell_freed(const mi_heap_t* heap, const mi_heap_area_t* area, void* block,
+                       size_t block_size, void* arg) {
+  (void)heap, (void)area, (void)arg;
+  if (block != NULL) (void)track_free(block, block_size);
+  return true;
+}
+#endif
 
 void mi_heap_destroy(mi_heap_t* heap) {
   if (!may_end(heap)) return;
@@ -85,12 +97,17 @@ void mi_heap_destroy(mi_heap_t* heap) {
     mi_heap_delete(heap);
     return;
   }
+#if MI_TRACK
+  (void)mi_heap_visit_blocks(heap, true, &tell_freed, NULL);
+#endif
+  track_enter();
   heap_enter(heap);
   check_heap(heap);
   heap_release_pages(heap);
   large_destroy(heap);
   heap_leave(heap);
   heap_forget(heap);
+  track_leave();
 }
 
 /* ---- which heap a thread uses ---- */

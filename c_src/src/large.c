@@ -32,6 +32,7 @@
 #include "options.h"
 #include "page.h"
 #include "thread.h"
+#include "track.h"
 
 #define MOVE_MIN (256 * KiB) /* below, copying is cheaper than the system call */
 #define PIECES_MAX 16
@@ -168,7 +169,9 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   /* Very large runs come directly from the OS, so that arenas stay useful for others; but rather
    * from the other side than not at all. */
   bool any = place.arena == ARENA_NONE;
-  bool direct = any && (slices > ARENA_RUN_MAX || align_slices > ARENA_RUN_MAX);
+  size_t most = mi_option_get_size(mi_option_arena_max_object_size) / SLICE_SIZE;
+  bool direct = any && slices > min_size(most, ARENA_RUN_MAX);
+  direct |= any && align_slices > ARENA_RUN_MAX;
   if (direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0)
     run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices, CLASS_LARGE);
@@ -188,6 +191,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   /* Release: who pins the block reads its fields. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap->keeps) heap_link(heap, page);
+  track_hide(page_start(page), page_span(page));
   thread_count_large(heap);
   add_relaxed(&large.blocks, 1);
   add_relaxed(&large.bytes, usable);
@@ -201,6 +205,7 @@ static void large_release(page_t* page) {
   size_t span = page_span(page);
   if (page->arena == ARENA_NONE) {
     direct_unlink(page);
+    track_open(start, span); /* whoever maps these addresses next is not us */
     int saved = errno;
     os_release(start, span);
     errno = saved;
@@ -304,7 +309,10 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     if (page == NULL) return thread_out_of_memory(size);
   }
   void* p = page_start(page);
-  if (zero && !is_zero) memset(p, 0, usable);
+  if (zero && !is_zero) {
+    track_open(p, usable);
+    memset(p, 0, usable);
+  }
   return p;
 }
 
@@ -390,6 +398,8 @@ static bool is_movable(const page_t* page) {
 
 /* Copies from the end, giving the source back behind the copy. */
 static void copy_and_purge(char* dst, char* src, size_t size, bool purge) {
+  track_open(dst, size);
+  track_open(src, size);
   while (size > 0) {
     size_t n = size % COPY_STEP == 0 ? COPY_STEP : size % COPY_STEP;
     size -= n;

@@ -6,6 +6,7 @@
  * Uses:    callback.h, os.h.          Used by: everybody above.
  */
 #include "log.h"
+#include "track.h"
 #include "atomic.h"
 #include "callback.h"
 #include "os/os.h"
@@ -204,7 +205,7 @@ static bool is_fatal(int code) {
   if (MI_XMALLOC && (code == ENOMEM || code == EOVERFLOW)) return true;
   /* A wrong pointer or a double free: debug builds say so and go on. */
   if (MI_SECURE > 0 && (code == EINVAL || code == EAGAIN)) return true;
-  return MI_CHECKED && code == EFAULT;
+  return (MI_CHECKED || MI_TRACK) && code == EFAULT;
 }
 
 INTERNAL void log_error(int code, const char* format, ...) {

@@ -5,6 +5,7 @@
  * Uses:    arena.h, map.h.          Used by: unowned, heap, free.
  */
 #include "page.h"
+#include "track.h"
 
 /* ---- the remote word ---- */
 
@@ -108,6 +109,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
+  track_hide(page_start(page), slices * SLICE_SIZE);
   /* Relaxed: frees of blocks in this page come after the blocks were handed out. */
   store_relaxed(&page->owner, owner);
   return page;

@@ -29,13 +29,20 @@ static void* alloc_for(size_t size, const resize_t* r) {
 /* Large blocks that stay large are resized where they are, or moved without a copy. */
 static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
   size_t old = page->block_size;
+  track_open(p, old);
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
+#if MI_TRACK
+    (void)track_free(p, old);
+    track_open(p, old);
+#endif
     p = large_move(r->heap, page, newsize, r->align);
     if (p == NULL) return NULL;
     page = map_slot(p);
+    (void)alloc_tracked(p, newsize, true);
   }
+  track_open(p, page->block_size);
   if (r->zero && page->block_size > old) memset((char*)p + old, 0, page->block_size - old);
-  return p;
+  return alloc_retracked(p, newsize);
 }
 
 static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const resize_t* r) {
@@ -45,10 +52,12 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
   void* q = alloc_for(newsize, r);
   if (q == NULL) return NULL;
   size_t old = block_usable(page, p), kept = min_size(old, newsize);
+  track_open(p, old);
   memcpy(q, p, kept);
   if (r->zero) {
     size_t usable = mi_usable_size(q);
     if (usable > kept) memset((char*)q + kept, 0, usable - kept);
+    (void)alloc_retracked(q, newsize);
   } else if (newsize == 0) {
     *(char*)q = 0;
   }
@@ -65,7 +74,8 @@ static inline void* resize(void* p, size_t newsize, resize_t r) {
   if (unlikely(page == NULL)) return NULL;
   size_t usable = block_usable(page, p);
   /* In place while it fits and at most half is wasted. */
-  if (newsize <= usable && newsize >= usable / 2 && newsize > 0 && is_aligned(p, &r)) return p;
+  if (newsize <= usable && newsize >= usable / 2 && newsize > 0 && is_aligned(p, &r))
+    return alloc_retracked(p, newsize);
   return resize_moving(page, p, newsize, &r);
 }
 
@@ -76,7 +86,7 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool z
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
     size_t usable = block_usable(page, p);
-    if (newsize <= usable && newsize >= usable / 2) return p;
+    if (newsize <= usable && newsize >= usable / 2) return alloc_retracked(p, newsize);
   }
   return resize(p, newsize, (resize_t){heap, DEFAULT_ALIGN, 0, zero});
 }
@@ -112,7 +122,7 @@ void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
 void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
   if (p == NULL) return NULL;
   page_t* page = block_page(p, "expand");
-  return page != NULL && newsize <= block_usable(page, p) ? p : NULL;
+  return page != NULL && newsize <= block_usable(page, p) ? alloc_retracked(p, newsize) : NULL;
 }
 
 /* ---- aligned ---- */

@@ -1,99 +1,253 @@
-/* report.c - what we tell about ourselves.
+/* report.c - what we tell about ourselves, and what happens when the process begins and ends.
  *
- * Owns:    nothing.
+ * Owns:    whether the end of the process has been dealt with.
+ * Always:  all figures of a report are gathered before its first line is printed: the output
+ *          function may allocate, free, and ask for figures itself.
  * Threads: any.
- * Uses:    every room's statistics, log.h.          Used by: the program; start and end of it.
+ * Uses:    stats.h and the rooms it asks, log.h, options.h.          Used by: the program; the
+ * start and the end of the process.
  */
+#include "stats.h"
 #include "arena.h"
-#include "large.h"
 #include "log.h"
 #include "meta.h"
 #include "options.h"
 #include "os/os.h"
 #include "thread.h"
+#include <stdio.h>
+
+/* ---- version ---- */
+
+/* The release of this implementation, as mi_release() tells it. The crate's version ends with it.
+ */
+#define RELEASE 1
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
 
 int mi_version(void) mi_attr_noexcept { return MI_MALLOC_VERSION; }
+int mi_release(void) mi_attr_noexcept { return RELEASE; }
+const char* mi_release_text(void) mi_attr_noexcept { return "2.1.7-source." TEXT_OF(RELEASE); }
 
-/* Version, build and options. */
-static void report_build(mi_output_fun* out, void* arg) {
-  log_print(out, arg, "mimalloc: version %d, debug level %d, override %d\n", MI_MALLOC_VERSION,
-            MI_DEBUG, MI_MALLOC_OVERRIDE);
+bool mi_is_redirected(void) mi_attr_noexcept { return false; }
+void mi_thread_set_in_threadpool(void) mi_attr_noexcept {}
+
+void mi_options_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
+  mi_process_init();
+  log_print(out, arg,
+            "mimalloc: version %d, release %d, debug level %d, secure level %d, override %d\n",
+            MI_MALLOC_VERSION, RELEASE, MI_DEBUG, MI_SECURE, MI_MALLOC_OVERRIDE);
   options_print(out, arg);
 }
+void mi_options_print(void) mi_attr_noexcept { mi_options_print_out(NULL, NULL); }
 
-static void line(mi_output_fun* out, void* arg, const char* name, size_t value, const char* unit) {
-  log_print(out, arg, "%s: %zu%s%s\n", name, value, *unit != 0 ? " " : "", unit);
+/* ---- rows and lines ---- */
+
+#define CELL 24 /* room for any number with its unit */
+
+/* Like "12.3 MiB". */
+static const char* bytes_text(char* text, int64_t bytes) {
+  static const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  unsigned long long whole = bytes < 0 ? 0 : (unsigned long long)bytes, rest = 0;
+  size_t unit = 0;
+  for (; whole >= 1024; unit++) {
+    rest = whole % 1024;
+    whole /= 1024;
+  }
+  if (unit == 0)
+    format_text(text, CELL, "%llu B", whole);
+  else
+    format_text(text, CELL, "%llu.%llu %s", whole, rest * 10 / 1024, units[unit]);
+  return text;
+}
+
+static const char* number_text(char* text, int64_t number) {
+  format_text(text, CELL, "%lld", (long long)number);
+  return text;
+}
+
+static const char* seconds_text(char* text, size_t ms) {
+  format_text(text, CELL, "%zu.%zu%zu s", ms / 1000, ms / 100 % 10, ms / 10 % 10);
+  return text;
+}
+
+typedef struct sink_s {
+  mi_output_fun* out;
+  void* arg;
+} sink_t;
+
+static void print_row(const sink_t* to, const char* name, const char* current, const char* peak,
+                      const char* total, const char* number) {
+  log_print(to->out, to->arg, "%-20s%12s%12s%12s%14s\n", name, current, peak, total, number);
+}
+
+typedef const char* cell_fun(char* text, int64_t number);
+
+/* `number` (may be NULL) goes into the last column, as it is. */
+static void print_count(const sink_t* to, const char* name, cell_fun* cell,
+                        const mi_stat_count_t* c, const int64_t* number) {
+  char current[CELL], peak[CELL], total[CELL], last[CELL] = "";
+  if (number != NULL) number_text(last, *number);
+  print_row(to, name, cell(current, c->current), cell(peak, c->peak), cell(total, c->total), last);
+}
+
+/* What has no columns: `text` stands under the first. */
+static void print_line(const sink_t* to, const char* name, const char* text) {
+  log_print(to->out, to->arg, "%-20s%12s\n", name, text);
+}
+static void print_number(const sink_t* to, const char* name, size_t number) {
+  char text[CELL];
+  print_line(to, name, number_text(text, (int64_t)number));
+}
+
+/* ---- statistics ---- */
+
+static void print_blocks(const sink_t* to, const char* what, const mi_stats_t* s) {
+  print_row(to, what, "current", "peak", "total", "allocations");
+  print_count(to, "small blocks:", &bytes_text, &s->malloc_normal, &s->malloc_normal_count.total);
+  print_count(to, "large blocks:", &bytes_text, &s->malloc_huge, &s->malloc_huge_count.total);
+  print_count(to, "pages:", &number_text, &s->pages, NULL);
+  print_count(to, "in pages:", &bytes_text, &s->page_committed, NULL);
+}
+
+/* Blocks by their size, where there were some, for those who want to see everything. */
+static void print_bins(const sink_t* to, const mi_stats_t* s) {
+  if (option_value(mi_option_verbose) == 0) return;
+  print_row(to, "blocks of size", "current", "peak", "total", "pages");
+  for (size_t bin = 0; bin <= MI_BIN_HUGE; bin++) {
+    const mi_stat_count_t* blocks = &s->malloc_bins[bin];
+    char name[CELL] = "  large:";
+    if (blocks->total == 0 && blocks->current == 0) continue;
+    if (bin != MI_BIN_HUGE) format_text(name, CELL, "  %zu:", mi_stats_get_bin_size(bin));
+    print_count(to, name, &number_text, blocks, &s->page_bins[bin].current);
+  }
+}
+
+static void print_process(const sink_t* to, const process_info_t* p) {
+  char text[CELL], peak[CELL];
+  print_row(to, "resident:", bytes_text(text, (int64_t)p->rss),
+            bytes_text(peak, (int64_t)p->peak_rss), "", "");
+  print_number(to, "page faults:", p->page_faults);
+  print_line(to, "elapsed:", seconds_text(text, p->elapsed_ms));
+  print_line(to, "user:", seconds_text(text, p->user_ms));
+  print_line(to, "system:", seconds_text(text, p->system_ms));
 }
 
 void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
-  arena_stats_t arenas;
+  sink_t to = {out, arg};
+  char text[CELL];
+  mi_stats_t s;
   thread_stats_t threads;
-  large_stats_t direct;
-  os_process_t process;
-  arena_stats(&arenas);
+  arena_stats_t arenas;
+  process_info_t process;
+  stats_of_process(&s);
   thread_stats(&threads);
-  large_stats(&direct);
-  os_process(&process);
-  size_t allocations = threads.large;
-  for (size_t class = 0; class < CLASS_COUNT; class ++) allocations += threads.detached[class];
-  line(out, arg, "allocations", allocations, "");
-  line(out, arg, "large allocations", threads.large, "");
-  line(out, arg, "threads", threads.threads, "");
-  line(out, arg, "heaps lost to fork", threads.heaps_lost, "");
-  line(out, arg, "arenas", arenas.arenas, "");
-  line(out, arg, "reserved", arenas.reserved + direct.reserved, "bytes");
-  line(out, arg, "committed", arenas.committed + direct.reserved, "bytes");
-  line(out, arg, "in use", arenas.in_use + direct.reserved, "bytes");
-  line(out, arg, "purges", arenas.purges, "");
-  line(out, arg, "purged", arenas.purged, "bytes");
-  line(out, arg, "metadata", meta_resident(), "bytes");
-  line(out, arg, "resident", process.rss, "bytes");
-  line(out, arg, "peak resident", process.peak_rss, "bytes");
-  line(out, arg, "page faults", process.page_faults, "");
-  log_print(out, arg, "processor: %zu ms user, %zu ms system\n", process.user_ms,
-            process.system_ms);
+  arena_stats(&arenas);
+  stats_process_info(&process);
+  size_t metadata = meta_resident();
+  print_blocks(&to, "process", &s);
+  print_count(&to, "abandoned pages:", &number_text, &s.pages_abandoned, NULL);
+  print_count(&to, "committed:", &bytes_text, &s.committed, NULL);
+  print_count(&to, "reserved:", &bytes_text, &s.reserved, NULL);
+  print_count(&to, "threads:", &number_text, &s.threads, NULL);
+  print_bins(&to, &s);
+  print_number(
+      &to, "allocations:", (size_t)s.malloc_normal_count.total + (size_t)s.malloc_huge_count.total);
+  print_number(&to, "heaps:", threads.heaps);
+  print_number(&to, "heaps lost to fork:", threads.heaps_lost);
+  print_number(&to, "arenas:", arenas.arenas);
+  print_number(&to, "purges:", (size_t)s.purge_calls.total);
+  print_line(&to, "purged:", bytes_text(text, s.purged.total));
+  format_text(text, CELL, "%zu bytes", metadata);
+  print_line(&to, "metadata:", text);
+  print_process(&to, &process);
 }
+
+/* The handles of the C library stand for the default in programs of long ago. */
+void mi_stats_print(void* out) mi_attr_noexcept {
+  if (out == (void*)stdout || out == (void*)stderr) out = NULL;
+  mi_stats_print_out((mi_output_fun*)(uintptr_t)out, NULL);
+}
+
+static void print_heaps(const sink_t* to, const char* what, const mi_stats_t* s) {
+  print_blocks(to, what, s);
+  print_bins(to, s);
+}
+
+void mi_thread_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
+  sink_t to = {out, arg};
+  mi_stats_t s;
+  stats_of_thread(&s);
+  print_heaps(&to, "thread", &s);
+}
+
+void mi_heap_stats_print_out(mi_heap_t* heap, mi_output_fun* out, void* arg) mi_attr_noexcept {
+  sink_t to = {out, arg};
+  mi_stats_t_decl(s);
+  if (mi_heap_stats_get(heap, &s)) print_heaps(&to, "heap", &s);
+}
+
+/* ---- the process ---- */
 
 void mi_process_info(size_t* elapsed_msecs, size_t* user_msecs, size_t* system_msecs,
                      size_t* current_rss, size_t* peak_rss, size_t* current_commit,
                      size_t* peak_commit, size_t* page_faults) mi_attr_noexcept {
-  mi_process_init();
-  os_process_t process;
-  arena_stats_t arenas;
-  large_stats_t direct;
-  os_process(&process);
-  arena_stats(&arenas);
-  large_stats(&direct);
-  size_t commit = arenas.committed + direct.reserved;
-  if (elapsed_msecs != NULL) *elapsed_msecs = (size_t)(os_clock_ms() - process_started_ms());
-  if (user_msecs != NULL) *user_msecs = process.user_ms;
-  if (system_msecs != NULL) *system_msecs = process.system_ms;
-  if (current_rss != NULL) *current_rss = process.rss;
-  if (peak_rss != NULL) *peak_rss = process.peak_rss;
-  if (current_commit != NULL) *current_commit = commit;
-  if (peak_commit != NULL) *peak_commit = max_size(commit, process.peak_rss);
-  if (page_faults != NULL) *page_faults = process.page_faults;
+  process_info_t p;
+  stats_process_info(&p);
+  if (elapsed_msecs != NULL) *elapsed_msecs = p.elapsed_ms;
+  if (user_msecs != NULL) *user_msecs = p.user_ms;
+  if (system_msecs != NULL) *system_msecs = p.system_ms;
+  if (current_rss != NULL) *current_rss = p.rss;
+  if (peak_rss != NULL) *peak_rss = p.peak_rss;
+  if (current_commit != NULL) *current_commit = p.commit;
+  if (peak_commit != NULL) *peak_commit = p.peak_commit;
+  if (page_faults != NULL) *page_faults = p.page_faults;
 }
 
-/* ---- start and end of the process ---- */
+void mi_process_info_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
+  sink_t to = {out, arg};
+  char text[CELL], peak[CELL];
+  process_info_t p;
+  stats_process_info(&p);
+  print_row(&to, "process", "current", "peak", "", "");
+  print_row(&to, "committed:", bytes_text(text, (int64_t)p.commit),
+            bytes_text(peak, (int64_t)p.peak_commit), "", "");
+  print_process(&to, &p);
+}
+void mi_process_info_print(void) mi_attr_noexcept { mi_process_info_print_out(NULL, NULL); }
 
 /* As early as a library may: fork handlers of others then run inside ours. */
 static void __attribute__((constructor(101))) process_begin(void) {
   mi_process_init();
-  if (option_value(mi_option_verbose) != 0) report_build(NULL, NULL);
+  if (option_value(mi_option_verbose) != 0) mi_options_print();
 }
 
-/* Allocation goes on after this: destructors of others may follow. */
-static void __attribute__((destructor)) process_end(void) {
-  heap_t* heap = heap_default;
+/* What nobody uses goes back to the OS, at once. Not what is in use, nor the records: destructors
+ * of others may follow, which own blocks and allocate more, and other threads may run. */
+static void release_unused(void) {
+  if (heap_is_real(heap_default)) {
+    heap_t* backing = heap_backing(heap_default);
+    heap_enter(backing);
+    heap_collect(backing);
+    heap_leave(backing);
+  }
+  arena_purge_due(true);
+}
+
+static _Atomic(int) process_is_done; /* relaxed: it decides who goes on, nothing travels with it */
+
+/* Allocation goes on after this. */
+void mi_process_done(void) mi_attr_noexcept {
+  mi_process_init();
+  int before = 0;
+  if (!cas_acquire(&process_is_done, &before, 1)) return;
 #if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
   mi_collect(true);
 #endif
-  if (option_value(mi_option_show_stats) == 0 && option_value(mi_option_verbose) == 0) return;
-  if (heap_is_real(heap)) { /* exact counts need the detached lists put back */
-    heap_enter(heap);
-    heap_return_lists(heap);
-    heap_leave(heap);
-  }
-  mi_stats_print_out(NULL, NULL);
+  if (option_value(mi_option_show_stats) != 0 || option_value(mi_option_verbose) != 0)
+    mi_stats_print_out(NULL, NULL);
+  if (option_value(mi_option_destroy_on_exit) != 0) release_unused();
+}
+
+static void __attribute__((destructor)) process_end(void) {
+  if (option_value(mi_option_destroy_on_exit) <= 1) mi_process_done();
 }

@@ -27,6 +27,7 @@
 #include "options.h"
 #include "large.h"
 #include "check.h"
+#include "track.h"
 
 INTERNAL_DEF heap_t heap_empty CACHE_ALIGNED;
 INTERNAL_DEF heap_t heap_ended CACHE_ALIGNED;
@@ -188,6 +189,7 @@ static heap_t* thread_start(void) {
 }
 
 static void thread_end(void* backing) {
+  track_enter();
   heap_t* heap = backing;
   if (heap_backing(heap_default) == heap) heap_default = &heap_ended;
   while (heap->own != NULL) heap_end(heap->own, NULL);
@@ -201,6 +203,7 @@ static void thread_end(void* backing) {
   record_retire(heap, heap == load_relaxed(&process.main) ? &kept : &process.unused[false]);
   os_unlock(&heap_lock);
   arena_purge_due(false);
+  track_leave();
 }
 
 INTERNAL heap_t* thread_backing(void) {
@@ -356,6 +359,7 @@ INTERNAL void thread_count_large(heap_t* heap) {
 }
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {
+  track_enter();
   if (heap_is_real(heap)) {
     run_deferred(heap, force);
     collect_one(heap);
@@ -366,6 +370,7 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
     os_unlock(&late_lock);
   }
   arena_purge_due(force);
+  track_leave();
 }
 
 void mi_collect(bool force) mi_attr_noexcept {

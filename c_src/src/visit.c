@@ -12,6 +12,7 @@
 #include "log.h"
 #include "page.h"
 #include "thread.h"
+#include "track.h"
 #include "unowned.h"
 
 static uintptr_t name_of(uintptr_t owner) { return owner & ~(uintptr_t)OWNER_FLAGS; }
@@ -152,7 +153,10 @@ static bool is_wanted(const visit_t* v, uintptr_t name) {
 }
 
 static bool visit_one(visit_t* v, const mi_heap_area_t* area, void* block) {
-  return v->fun(v->shown, area, block, area->block_size, v->arg);
+  track_leave();
+  bool go_on = v->fun(v->shown, area, block, area->block_size, v->arg);
+  track_enter();
+  return go_on;
 }
 
 #define PAGE_BLOCKS_MAX (SLICE_SIZE / 8)
@@ -224,7 +228,7 @@ static bool visit_page(visit_t* v, uint32_t slice) {
   return visit_owned(v, page);
 }
 
-static bool visit_all(visit_t* v) {
+static bool visit_untracked(visit_t* v) {
   arena_t* a;
   for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
     for (size_t i = 0; i < a->slices;) {
@@ -235,6 +239,13 @@ static bool visit_all(visit_t* v) {
   for (const char* from = NULL; large_next_direct(from, &view); from = view.start + 1)
     if (!visit_large(v, &view)) return false;
   return true;
+}
+
+static bool visit_all(visit_t* v) {
+  track_enter(); /* free blocks are read */
+  bool all = visit_untracked(v);
+  track_leave();
+  return all;
 }
 
 bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks, mi_block_visit_fun* visitor,

@@ -190,7 +190,7 @@ static bool bind_to_node(void* p, size_t size, unsigned long node) {
   if (node >= NODE_MAX) return false;
   mask[node / BITS] = 1UL << (node % BITS);
   /* The system takes the number of bits plus one. */
-  return syscall(SYS_mbind, p, size, PREFERRED, mask, (unsigned long)NODE_MAX + 1, 0U) == 0;
+  return syscall(SYS_mbind, p, size, (long)PREFERRED, mask, (long)NODE_MAX + 1, 0L) == 0;
 #else
   return (void)p, (void)size, (void)node, false;
 #endif

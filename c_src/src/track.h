@@ -1,0 +1,77 @@
+/* track.h - tells a memory checker what is a block, so that it finds what the program does wrong.
+ *
+ * Owns:    nothing.
+ * Always:  without a checker (the default) every line of it is empty.
+ * Rule:    what the checker is told is the size that was asked for; who asks for the usable size
+ *          may use all of it from then on. Inside the library freed memory is read and written:
+ *          Valgrind looks away between track_enter and track_leave; AddressSanitizer sees only code
+ *          that is compiled for it, which this library then is not, and the calls of memcpy and
+ *          memset, before which memory is opened.
+ * Uses:    base.h, the checkers' headers.          Used by: alloc, free, aligned, realloc, heaps,
+ *          large, visit.
+ */
+#ifndef MI_TRACK_H
+#define MI_TRACK_H
+
+#include "base.h"
+
+#ifndef MI_TRACK_VALGRIND
+#define MI_TRACK_VALGRIND 0
+#endif
+#ifndef MI_TRACK_ASAN
+#define MI_TRACK_ASAN 0
+#endif
+#define MI_TRACK (MI_TRACK_VALGRIND || MI_TRACK_ASAN)
+
+#if MI_TRACK_VALGRIND && MI_TRACK_ASAN
+#error "one memory checker at a time"
+#elif MI_TRACK_VALGRIND
+#include <valgrind/memcheck.h>
+#define TRACK_TOOL "valgrind"
+#define track_enter() VALGRIND_DISABLE_ERROR_REPORTING
+#define track_leave() VALGRIND_ENABLE_ERROR_REPORTING
+static inline void track_open(const void* p, size_t size) {
+  (void)VALGRIND_MAKE_MEM_DEFINED(p, size);
+}
+static inline void track_hide(const void* p, size_t size) {
+  (void)VALGRIND_MAKE_MEM_NOACCESS(p, size);
+}
+static inline void track_alloc(const void* p, size_t size, size_t usable, bool zero) {
+  if (usable > size) track_hide((const char*)p + size, usable - size);
+  VALGRIND_MALLOCLIKE_BLOCK(p, size, 0, zero);
+}
+/* False when it is known to be no live block, and nobody has said so yet. */
+static inline bool track_free(const void* p, size_t usable) {
+  (void)usable;
+  VALGRIND_FREELIKE_BLOCK(p, 0);
+  return true;
+}
+#elif MI_TRACK_ASAN
+#include <sanitizer/asan_interface.h>
+#define TRACK_TOOL "asan"
+#define track_enter() ((void)0)
+#define track_leave() ((void)0)
+static inline void track_open(const void* p, size_t size) {
+  __asan_unpoison_memory_region(p, size);
+}
+static inline void track_hide(const void* p, size_t size) { __asan_poison_memory_region(p, size); }
+static inline void track_alloc(const void* p, size_t size, size_t usable, bool zero) {
+  (void)zero;
+  track_open(p, usable);
+  if (usable > size) track_hide((const char*)p + size, usable - size);
+}
+static inline bool track_free(const void* p, size_t usable) {
+  if (usable > 0 && __asan_address_is_poisoned(p)) return false;
+  track_hide(p, usable);
+  return true;
+}
+#else
+#define TRACK_TOOL "none"
+#define track_enter() ((void)0)
+#define track_leave() ((void)0)
+/* Memory may be used from now on, or may not: it is where blocks will be. */
+#define track_open(p, size) ((void)(p), (void)(size))
+#define track_hide(p, size) ((void)(p), (void)(size))
+#endif
+
+#endif
