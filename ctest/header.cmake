@@ -4,6 +4,7 @@ function(header_functions header out)
   string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" " " text "${text}")
   string(REGEX REPLACE "//[^\n]*" " " text "${text}")
   string(REGEX REPLACE "#[^\n]*(\\\\\n[^\n]*)*" " " text "${text}")
+  string(REGEX REPLACE "\ntemplate .*" "" text "${text}") # the classes of C++ stand at the end
   string(REGEX MATCHALL "[ *\n]mi_[a-z0-9_]+\\(" found "${text}")
   set(names "")
   foreach(match IN LISTS found)

@@ -1,7 +1,7 @@
 # Fails when a function of the header is called by no test.
 include(${CMAKE_CURRENT_LIST_DIR}/header.cmake)
 header_functions(${HEADER} names)
-file(GLOB sources ${TESTS}/*.c ${TESTS}/*.cc)
+file(GLOB sources ${TESTS}/*.c ${TESTS}/*.cc ${TESTS}/cxx_headers/*.c ${TESTS}/cxx_headers/*.cc)
 set(text "")
 foreach(source IN LISTS sources)
   file(READ ${source} one)

@@ -74,6 +74,15 @@ void new_handler_of_the_program_is_called() {
   CHECK_EQ(handler_calls, 2);
 }
 
+void handler_that_throws() { throw 42; }
+void nothrow_forms_return_null_when_the_handler_throws() {
+  std::set_new_handler(&handler_that_throws);
+  CHECK_NULL(::operator new(opaque_size(HUGE_REQUEST), std::nothrow));
+  CHECK_NULL(::operator new[](opaque_size(HUGE_REQUEST), std::nothrow));
+  CHECK_NULL(::operator new(opaque_size(HUGE_REQUEST), std::align_val_t(64), std::nothrow));
+  CHECK_NULL(::operator new[](opaque_size(HUGE_REQUEST), std::align_val_t(64), std::nothrow));
+}
+
 void containers_and_threads_work() {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; t++) {
@@ -91,6 +100,7 @@ const check_case_t cases[] = {
     CASE(every_form_gives_our_blocks),
     CASE(too_large_new_throws_bad_alloc),
     CASE(new_handler_of_the_program_is_called),
+    CASE(nothrow_forms_return_null_when_the_handler_throws),
     CASE(containers_and_threads_work),
 };
 

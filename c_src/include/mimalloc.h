@@ -6,6 +6,11 @@
  * NULL when memory runs out; what was passed in stays valid then. "Since"
  * names the version of the mimalloc interface that introduced a function;
  * everything without a note is part of 2.1.7, "extension" is ours alone.
+ *
+ * Families beyond 2.1.7 have a macro each that a program can test: MI_HAS_ALIGN8,
+ * MI_HAS_UBLOCK, MI_HAS_SMALL_EXTRA, MI_HAS_PRINT, MI_HAS_HEAP_QUERY, MI_HAS_HEAP_EX,
+ * MI_HAS_VISIT_ABANDONED, MI_HAS_ARENA_QUERY, MI_HAS_RELEASE, MI_HAS_DEFAULT_OPTIONS, and
+ * MI_HAS_STATS in mimalloc-stats.h.
  */
 #pragma once
 #ifndef MIMALLOC_H
@@ -173,8 +178,51 @@ mi_decl_nodiscard mi_decl_export size_t mi_good_size(size_t size) mi_attr_noexce
  * free memory of the process at once. */
 mi_decl_export void mi_collect(bool force) mi_attr_noexcept;
 
-/* MI_MALLOC_VERSION of the library in use. */
+/* MI_MALLOC_VERSION of the library in use: the version of the interface. */
 mi_decl_export int mi_version(void) mi_attr_noexcept;
+
+/* The release of this implementation, as major * 10000 + minor * 100 + patch, and as
+ * text like "2.1.7-source.1" (static memory) (extension). */
+#define MI_HAS_RELEASE 1
+mi_decl_export int mi_release(void) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export const char* mi_release_text(void) mi_attr_noexcept;
+
+/* mi_free for a block that one of the `_small` functions gave out. Since 2.4.1. */
+#define MI_HAS_SMALL_EXTRA 1
+mi_decl_export void mi_free_small(void* p) mi_attr_noexcept;
+
+/* mi_collect(true), after which the calling thread keeps at most `target_thread_owned`
+ * bytes of partly used pages for itself; the others can be used by all. Since 2.4.1. */
+mi_decl_export void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept;
+
+/* Calls that also tell the usable size of the block: `*block_size` (may be NULL) is
+ * written on success only; for aligned requests it counts from the block returned.
+ * mi_urealloc tells the usable size before (0 for NULL `p`) and after, mi_ufree that of
+ * the block released. Since 2.4.1. */
+#define MI_HAS_UBLOCK 1
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_ucalloc(size_t count, size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size2(1, 2);
+mi_decl_nodiscard mi_decl_export void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
+                                                   size_t* block_size_post) mi_attr_noexcept
+    mi_attr_alloc_size(2);
+mi_decl_export void mi_ufree(void* p, size_t* block_size) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_umalloc_aligned(size_t size, size_t alignment,
+                   size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1)
+    mi_attr_alloc_align(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_uzalloc_aligned(size_t size, size_t alignment,
+                   size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1)
+    mi_attr_alloc_align(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(1);
 
 /* Entry points for requests whose alignment is known to be 8 or less (extension).
  * They may use 8-byte-granular size classes (24, 40, 56, ...) and return blocks that
@@ -219,9 +267,39 @@ mi_decl_export void mi_thread_init(void) mi_attr_noexcept;
  * allocation starts the thread anew. */
 mi_decl_export void mi_thread_done(void) mi_attr_noexcept;
 
+/* Marks the calling thread as one of a pool; accepted, without effect. Since 2.4.1. */
+mi_decl_export void mi_thread_set_in_threadpool(void) mi_attr_noexcept;
+
+/* What happens at process exit: statistics where options ask for them, the release of
+ * all memory with mi_option_destroy_on_exit. Runs once, by itself; a value of that
+ * option above 1 leaves the call to the program. Since 2.4.1. */
+mi_decl_export void mi_process_done(void) mi_attr_noexcept;
+
+/* True when the C runtime's allocation is routed to this library by a redirection DLL
+ * (Windows only; false elsewhere). */
+mi_decl_nodiscard mi_decl_export bool mi_is_redirected(void) mi_attr_noexcept;
+
 /* Statistics of the process, line by line, through `out` (NULL: the registered sink
- * or standard error). */
+ * or standard error). Figures as a struct or as JSON: mimalloc-stats.h. */
 mi_decl_export void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
+/* The same; `out` is NULL, or an mi_output_fun*. Prefer mi_stats_print_out. */
+mi_decl_export void mi_stats_print(void* out) mi_attr_noexcept;
+/* Statistics of the calling thread's heaps. */
+mi_decl_export void mi_thread_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
+/* From now on totals count from here, and peaks start at the current value. */
+mi_decl_export void mi_stats_reset(void) mi_attr_noexcept;
+/* Puts what the calling thread holds ready for allocation back into its pages, so that
+ * the figures of others about it are exact. */
+mi_decl_export void mi_stats_merge(void) mi_attr_noexcept;
+
+/* Prints what the name says, line by line; `out` as in mi_stats_print_out.
+ * mi_options_print and mi_arenas_print since 2.4.1, the others since 3.4.3. */
+#define MI_HAS_PRINT 1
+mi_decl_export void mi_options_print(void) mi_attr_noexcept;
+mi_decl_export void mi_options_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
+mi_decl_export void mi_process_info_print(void) mi_attr_noexcept;
+mi_decl_export void mi_process_info_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
+mi_decl_export void mi_arenas_print(void) mi_attr_noexcept;
 
 /* Time since start, CPU time (milliseconds), resident and committed memory (bytes)
  * and page faults that needed the disk; NULL pointers are skipped. `current_rss` is
@@ -287,7 +365,202 @@ mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned_at(void* p, size_t ne
                                                               size_t offset) mi_attr_noexcept
     mi_attr_alloc_size2(2, 3);
 
-/* ---- arenas given by the user ---------------------------------------------- */
+/* ---- first-class heaps ------------------------------------------------------- */
+
+/* A heap is a set of pages that one thread allocates from. Each thread has a backing
+ * heap, which is its default heap at first; more are made with mi_heap_new.
+ *
+ * Only the thread that created a heap may allocate from it, change it or delete it
+ * (debug builds abort otherwise); blocks may be released and resized by any thread. A
+ * NULL heap means the calling thread's default heap, unless its comment says otherwise.
+ * Heaps that still exist when their thread ends are deleted then: live blocks stay
+ * valid. */
+struct mi_heap_s;
+typedef struct mi_heap_s mi_heap_t;
+
+/* A new heap of the calling thread; NULL when memory runs out. */
+mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new(void);
+/* Removes a heap; its live blocks move to the thread's backing heap and stay valid,
+ * also while other threads are releasing them. NULL and backing heaps: no effect. */
+mi_decl_export void mi_heap_delete(mi_heap_t* heap);
+/* Removes a heap together with all its live blocks, in time proportional to its pages.
+ * NULL: no effect. A backing heap, and one made with `allow_destroy` false, is treated
+ * as by mi_heap_delete. */
+mi_decl_export void mi_heap_destroy(mi_heap_t* heap);
+/* Makes `heap` the one that mi_malloc and the like use in the calling thread; returns
+ * the previous one. NULL: no effect, and returns NULL. */
+mi_decl_export mi_heap_t* mi_heap_set_default(mi_heap_t* heap);
+/* The calling thread's default heap, and its backing heap; NULL only when memory runs
+ * out at a thread's first call. */
+mi_decl_export mi_heap_t* mi_heap_get_default(void);
+mi_decl_export mi_heap_t* mi_heap_get_backing(void);
+/* mi_collect for one heap. */
+mi_decl_export void mi_heap_collect(mi_heap_t* heap, bool force) mi_attr_noexcept;
+
+/* Allocation from a heap. What is said about the functions without `heap` holds. The
+ * reallocating forms take a new block, if one is needed, from `heap`; a block that can
+ * stay where it is stays in the heap that it came from. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(2);
+/* Since 2.4.1. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc
+    mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_heap_realloc(mi_heap_t* heap, void* p,
+                                                       size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(3);
+mi_decl_nodiscard mi_decl_export void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count,
+                                                        size_t size) mi_attr_noexcept
+    mi_attr_alloc_size2(3, 4);
+mi_decl_nodiscard mi_decl_export void* mi_heap_reallocf(mi_heap_t* heap, void* p,
+                                                        size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(3);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
+mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
+mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export char* mi_heap_realpath(mi_heap_t* heap, const char* fname,
+                                                        char* resolved_name) mi_attr_noexcept;
+
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_malloc_aligned(mi_heap_t* heap, size_t size,
+                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+    mi_attr_alloc_align(3);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size,
+                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+    mi_attr_alloc_align(3);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
+                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(2, 3)
+    mi_attr_alloc_align(4);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size, size_t alignment,
+                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(2, 3);
+mi_decl_nodiscard mi_decl_export void*
+mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize, size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size(3) mi_attr_alloc_align(4);
+mi_decl_nodiscard mi_decl_export void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p,
+                                                                  size_t newsize, size_t alignment,
+                                                                  size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size(3);
+
+mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc(mi_heap_t* heap, void* p,
+                                                        size_t newsize) mi_attr_noexcept
+    mi_attr_alloc_size(3);
+mi_decl_nodiscard mi_decl_export void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount,
+                                                        size_t size) mi_attr_noexcept
+    mi_attr_alloc_size2(3, 4);
+mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p,
+                                                                size_t newsize,
+                                                                size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size(3) mi_attr_alloc_align(4);
+mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p,
+                                                                   size_t newsize, size_t alignment,
+                                                                   size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size(3);
+mi_decl_nodiscard mi_decl_export void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p,
+                                                                size_t newcount, size_t size,
+                                                                size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_size2(3, 4) mi_attr_alloc_align(5);
+mi_decl_nodiscard mi_decl_export void*
+mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount, size_t size,
+                            size_t alignment, size_t offset) mi_attr_noexcept
+    mi_attr_alloc_size2(3, 4);
+
+/* mi_new and mi_new_n from a heap. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_alloc_new(mi_heap_t* heap, size_t size) mi_attr_malloc mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
+mi_heap_alloc_new_n(mi_heap_t* heap, size_t count, size_t size) mi_attr_malloc
+    mi_attr_alloc_size2(2, 3);
+
+/* ---- looking at heaps ---------------------------------------------------------- */
+
+/* True when the block that `p` points into belongs to `heap`. Any `p` may be passed; a
+ * NULL heap gives false. */
+mi_decl_export bool mi_heap_contains_block(mi_heap_t* heap, const void* p);
+/* True when `p` is word-aligned and lies in the memory that blocks of `heap` may occupy,
+ * live or not. Any `p` may be passed; a NULL heap gives false. */
+mi_decl_export bool mi_heap_check_owned(mi_heap_t* heap, const void* p);
+/* mi_heap_check_owned of the calling thread's default heap. */
+mi_decl_export bool mi_check_owned(const void* p);
+
+/* One area: memory with blocks of one size. */
+typedef struct mi_heap_area_s {
+  void* blocks;           /* start of the blocks */
+  size_t reserved;        /* bytes of address space */
+  size_t committed;       /* bytes that blocks have been made of so far */
+  size_t used;            /* number of live blocks */
+  size_t block_size;      /* bytes that may be used of each */
+  size_t full_block_size; /* distance from one block to the next, bytes */
+} mi_heap_area_t;
+
+/* Called once for each area with `block` NULL, then, if asked for, for each live block of
+ * it; false ends the visit. The visitor may allocate from other heaps than the visited one,
+ * and must not release blocks of that. */
+typedef bool(mi_cdecl mi_block_visit_fun)(const mi_heap_t* heap, const mi_heap_area_t* area,
+                                          void* block, size_t block_size, void* arg);
+
+/* Visits all areas of a heap of the calling thread, and with `visit_all_blocks` all live
+ * blocks, each once. False when the visitor ended the visit, when there is no area, and for a
+ * NULL heap or visitor. Other threads may release blocks meanwhile; those may be visited or
+ * not. Takes time in the memory of the whole process. */
+mi_decl_export bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks,
+                                         mi_block_visit_fun* visitor, void* arg);
+
+/* The same for the memory of threads that have ended and that no thread has taken over; the
+ * visitor's heap is mi_heap_main(). True when nothing was there to visit.
+ * mi_abandoned_visit_blocks (since 2.4.1) knows one sub-process, NULL; `heap_tag` selects
+ * what heaps of that tag left behind, -1 all of it. mi_heap_visit_abandoned_blocks (since
+ * 3.4.3) takes any heap of the calling thread, or NULL, and visits all of it. */
+#define MI_HAS_VISIT_ABANDONED 1
+typedef void* mi_subproc_id_t;
+mi_decl_export bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int heap_tag,
+                                              bool visit_blocks, mi_block_visit_fun* visitor,
+                                              void* arg);
+mi_decl_export bool mi_heap_visit_abandoned_blocks(mi_heap_t* heap, bool visit_blocks,
+                                                   mi_block_visit_fun* visitor, void* arg);
+
+/* Questions about any address, from any thread, since 3.4.3. The heap that the block at `p`
+ * belongs to (mi_heap_main() for blocks of ended threads), NULL when `p` is not in a block of
+ * ours; whether that is `heap` (NULL: mi_heap_main()); whether it is any. mi_heap_main: the
+ * backing heap of the first thread, which always exists; only that thread may allocate from
+ * it. */
+#define MI_HAS_HEAP_QUERY 1
+mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_of(const void* p);
+mi_decl_nodiscard mi_decl_export bool mi_heap_contains(const mi_heap_t* heap, const void* p);
+mi_decl_nodiscard mi_decl_export bool mi_any_heap_contains(const void* p);
+mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_main(void);
+
+/* True when moving the block `p` elsewhere could help to release its page: the page belongs
+ * to `heap` (NULL: any), is not the one that is allocated from, is fully carved and not full,
+ * and at most `perc_threshold` percent of its blocks are in use. The caller is the only user
+ * of the page. Since 2.4.1. */
+mi_decl_export bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p,
+                                                          size_t perc_threshold) mi_attr_noexcept;
+
+/* ---- arenas ---------------------------------------------------------------------- */
+
+/* An arena is address space that pages are taken from. 0 means "none in particular". */
+typedef int mi_arena_id_t;
 
 /* Hands `size` bytes at `start` to the allocator as a shared arena; they are used
  * until the process ends and never unmapped by us. `start` and `size` are narrowed to
@@ -296,11 +569,77 @@ mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned_at(void* p, size_t ne
  * any. False when less than 64 KiB remain or the addresses cannot be named. */
 mi_decl_export bool mi_manage_os_memory(void* start, size_t size, bool is_committed, bool is_large,
                                         bool is_zero, int numa_node) mi_attr_noexcept;
+/* Reserves `size` bytes (rounded up to 64 KiB) as a shared arena, accessible at once with
+ * `commit`, in large OS pages where possible with `allow_large`. 0, or ENOMEM (also for size 0). */
+mi_decl_export int mi_reserve_os_memory(size_t size, bool commit,
+                                        bool allow_large) mi_attr_noexcept;
+/* Reserves `pages` huge OS pages of 1 GiB as a shared arena, on `numa_node` (-1: any, taken
+ * modulo the number of nodes) within `timeout_msecs` (0: no limit). 0 when at least one page was
+ * had, or none was asked for; else ENOMEM. */
+mi_decl_export int mi_reserve_huge_os_pages_at(size_t pages, int numa_node,
+                                               size_t timeout_msecs) mi_attr_noexcept;
+/* The same spread evenly over `numa_nodes` nodes (0: as many as there are); ends with the
+ * first node's error. */
+mi_decl_export int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes,
+                                                       size_t timeout_msecs) mi_attr_noexcept;
+/* Deprecated: mi_reserve_huge_os_pages_interleave(pages, 0, max_secs * 1000);
+ * `*pages_reserved` is `pages` or, on error, 0. */
+mi_decl_export int mi_reserve_huge_os_pages(size_t pages, double max_secs,
+                                            size_t* pages_reserved) mi_attr_noexcept;
+
+/* The same, and the arena's id in `*arena_id` (may be NULL; 0 when there is none). Only heaps
+ * that are bound to an `exclusive` arena use it. */
+mi_decl_export bool mi_manage_os_memory_ex(void* start, size_t size, bool is_committed,
+                                           bool is_large, bool is_zero, int numa_node,
+                                           bool exclusive,
+                                           mi_arena_id_t* arena_id) mi_attr_noexcept;
+mi_decl_export int mi_reserve_os_memory_ex(size_t size, bool commit, bool allow_large,
+                                           bool exclusive,
+                                           mi_arena_id_t* arena_id) mi_attr_noexcept;
+mi_decl_export int mi_reserve_huge_os_pages_at_ex(size_t pages, int numa_node, size_t timeout_msecs,
+                                                  bool exclusive,
+                                                  mi_arena_id_t* arena_id) mi_attr_noexcept;
+
+/* Start and `*size` (may be NULL) of an arena; NULL and 0 when there is none of that id. */
+mi_decl_export void* mi_arena_area(mi_arena_id_t arena_id, size_t* size) mi_attr_noexcept;
+/* Prints which slices of the arenas are in use, hold abandoned pages, wait for purge. */
+mi_decl_export void mi_debug_show_arenas(bool show_inuse, bool show_abandoned,
+                                         bool show_purge) mi_attr_noexcept;
+
+/* Alignment and least size of memory for an arena, bytes; whether `p` lies in an arena.
+ * Since 3.4.3. */
+#define MI_HAS_ARENA_QUERY 1
+mi_decl_nodiscard mi_decl_export size_t mi_arena_min_alignment(void) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export size_t mi_arena_min_size(void) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export bool mi_arena_contains(mi_arena_id_t arena_id,
+                                                        const void* p) mi_attr_noexcept;
+
+/* A heap whose blocks all lie in the given arena (0: in any). Its allocations return NULL
+ * when the arena is full. NULL for an id that does not exist. */
+#if MI_MALLOC_VERSION >= 182
+mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id);
+#endif
+/* mi_heap_new_in_arena with a tag from 0 to 255, for mi_abandoned_visit_blocks: what a heap
+ * with a tag other than 0 leaves behind is taken over by nobody. With `allow_destroy` false,
+ * mi_heap_destroy acts as mi_heap_delete. NULL for a tag out of range. Since 2.4.1. */
+#define MI_HAS_HEAP_EX 1
+mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new_ex(int heap_tag, bool allow_destroy,
+                                                           mi_arena_id_t arena_id);
+/* New pages of `heap` come from arenas on `numa_node` where there are any (negative: no
+ * preference). Since 3.4.3. */
+mi_decl_export void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi_attr_noexcept;
 
 /* ---- options ---------------------------------------------------------------- */
 
 /* Read from the environment variables MIMALLOC_<NAME> at start-up, except in set-uid
- * programs. Units and effects: docs/options.md. */
+ * programs. Units and effects: docs/options.md. The numbers are those of 2.1.7, then
+ * those of 2.4.1; options that 3.4.3 added follow.
+ *
+ * Before the environment a string is read that the program may define (extension):
+ *     const char mi_default_options[] = "purge_delay=0, arena_reserve=256MiB";
+ * Values are parsed as in the environment. In C++ it needs extern "C"; a program that
+ * loads the library as a shared one must export the symbol (-rdynamic). */
+#define MI_HAS_DEFAULT_OPTIONS 1
 typedef enum mi_option_e {
   mi_option_show_errors,
   mi_option_show_stats,
@@ -331,13 +670,38 @@ typedef enum mi_option_e {
   mi_option_abandoned_reclaim_on_free,
   mi_option_disallow_arena_alloc,
   mi_option_retry_on_oom,
+  mi_option_visit_abandoned, /* from here on since 2.4.1 */
+  mi_option_guarded_min,
+  mi_option_guarded_max,
+  mi_option_guarded_precise,
+  mi_option_guarded_sample_rate,
+  mi_option_guarded_sample_seed,
+  mi_option_target_segments_per_thread,
+  mi_option_generic_collect,
+  mi_option_allow_thp,
+  mi_option_page_reclaim_on_free, /* from here on since 3.4.3 */
+  mi_option_page_full_retain,
+  mi_option_page_max_candidates,
+  mi_option_max_vabits,
+  mi_option_pagemap_commit,
+  mi_option_page_commit_on_demand,
+  mi_option_page_max_reclaim,
+  mi_option_page_cross_thread_max_reclaim,
+  mi_option_minimal_purge_size,
+  mi_option_arena_max_object_size,
+  mi_option_arena_is_numa_local,
   _mi_option_last,
   mi_option_large_os_pages = mi_option_allow_large_os_pages,
   mi_option_eager_region_commit = mi_option_arena_eager_commit,
   mi_option_reset_decommits = mi_option_purge_decommits,
   mi_option_reset_delay = mi_option_purge_delay,
   mi_option_abandoned_page_reset = mi_option_abandoned_page_purge,
-  mi_option_limit_os_alloc = mi_option_disallow_os_alloc
+  mi_option_limit_os_alloc = mi_option_disallow_os_alloc,
+  mi_option_deprecated_eager_commit = mi_option_eager_commit,
+  mi_option_deprecated_abandoned_page_purge = mi_option_abandoned_page_purge,
+  mi_option_deprecated_eager_commit_delay = mi_option_eager_commit_delay,
+  mi_option_deprecated_max_segment_reclaim = mi_option_max_segment_reclaim,
+  mi_option_deprecated_purge_extend_delay = mi_option_purge_extend_delay
 } mi_option_t;
 
 /* An option out of range reads as 0 and ignores being set. */
@@ -382,6 +746,33 @@ mi_decl_nodiscard mi_decl_export void* mi_reallocarray(void* p, size_t count,
                                                        size_t size) mi_attr_noexcept
     mi_attr_alloc_size2(2, 3);
 
+/* The NetBSD function: `p` is the address of a block pointer, which is updated. 0, or an
+ * error that is also left in errno, with the pointer as it was: EINVAL (NULL `p`), EOVERFLOW,
+ * ENOMEM. A `count` or `size` of 0 releases the block and stores NULL. */
+mi_decl_export int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept;
+
+/* ---- Microsoft names ------------------------------------------------------------ */
+
+/* mi_expand that sets errno to ENOMEM when it returns NULL. */
+mi_decl_export void* mi__expand(void* p, size_t newsize) mi_attr_noexcept;
+/* mi_recalloc_aligned and mi_recalloc_aligned_at. */
+mi_decl_nodiscard mi_decl_export void* mi_aligned_recalloc(void* p, size_t newcount, size_t size,
+                                                           size_t alignment) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export void* mi_aligned_offset_recalloc(void* p, size_t newcount,
+                                                                  size_t size, size_t alignment,
+                                                                  size_t offset) mi_attr_noexcept;
+/* Copies of a string of 16-bit units, and of bytes; NULL for NULL. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict unsigned short*
+mi_wcsdup(const unsigned short* s) mi_attr_noexcept mi_attr_malloc;
+mi_decl_nodiscard mi_decl_export mi_decl_restrict unsigned char*
+mi_mbsdup(const unsigned char* s) mi_attr_noexcept mi_attr_malloc;
+/* A copy of the environment variable `name` in `*buf` and its length with the terminator in
+ * `*size` (may be NULL); NULL and 0 when there is none. 0, EINVAL (NULL `buf` or `name`) or
+ * ENOMEM. The wide form is for Windows; elsewhere NULL, 0 and EINVAL. */
+mi_decl_export int mi_dupenv_s(char** buf, size_t* size, const char* name) mi_attr_noexcept;
+mi_decl_export int mi_wdupenv_s(unsigned short** buf, size_t* size,
+                                const unsigned short* name) mi_attr_noexcept;
+
 /* ---- C++ and sized release ------------------------------------------------------ */
 
 /* mi_free that is told what was asked for; the values serve checks only. */
@@ -402,9 +793,245 @@ mi_new_nothrow(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
     mi_attr_alloc_size(1) mi_attr_alloc_align(2);
+/* Arrays, and reallocation; an overflowing product counts as a failure that the new-handler
+ * cannot cure: it is called once. `p` stays valid until the call succeeds. */
+mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new_n(size_t count,
+                                                                 size_t size) mi_attr_malloc
+    mi_attr_alloc_size2(1, 2);
+mi_decl_nodiscard mi_decl_export void* mi_new_realloc(void* p, size_t newsize)
+    mi_attr_alloc_size(2);
+mi_decl_nodiscard mi_decl_export void* mi_new_reallocn(void* p, size_t newcount, size_t size)
+    mi_attr_alloc_size2(2, 3);
 
 #ifdef __cplusplus
 }
 #endif
+
+/* ---- typed allocation ------------------------------------------------------------- */
+
+#define mi_malloc_tp(tp) ((tp*)mi_malloc(sizeof(tp)))
+#define mi_zalloc_tp(tp) ((tp*)mi_zalloc(sizeof(tp)))
+#define mi_calloc_tp(tp, n) ((tp*)mi_calloc(n, sizeof(tp)))
+#define mi_mallocn_tp(tp, n) ((tp*)mi_mallocn(n, sizeof(tp)))
+#define mi_reallocn_tp(p, tp, n) ((tp*)mi_reallocn(p, n, sizeof(tp)))
+#define mi_recalloc_tp(p, tp, n) ((tp*)mi_recalloc(p, n, sizeof(tp)))
+#define mi_heap_malloc_tp(hp, tp) ((tp*)mi_heap_malloc(hp, sizeof(tp)))
+#define mi_heap_zalloc_tp(hp, tp) ((tp*)mi_heap_zalloc(hp, sizeof(tp)))
+#define mi_heap_calloc_tp(hp, tp, n) ((tp*)mi_heap_calloc(hp, n, sizeof(tp)))
+#define mi_heap_mallocn_tp(hp, tp, n) ((tp*)mi_heap_mallocn(hp, n, sizeof(tp)))
+#define mi_heap_reallocn_tp(hp, p, tp, n) ((tp*)mi_heap_reallocn(hp, p, n, sizeof(tp)))
+#define mi_heap_recalloc_tp(hp, p, tp, n) ((tp*)mi_heap_recalloc(hp, p, n, sizeof(tp)))
+
+/* ---- allocators for the containers of C++ ------------------------------------------ */
+
+#ifdef __cplusplus
+
+#include <cstddef>
+#include <new>
+
+/* From C++11 on: containers that take their memory from a heap of their own. */
+#if (__cplusplus >= 201103L) || (defined(_MSC_VER) && _MSC_VER >= 1900)
+#define MI_HAS_HEAP_STL_ALLOCATOR 1
+#include <exception>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#endif
+
+/* What the allocators have in common. C++20 took `construct` and its kin from std::allocator;
+ * here they stay. */
+template <class T> struct _mi_stl_allocator_common {
+  typedef T value_type;
+  typedef std::size_t size_type;
+  typedef std::ptrdiff_t difference_type;
+  typedef value_type& reference;
+  typedef value_type const& const_reference;
+  typedef value_type* pointer;
+  typedef value_type const* const_pointer;
+
+#if defined(MI_HAS_HEAP_STL_ALLOCATOR)
+  using propagate_on_container_copy_assignment = std::true_type;
+  using propagate_on_container_move_assignment = std::true_type;
+  using propagate_on_container_swap = std::true_type;
+
+  template <class U, class... Args> void construct(U* p, Args&&... args) {
+    ::new (const_cast<void*>(static_cast<const volatile void*>(p))) U(std::forward<Args>(args)...);
+  }
+  template <class U> void destroy(U* p) mi_attr_noexcept { p->~U(); }
+  pointer address(reference x) const mi_attr_noexcept { return std::addressof(x); }
+  const_pointer address(const_reference x) const mi_attr_noexcept { return std::addressof(x); }
+#else
+  void construct(pointer p, value_type const& value) {
+    ::new (static_cast<void*>(p)) value_type(value);
+  }
+  void destroy(pointer p) { p->~value_type(); }
+  pointer address(reference x) const { return &x; }
+  const_pointer address(const_reference x) const { return &x; }
+#endif
+
+  size_type max_size() const mi_attr_noexcept {
+    return static_cast<size_type>(-1) / 2 / sizeof(value_type); /* PTRDIFF_MAX bytes */
+  }
+};
+
+/* Allocates with mi_new_n and releases with mi_free, so that any one releases what another
+ * allocated. Types whose alignment is more than the 16 bytes of every block have it from C++11
+ * on. */
+template <class T> struct mi_stl_allocator : public _mi_stl_allocator_common<T> {
+  typedef typename _mi_stl_allocator_common<T>::size_type size_type;
+  template <class U> struct rebind { typedef mi_stl_allocator<U> other; };
+#if defined(MI_HAS_HEAP_STL_ALLOCATOR)
+  using is_always_equal = std::true_type;
+#endif
+
+  mi_stl_allocator() mi_attr_noexcept {}
+  template <class U> mi_stl_allocator(const mi_stl_allocator<U>&) mi_attr_noexcept {}
+  mi_stl_allocator select_on_container_copy_construction() const { return *this; }
+
+  mi_decl_nodiscard T* allocate(size_type count) {
+#if defined(MI_HAS_HEAP_STL_ALLOCATOR)
+    if (alignof(T) > 16 && count <= this->max_size())
+      return static_cast<T*>(mi_new_aligned(count * sizeof(T), alignof(T)));
+#endif
+    return static_cast<T*>(mi_new_n(count, sizeof(T)));
+  }
+  mi_decl_nodiscard T* allocate(size_type count, const void*) { return allocate(count); }
+  void deallocate(T* p, size_type) mi_attr_noexcept { mi_free(p); }
+};
+
+template <class T, class U>
+bool operator==(const mi_stl_allocator<T>&, const mi_stl_allocator<U>&) mi_attr_noexcept {
+  return true;
+}
+template <class T, class U>
+bool operator!=(const mi_stl_allocator<T>&, const mi_stl_allocator<U>&) mi_attr_noexcept {
+  return false;
+}
+
+#if defined(MI_HAS_HEAP_STL_ALLOCATOR)
+
+/* The new-handler protocol for what has no function in C: returns after a call of the handler,
+ * throws (without exceptions: terminates) when there is none. */
+inline void _mi_stl_out_of_memory() {
+  std::new_handler handler = std::get_new_handler();
+  if (handler != nullptr) return handler();
+#if defined(__cpp_exceptions) || defined(__EXCEPTIONS) || defined(_CPPUNWIND)
+  throw std::bad_alloc();
+#else
+  std::terminate();
+#endif
+}
+
+/* An allocator and its copies, also those for other types, share one heap and are equal. The heap
+ * is the program's, or belongs to the copies and goes with the last of them: deleted, or with
+ * `_mi_destroy` destroyed.
+ *
+ * The rules for heaps hold for the container: it allocates on the thread that made the heap only,
+ * and an owned heap must go there too, before the thread ends. */
+template <class T, bool _mi_destroy>
+struct _mi_heap_stl_allocator_common : public _mi_stl_allocator_common<T> {
+  typedef typename _mi_stl_allocator_common<T>::size_type size_type;
+  using is_always_equal = std::false_type;
+
+  /* The program's heap, which must outlive the allocator and its copies. */
+  _mi_heap_stl_allocator_common(mi_heap_t* hp) mi_attr_noexcept
+      : heap(std::shared_ptr<mi_heap_t>(), hp) {}
+
+  mi_decl_nodiscard T* allocate(size_type count) {
+    if (alignof(T) > 16 && count <= this->max_size()) return allocate_aligned(count);
+    return static_cast<T*>(mi_heap_alloc_new_n(heap.get(), count, sizeof(T)));
+  }
+  mi_decl_nodiscard T* allocate(size_type count, const void*) { return allocate(count); }
+
+  /* mi_heap_collect. */
+  void collect(bool force) { mi_heap_collect(heap.get(), force); }
+
+  template <class U> bool is_equal(const _mi_heap_stl_allocator_common<U, _mi_destroy>& x) const {
+    return heap == x.heap;
+  }
+
+protected:
+  std::shared_ptr<mi_heap_t> heap;
+  template <class U, bool> friend struct _mi_heap_stl_allocator_common;
+
+  _mi_heap_stl_allocator_common() {
+    mi_heap_t* hp;
+    while ((hp = mi_heap_new()) == nullptr) _mi_stl_out_of_memory();
+    heap.reset(hp, _mi_destroy ? &mi_heap_destroy : &mi_heap_delete);
+  }
+  template <class U>
+  _mi_heap_stl_allocator_common(const _mi_heap_stl_allocator_common<U, _mi_destroy>& x)
+      mi_attr_noexcept : heap(x.heap) {}
+  /* An allocator that was moved from is as before, so there are copies only. */
+  _mi_heap_stl_allocator_common(const _mi_heap_stl_allocator_common&) = default;
+  _mi_heap_stl_allocator_common& operator=(const _mi_heap_stl_allocator_common&) = default;
+
+private:
+  T* allocate_aligned(size_type count) {
+    void* p;
+    while ((p = mi_heap_malloc_aligned(heap.get(), count * sizeof(T), alignof(T))) == nullptr)
+      _mi_stl_out_of_memory();
+    return static_cast<T*>(p);
+  }
+};
+
+/* Blocks are released one by one; those that are left when an owned heap goes stay valid. */
+template <class T> struct mi_heap_stl_allocator : public _mi_heap_stl_allocator_common<T, false> {
+  typedef typename _mi_stl_allocator_common<T>::size_type size_type;
+  template <class U> struct rebind { typedef mi_heap_stl_allocator<U> other; };
+
+  mi_heap_stl_allocator() {}
+  mi_heap_stl_allocator(mi_heap_t* hp) mi_attr_noexcept
+      : _mi_heap_stl_allocator_common<T, false>(hp) {}
+  template <class U>
+  mi_heap_stl_allocator(const mi_heap_stl_allocator<U>& x) mi_attr_noexcept
+      : _mi_heap_stl_allocator_common<T, false>(x) {}
+  mi_heap_stl_allocator select_on_container_copy_construction() const { return *this; }
+
+  void deallocate(T* p, size_type) mi_attr_noexcept { mi_free(p); }
+};
+
+template <class T, class U>
+bool operator==(const mi_heap_stl_allocator<T>& x,
+                const mi_heap_stl_allocator<U>& y) mi_attr_noexcept {
+  return x.is_equal(y);
+}
+template <class T, class U>
+bool operator!=(const mi_heap_stl_allocator<T>& x,
+                const mi_heap_stl_allocator<U>& y) mi_attr_noexcept {
+  return !x.is_equal(y);
+}
+
+/* No block is released before the heap is destroyed: for containers that only grow, or live for a
+ * short time. */
+template <class T>
+struct mi_heap_destroy_stl_allocator : public _mi_heap_stl_allocator_common<T, true> {
+  typedef typename _mi_stl_allocator_common<T>::size_type size_type;
+  template <class U> struct rebind { typedef mi_heap_destroy_stl_allocator<U> other; };
+
+  mi_heap_destroy_stl_allocator() {}
+  mi_heap_destroy_stl_allocator(mi_heap_t* hp) mi_attr_noexcept
+      : _mi_heap_stl_allocator_common<T, true>(hp) {}
+  template <class U>
+  mi_heap_destroy_stl_allocator(const mi_heap_destroy_stl_allocator<U>& x) mi_attr_noexcept
+      : _mi_heap_stl_allocator_common<T, true>(x) {}
+  mi_heap_destroy_stl_allocator select_on_container_copy_construction() const { return *this; }
+
+  void deallocate(T*, size_type) mi_attr_noexcept {}
+};
+
+template <class T, class U>
+bool operator==(const mi_heap_destroy_stl_allocator<T>& x,
+                const mi_heap_destroy_stl_allocator<U>& y) mi_attr_noexcept {
+  return x.is_equal(y);
+}
+template <class T, class U>
+bool operator!=(const mi_heap_destroy_stl_allocator<T>& x,
+                const mi_heap_destroy_stl_allocator<U>& y) mi_attr_noexcept {
+  return !x.is_equal(y);
+}
+
+#endif /* MI_HAS_HEAP_STL_ALLOCATOR */
+#endif /* __cplusplus */
 
 #endif /* MIMALLOC_H */

@@ -223,12 +223,10 @@ INTERNAL bool arena_reserve_huge_interleave(size_t pages, size_t nodes, size_t t
   return true;
 }
 
-#define START_HUGE_PAGES_MAX 131072
-
 INTERNAL void arena_reserve_at_start(void) {
   long pages = option_value(mi_option_reserve_huge_os_pages);
   if (pages > 0) {
-    size_t n = min_size((size_t)pages, START_HUGE_PAGES_MAX), timeout_ms = n * 500;
+    size_t n = (size_t)pages, timeout_ms = n * 500;
     long node = option_value(mi_option_reserve_huge_os_pages_at);
     if (node < 0)
       (void)arena_reserve_huge_interleave(n, 0, timeout_ms);

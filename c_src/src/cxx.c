@@ -5,7 +5,7 @@
  *          program's new-handler is called and std::bad_alloc is thrown (this file is compiled with
  *          -fexceptions, so it can pass through), else the program aborts with a message.
  *          A handler that throws leaves the nothrow forms by its exception, which C cannot catch;
- *          mimalloc-new-delete.h does, and returns NULL as C++ has it.
+ *          the operators of override.c and mimalloc-new-delete.h return NULL, as C++ has it.
  * Threads: any.
  * Uses:    alloc.h, aligned.h, log.h.          Used by: the program, override.
  */

@@ -173,23 +173,55 @@ EXPORT int mallopt(int parameter, int value) {
 #define CAT3(a, b, c) a##b##c
 #define MANGLE(a, sz, c) CAT3(a, sz, c)
 
+/* A new-handler may throw, of which the nothrow forms make NULL. C cannot catch, but the operator
+ * of the C++ runtime that ours hides can, and what it calls for memory is our throwing form. Not
+ * found where the runtime is linked statically: the exception ends the program there. */
+extern void* dlsym(void* handle, const char* name) __attribute__((weak));
+#define NEXT_OBJECT ((void*)-1l) /* RTLD_NEXT */
+#define NAME_OF(x) NAME_OF_(x)
+#define NAME_OF_(x) #x
+typedef void* nothrow_new_t(size_t, const nothrow_t*);
+typedef void* nothrow_new_aligned_t(size_t, size_t, const nothrow_t*);
+
+static COLD void* nothrow_failed(const char* name, size_t n, const nothrow_t* t) {
+  void* found = &dlsym != NULL ? dlsym(NEXT_OBJECT, name) : NULL;
+  if (found == NULL) return mi_new_nothrow(n);
+  nothrow_new_t* hidden;
+  memcpy(&hidden, &found, sizeof(hidden));
+  return hidden(n, t);
+}
+static COLD void* nothrow_aligned_failed(const char* name, size_t n, size_t al,
+                                         const nothrow_t* t) {
+  void* found = &dlsym != NULL ? dlsym(NEXT_OBJECT, name) : NULL;
+  if (found == NULL) return mi_new_aligned_nothrow(n, al);
+  nothrow_new_aligned_t* hidden;
+  memcpy(&hidden, &found, sizeof(hidden));
+  return hidden(n, al, t);
+}
+
 ALIAS(mi_new) void* MANGLE(_Znw, SZ, )(size_t n);
 ALIAS(mi_new) void* MANGLE(_Zna, SZ, )(size_t n);
 EXPORT void* MANGLE(_Znw, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
-  return (void)t, mi_new_nothrow(n);
+  void* p = alloc_any(n);
+  return likely(p != NULL) ? p : nothrow_failed(NAME_OF(MANGLE(_Znw, SZ, RKSt9nothrow_t)), n, t);
 }
 EXPORT void* MANGLE(_Zna, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
-  return (void)t, mi_new_nothrow(n);
+  void* p = alloc_any(n);
+  return likely(p != NULL) ? p : nothrow_failed(NAME_OF(MANGLE(_Zna, SZ, RKSt9nothrow_t)), n, t);
 }
 ALIAS(mi_new_aligned) void* MANGLE(_Znw, SZ, St11align_val_t)(size_t n, size_t al);
 ALIAS(mi_new_aligned) void* MANGLE(_Zna, SZ, St11align_val_t)(size_t n, size_t al);
 EXPORT void* MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
                                                              const nothrow_t* t) {
-  return (void)t, mi_new_aligned_nothrow(n, al);
+  void* p = alloc_aligned(n, al, 0, false);
+  if (likely(p != NULL)) return p;
+  return nothrow_aligned_failed(NAME_OF(MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
 }
 EXPORT void* MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
                                                              const nothrow_t* t) {
-  return (void)t, mi_new_aligned_nothrow(n, al);
+  void* p = alloc_aligned(n, al, 0, false);
+  if (likely(p != NULL)) return p;
+  return nothrow_aligned_failed(NAME_OF(MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
 }
 
 ALIAS(mi_free) void _ZdlPv(void* p);

@@ -77,7 +77,11 @@ typedef struct sink_s {
 
 static void print_row(const sink_t* to, const char* name, const char* current, const char* peak,
                       const char* total, const char* number) {
-  log_print(to->out, to->arg, "%-20s%12s%12s%12s%14s\n", name, current, peak, total, number);
+  char row[6 * CELL];
+  size_t n =
+      format_text(row, sizeof(row), "%-20s%12s%12s%12s%14s", name, current, peak, total, number);
+  while (n > 0 && row[n - 1] == ' ') row[--n] = 0; /* where the last columns are empty */
+  log_print(to->out, to->arg, "%s\n", row);
 }
 
 typedef const char* cell_fun(char* text, int64_t number);
@@ -233,13 +237,12 @@ static void release_unused(void) {
   arena_purge_due(true);
 }
 
-static _Atomic(int) process_is_done; /* relaxed: it decides who goes on, nothing travels with it */
+static _Atomic(int) process_is_done;
 
 /* Allocation goes on after this. */
 void mi_process_done(void) mi_attr_noexcept {
   mi_process_init();
-  int before = 0;
-  if (!cas_acquire(&process_is_done, &before, 1)) return;
+  if (or_relaxed(&process_is_done, 1) != 0) return; /* relaxed: only one thread gets the 0 */
 #if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
   mi_collect(true);
 #endif

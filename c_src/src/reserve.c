@@ -32,9 +32,6 @@ static arena_t* manage(arena_memory_t memory) {
   if (start == 0 || __builtin_add_overflow(start, memory.size, &end)) return NULL;
   uintptr_t from = round_up(start, SLICE_SIZE), to = round_down(end, SLICE_SIZE);
   if (from < start || to <= from) return NULL;
-#if ADDRESS_BITS > 32
-  if (((to - 1) >> ADDRESS_BITS) != 0) return NULL;
-#endif
   if (overlaps_direct((char*)from, (char*)to)) return NULL;
   memory.start = (void*)from;
   memory.size = to - from;

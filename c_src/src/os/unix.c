@@ -187,7 +187,6 @@ static bool bind_to_node(void* p, size_t size, unsigned long node) {
 #if defined(SYS_mbind)
   enum { PREFERRED = 1, BITS = 8 * sizeof(unsigned long) };
   unsigned long mask[NODE_MAX / BITS] = {0};
-  if (node >= NODE_MAX) return false;
   mask[node / BITS] = 1UL << (node % BITS);
   /* The system takes the number of bits plus one. */
   return syscall(SYS_mbind, p, size, (long)PREFERRED, mask, (long)NODE_MAX + 1, 0L) == 0;
