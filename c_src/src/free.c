@@ -140,6 +140,31 @@ static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
 #endif
 
 #if MI_CHECKED
+static bool list_has(const page_t* page, const block_t* list, const block_t* block) {
+  size_t most = page->capacity; /* a list that was damaged may be a circle */
+  for (; list != NULL && most-- > 0; list = list->next)
+    if (list == block) return true;
+  return false;
+}
+
+/* True when the block is free already, as far as the calling thread can know: it lies in a page of
+ * its own, and on one of that page's lists. A block in use rarely begins with a word that could be
+ * a link, so the lists are rarely walked. */
+static bool is_free_already(page_t* page, const void* p) {
+  if (page_class(page) == CLASS_LARGE) return false; /* large_free finds out */
+  uintptr_t owner = owner_of(page);
+  heap_t* heap = (owner & OWNER_UNOWNED) != 0 ? NULL : own_heap(heap_default, owner);
+  if (heap == NULL) return false;
+  const block_t* block = (const block_t*)page_block_of(page, p);
+  const char* link = (const char*)block->next;
+  if (link != NULL && map_slot(link) != map_slot(p) && map_page_checked(link) != page) return false;
+  const queue_t* q = &heap->queue[page_class(page)];
+  /* Acquire: the links of the list, from the pushes; what is on it stays until we take it. */
+  return list_has(page, page->local, block) ||
+         (q->current == page && list_has(page, heap->slot[page_class(page)], block)) ||
+         list_has(page, remote_list(load_acquire(map_remote(page->slice))), block);
+}
+
 /* Debug and secure builds look before they free; false: reported, and the block is left alone. */
 static bool free_is_valid(const void* p) {
   if (p == NULL) return true;
@@ -148,10 +173,14 @@ static bool free_is_valid(const void* p) {
     invalid_pointer(p, "free");
     return false;
   }
-  if (page_has_flag(page, PAGE_INTERIOR)) return true; /* pointers into blocks were given out */
   size_t blocks = page_class(page) == CLASS_LARGE ? 1 : page->reserved;
-  if (page_block_of(page, p) != p || p >= (void*)(page_start(page) + blocks * page->block_size)) {
+  if (!page_has_flag(page, PAGE_INTERIOR) && /* else pointers into blocks were given out */
+      (page_block_of(page, p) != p || p >= (void*)(page_start(page) + blocks * page->block_size))) {
     log_error(EINVAL, "free: pointer is not the start of a block: %p\n", p);
+    return false;
+  }
+  if (is_free_already(page, p)) {
+    log_error(EAGAIN, "free: block is free already: %p of %zu bytes\n", p, page->block_size);
     return false;
   }
   return true;
