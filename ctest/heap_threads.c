@@ -132,8 +132,8 @@ static void* ask_about_blocks(void* arg) {
   size_t known = 0;
   while (!stopped()) {
     /* Whatever becomes of it: any address may be asked about at any time. */
-    const char* p = (const char*)__atomic_load_n(&slots[rng_below(&rng, SLOTS)], __ATOMIC_RELAXED);
-    p += rng_below(&rng, 100000);
+    head_t* h = __atomic_load_n(&slots[rng_below(&rng, SLOTS)], __ATOMIC_RELAXED);
+    const void* p = (const void*)((uintptr_t)h + rng_below(&rng, 100000));
     mi_heap_t* heap = mi_heap_of(p);
     known += heap != NULL;
     known += mi_any_heap_contains(p);
@@ -210,7 +210,7 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   pthread_t threads[2];
   for (size_t i = 0; i < 2; i++) threads[i] = thread_start(&resize_large_blocks, (void*)(i + 1));
   rng_t rng = {7};
-  for (size_t round = 0; round < check_scaled(1500); round++) {
+  for (size_t round = 0; round < check_scaled(500); round++) {
     mi_heap_t* heap = heap_make();
     for (size_t i = 0; i < 4; i++) {
       size_t size = 70000 + rng_below(&rng, 500000);
@@ -665,7 +665,7 @@ static void child_of_a_process_busy_with_heaps_goes_on(void) {
   mi_heap_t* heap = heap_make();
   rng_t rng = {1};
   head_t* mine = block_make(heap, &rng, NULL);
-  for (size_t i = 0; i < check_scaled(100); i++) {
+  for (size_t i = 0; i < check_scaled(40); i++) {
     pid_t pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
@@ -681,6 +681,88 @@ static void child_of_a_process_busy_with_heaps_goes_on(void) {
   mi_heap_delete(heap);
   __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
   for (size_t i = 0; i < BUSY_THREADS; i++) thread_join(threads[i]);
+}
+
+/* A thread that a fork finds in the middle of the allocator: mprotect is wrapped (see the linker's
+ * option), so that it stops there, with a heap in whatever state. */
+int __real_mprotect(void* start, size_t size, int protection);
+int __wrap_mprotect(void* start, size_t size, int protection);
+static int stopper_armed; /* atomic, as the others */
+static int stopper_stopped;
+static int stopper_released;
+
+int __wrap_mprotect(void* start, size_t size, int protection) {
+  if (__atomic_load_n(&stopper_armed, __ATOMIC_ACQUIRE)) {
+    __atomic_store_n(&stopper_stopped, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&stopper_released, __ATOMIC_ACQUIRE)) sched_yield();
+  }
+  return __real_mprotect(start, size, protection);
+}
+
+#define INTERRUPTED_BLOCKS 3000
+static head_t* interrupted[INTERRUPTED_BLOCKS];
+static mi_arena_id_t interrupted_arena;
+
+static void* allocate_until_stopped(void* arg) {
+  (void)arg;
+  mi_heap_t* heap = mi_heap_new_in_arena(interrupted_arena);
+  REQUIRE(heap != NULL);
+  for (size_t i = 0; i < INTERRUPTED_BLOCKS; i++) {
+    interrupted[i] = (head_t*)mi_heap_malloc(heap, 64);
+    REQUIRE(interrupted[i] != NULL);
+    block_fill(interrupted[i], 64, (unsigned)i, NULL);
+  }
+  __atomic_store_n(&stopper_armed, 1, __ATOMIC_RELEASE);
+  while (!__atomic_load_n(&stopper_released, __ATOMIC_ACQUIRE)) {
+    CHECK_NOT_NULL(mi_heap_malloc(heap, 60000));
+  }
+  return NULL;
+}
+
+/* The records of threads that are gone are used again; what was left as it was is nobody's. */
+static void* child_with_a_record_of_before(void* arg) {
+  mi_heap_t* heaps[2] = {heap_make(), heap_make()};
+  (void)arg;
+  for (size_t i = 0; i < INTERRUPTED_BLOCKS; i++) {
+    block_check(interrupted[i], SIZE_MAX);
+    mi_heap_t* heap = mi_heap_of(interrupted[i]);
+    if (!CHECK_SAME(heap, mi_heap_main())) {
+      size_t visited = 0;
+      CHECK(!mi_heap_visit_blocks(heap, true, &count_visited, &visited));
+      break;
+    }
+  }
+  for (size_t i = 0; i < INTERRUPTED_BLOCKS; i++) block_free(interrupted[i]);
+  mi_heap_destroy(heaps[0]);
+  mi_heap_delete(heaps[1]);
+  return NULL;
+}
+
+static void heap_that_a_fork_interrupts_is_nobodys(void) {
+  size_t size = 64 * MIB;
+  char* memory = (char*)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
+  REQUIRE(mi_manage_os_memory_ex(memory, size, false, false, true, -1, true, &interrupted_arena));
+  mi_free(mi_malloc(1));
+  pthread_t thread = thread_start(&allocate_until_stopped, NULL);
+  while (!__atomic_load_n(&stopper_stopped, __ATOMIC_ACQUIRE)) sched_yield();
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    alarm(30);
+    __atomic_store_n(&stopper_armed, 0, __ATOMIC_RELAXED);
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER) {
+      child_with_a_record_of_before(NULL);
+    } else {
+      thread_join(thread_start(&child_with_a_record_of_before, NULL));
+    }
+    _exit(check_end());
+  }
+  check_wait_ok(pid, "child");
+  __atomic_store_n(&stopper_armed, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stopper_released, 1, __ATOMIC_RELEASE);
+  thread_join(thread);
+  for (size_t i = 0; i < INTERRUPTED_BLOCKS; i++) block_free(interrupted[i]);
 }
 
 /* ---- what is forbidden is reported -------------------------------------------------- */
@@ -744,6 +826,7 @@ static const check_case_t cases[] = {
     CASE(full_pages_of_a_deleted_heap_do_not_wait_for_their_thread),
     CASE(destructors_after_ours_release_blocks_of_heaps),
     CASE(child_of_a_process_busy_with_heaps_goes_on),
+    CASE(heap_that_a_fork_interrupts_is_nobodys),
 #if MI_TEST_DEBUG_FULL
     CASE(use_by_another_thread_is_reported),
 #endif

@@ -41,6 +41,8 @@ static void large_pages_are_not_used_unasked(void) {
   CHECK_EQ(mi_reserve_os_memory(4 * MIB, true, false), 0);
   CHECK_EQ(mi_reserve_os_memory(4 * MIB, false, true), 0);
   CHECK_EQ(mi_reserve_os_memory(4 * MIB + UNIT, true, true), 0); /* not a whole number of them */
+  CHECK_EQ(mi_reserve_os_memory(0, true, true), ENOMEM);
+  CHECK_EQ(mi_reserve_os_memory(SIZE_MAX, true, true), ENOMEM);
   CHECK_EQ(os_pages.large_asked, 0);
   os_pages.advised = 0;
   mi_option_disable(mi_option_allow_large_os_pages);

@@ -237,8 +237,9 @@ mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize
 
 /* ---- callbacks ----------------------------------------------------------- */
 
-/* Called at a bounded number of allocations apart and on every collect, so that a
- * program may free what it put aside. `heartbeat` grows strictly on each thread.
+/* Called at most as many allocations apart as blocks lie ready (up to 8,192 for each
+ * heap and block size in use), and on every collect, so that a program may free what it
+ * put aside. `heartbeat` grows strictly on each thread.
  * The callback may allocate and free; it is not entered twice by one thread. */
 typedef void(mi_cdecl mi_deferred_free_fun)(bool force, unsigned long long heartbeat, void* arg);
 mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free,
@@ -270,8 +271,8 @@ mi_decl_export void mi_thread_done(void) mi_attr_noexcept;
 /* Marks the calling thread as one of a pool; accepted, without effect. Since 2.4.1. */
 mi_decl_export void mi_thread_set_in_threadpool(void) mi_attr_noexcept;
 
-/* What happens at process exit: statistics where options ask for them, the release of
- * all memory with mi_option_destroy_on_exit. Runs once, by itself; a value of that
+/* What happens at process exit: statistics where options ask for them, the return of
+ * all unused memory with mi_option_destroy_on_exit. Runs once, by itself; a value of that
  * option above 1 leaves the call to the program. Since 2.4.1. */
 mi_decl_export void mi_process_done(void) mi_attr_noexcept;
 
@@ -522,12 +523,14 @@ typedef bool(mi_cdecl mi_block_visit_fun)(const mi_heap_t* heap, const mi_heap_a
 /* Visits all areas of a heap of the calling thread, and with `visit_all_blocks` all live
  * blocks, each once. False when the visitor ended the visit, when there is no area, and for a
  * NULL heap or visitor. Other threads may release blocks meanwhile; those may be visited or
- * not. Takes time in the memory of the whole process. */
+ * not. Takes time in the memory of the whole process. A thread's backing heap may have taken
+ * over memory of threads that ended. */
 mi_decl_export bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks,
                                          mi_block_visit_fun* visitor, void* arg);
 
 /* The same for the memory of threads that have ended and that no thread has taken over; the
- * visitor's heap is mi_heap_main(). True when nothing was there to visit.
+ * visitor's heap is mi_heap_main(). True when nothing was there to visit. Of two such visits
+ * at the same time each leaves out what the other is looking at.
  * mi_abandoned_visit_blocks (since 2.4.1) knows one sub-process, NULL; `heap_tag` selects
  * what heaps of that tag left behind, -1 all of it. mi_heap_visit_abandoned_blocks (since
  * 3.4.3) takes any heap of the calling thread, or NULL, and visits all of it. */
@@ -566,7 +569,8 @@ typedef int mi_arena_id_t;
  * until the process ends and never unmapped by us. `start` and `size` are narrowed to
  * multiples of 64 KiB. `is_committed`: accessible now; `is_large`: backed by large OS
  * pages, hence never purged; `is_zero`: all zero now; `numa_node` is a hint, -1 for
- * any. False when less than 64 KiB remain or the addresses cannot be named. */
+ * any. False when less than 64 KiB remain, the addresses cannot be named or belong
+ * to us already, or there are 192 arenas. */
 mi_decl_export bool mi_manage_os_memory(void* start, size_t size, bool is_committed, bool is_large,
                                         bool is_zero, int numa_node) mi_attr_noexcept;
 /* Reserves `size` bytes (rounded up to 64 KiB) as a shared arena, accessible at once with

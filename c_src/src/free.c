@@ -157,7 +157,7 @@ static bool is_free_already(page_t* page, const void* p) {
   if (heap == NULL) return false;
   const block_t* block = (const block_t*)page_block_of(page, p);
   const char* link = (const char*)block->next;
-  if (link != NULL && map_slot(link) != map_slot(p) && map_page_checked(link) != page) return false;
+  if (link != NULL && map_page_checked(link) != page) return false;
   const queue_t* q = &heap->queue[page_class(page)];
   /* Acquire: the links of the list, from the pushes; what is on it stays until we take it. */
   return list_has(page, page->local, block) ||

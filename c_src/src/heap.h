@@ -43,7 +43,8 @@ typedef struct mi_heap_s {
   place_t place;         /* where its pages come from */
   struct mi_heap_s* own; /* backing heaps: the thread's first-class heaps */
   struct mi_heap_s* own_next;
-  struct mi_heap_s* next; /* in the list of live heaps, or of unused records */
+  struct mi_heap_s* own_prev; /* NULL: the first one */
+  struct mi_heap_s* next;     /* in the list of live heaps, or of unused records */
   struct mi_heap_s* prev;
   page_t* large; /* first-class heaps: their large blocks; under large_lock */
 } heap_t;

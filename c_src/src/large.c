@@ -178,7 +178,6 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (run.slice == 0 && any && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
-  page->direct_next = page->direct_prev = NULL;
   page->block_size = usable;
   page->next = page->prev = NULL;
   page->slice = run.slice;
@@ -299,6 +298,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     (void)thread_backing();
     heap = heap_default;
   }
+  thread_large_tick(heap);
   size_t usable = round_up(max_size(size, 1), os_info.page_size);
   size_t slices = slices_of(usable);
   bool is_zero;

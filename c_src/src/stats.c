@@ -56,6 +56,15 @@ static size_t bin_page_size(size_t bin) {
 
 /* ---- what is live ---- */
 
+static uintptr_t owner_name(uintptr_t owner) { return owner & ~(uintptr_t)OWNER_FLAGS; }
+
+/* The backing heap of the thread whose heap an owner word names; NULL if it names none that lives.
+ * A tag is no record; a record may be looked at for ever. */
+static heap_t* backing_of(uintptr_t owner) {
+  uintptr_t name = owner_name(owner);
+  return name <= OWNER_TAG(OWNER_TAG_MAX) ? NULL : heap_backing((heap_t*)name);
+}
+
 /* Whose pages, by the names in their owner words. */
 typedef struct scope_s {
   heap_t* heap;   /* of this heap; or, with NULL, */
@@ -63,11 +72,8 @@ typedef struct scope_s {
 } scope_t;
 
 static bool is_in_scope(const scope_t* scope, uintptr_t owner) {
-  uintptr_t name = owner & ~(uintptr_t)OWNER_FLAGS;
-  if (scope->heap != NULL) return name == (uintptr_t)scope->heap;
-  if (scope->thread == NULL) return true;
-  /* A tag is no record; a record may be looked at for ever. */
-  return name > OWNER_TAG(OWNER_TAG_MAX) && heap_backing((heap_t*)name) == scope->thread;
+  if (scope->heap != NULL) return owner_name(owner) == (uintptr_t)scope->heap;
+  return scope->thread == NULL || backing_of(owner) == scope->thread;
 }
 
 typedef struct figures_s {
@@ -108,9 +114,7 @@ static void add_page(const scope_t* scope, page_t* page, uint32_t slice, figures
   f->pages[class]++;
   f->live[class] += page_live(page, slice);
   f->span += class_slices(class) * SLICE_SIZE;
-  /* What an ended heap left has a tag in the place of its name. */
-  if ((owner & OWNER_UNOWNED) != 0 && owner <= OWNER_TAG(OWNER_TAG_MAX) + OWNER_FLAGS)
-    f->abandoned++;
+  if ((owner & OWNER_UNOWNED) != 0 && backing_of(owner) == NULL) f->abandoned++;
 }
 
 static void scan(const scope_t* scope, figures_t* f) {

@@ -108,7 +108,7 @@ static heap_t* record_new(bool keeps) {
   heap->no_destroy = false;
   heap->tag = 0;
   heap->place = PLACE_ANY;
-  heap->own = heap->own_next = NULL;
+  heap->own = heap->own_next = heap->own_prev = NULL;
   heap->tick_mask = TICK_EVERY - 1;
   heap->prev = NULL;
   heap->next = process.live;
@@ -151,15 +151,19 @@ INTERNAL heap_t* heap_record_get(heap_t* backing) {
   }
   os_unlock(&heap_lock);
   if (heap == NULL) return NULL;
+  heap->tick_mask = backing->tick_mask;
   heap->own_next = backing->own;
+  if (backing->own != NULL) backing->own->own_prev = heap;
   backing->own = heap;
   return heap;
 }
 
 INTERNAL void heap_record_put(heap_t* heap) {
-  heap_t** link = &heap_backing(heap)->own;
-  while (*link != heap) link = &(*link)->own_next;
-  *link = heap->own_next;
+  if (heap->own_prev != NULL)
+    heap->own_prev->own_next = heap->own_next;
+  else
+    heap_backing(heap)->own = heap->own_next;
+  if (heap->own_next != NULL) heap->own_next->own_prev = heap->own_prev;
   os_lock(&heap_lock);
   process.heaps--;
   record_retire(heap, &process.unused[true]);
@@ -234,16 +238,25 @@ void mi_thread_done(void) mi_attr_noexcept {
 
 /* ---- the generic path ---- */
 
+/* With a callback each entry into the generic path is a tick, as its users expect. All heaps of the
+ * thread learn of it at once. */
+static void set_tick_mask(heap_t* backing, size_t mask) {
+  if (backing->tick_mask == mask) return;
+  backing->tick_mask = mask;
+  for (heap_t* h = backing->own; h != NULL; h = h->own_next) h->tick_mask = mask;
+}
+
 void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noexcept {
   callback_set(&process.deferred, (uintptr_t)fun, arg);
+  heap_t* backing = heap_backing(heap_default); /* other threads notice at their next tick */
+  if (backing != NULL) set_tick_mask(backing, fun != NULL ? 0 : TICK_EVERY - 1);
 }
 
 static void run_deferred(heap_t* heap, bool force) {
   void* arg;
   mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&process.deferred, &arg);
-  /* With a callback each entry into the generic path is a tick, as its users expect. */
-  heap->tick_mask = fun != NULL ? 0 : TICK_EVERY - 1;
   heap = heap_backing(heap);
+  set_tick_mask(heap, fun != NULL ? 0 : TICK_EVERY - 1);
   if (fun == NULL || heap->in_deferred) return;
   heap->in_deferred = true;
   fun(force, ++heap->heartbeat, arg); /* strictly growing on a thread, whichever heap is used */
@@ -271,6 +284,10 @@ static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   arena_purge_due(false);
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
+}
+
+INTERNAL void thread_large_tick(heap_t* heap) {
+  if (heap_is_real(heap) && (++heap->heartbeat & heap->tick_mask) == 0) heap_tick(heap);
 }
 
 /* An allocation of a thread that has ended. */
@@ -360,9 +377,11 @@ INTERNAL void thread_count_large(heap_t* heap) {
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {
   track_enter();
-  if (heap_is_real(heap)) {
-    run_deferred(heap, force);
-    collect_one(heap);
+  heap_t* backing = thread_backing(); /* the callback needs a heartbeat */
+  if (backing != NULL) {
+    run_deferred(backing, force);
+    collect_one(heap != NULL ? heap : backing);
+    for (heap_t* h = heap != NULL ? NULL : backing->own; h != NULL; h = h->own_next) collect_one(h);
   }
   if (force) {
     os_lock(&late_lock);
@@ -373,10 +392,7 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   track_leave();
 }
 
-void mi_collect(bool force) mi_attr_noexcept {
-  (void)thread_backing(); /* for the callback, which needs a heartbeat */
-  thread_collect(heap_default, force);
-}
+void mi_collect(bool force) mi_attr_noexcept { thread_collect(NULL, force); }
 
 INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) {
   os_lock(&heap_lock);
@@ -447,6 +463,7 @@ static void fork_child(void) {
       list = h == load_relaxed(&process.main) ? NULL : &process.unused[h->keeps];
     } else { /* stays as it is, and leaked */
       store_relaxed(&h->busy, 0);
+      store_relaxed(&h->backing, NULL);
       list = &process.lost;
       process.heaps_lost++;
     }

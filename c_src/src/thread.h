@@ -26,9 +26,11 @@ INTERNAL heap_t* thread_backing(void);
 INTERNAL void thread_relieve(void);
 /* Reports ENOMEM; NULL. */
 INTERNAL void* thread_out_of_memory(size_t size);
-/* One allocation from `heap` that is a page of its own. */
+/* One allocation from `heap` that is a page of its own is counted; one is about to begin, which is
+ * an entry into the generic path too. */
 INTERNAL void thread_count_large(heap_t* heap);
-/* mi_collect for the given heap of this thread, and what belongs to nobody with `force`. */
+INTERNAL void thread_large_tick(heap_t* heap);
+/* mi_collect for the given heap of this thread, or with NULL for all of them. */
 INTERNAL void thread_collect(heap_t* heap, bool force);
 
 /* The backing heap of the first thread; its record is never used for another one. */

@@ -29,6 +29,12 @@ INTERNAL void unowned_offer(uint16_t arena, size_t class, uint32_t slice) {
   or_release(&a->unowned_summary[class], UINT64_C(1) << (chunk % 64));
 }
 
+/* What a heap with a tag left behind is for nobody else. */
+static bool may_be_claimed(page_t* page) {
+  uintptr_t name = load_relaxed(&page->owner) & ~(uintptr_t)OWNER_FLAGS; /* the page is ours */
+  return name == 0 || name > OWNER_TAG(OWNER_TAG_MAX);
+}
+
 INTERNAL void unowned_let_go(page_t* page) {
   size_t count;
   for (;;) {
@@ -40,7 +46,7 @@ INTERNAL void unowned_let_go(page_t* page) {
     uint16_t arena = page->arena;
     size_t class = page_class(page);
     uint32_t slice = page->slice;
-    bool offer = page_free_count(page) >= page_claimable_count(page);
+    bool offer = page_free_count(page) >= page_claimable_count(page) && may_be_claimed(page);
     if (page_disown(page)) {
       if (offer) unowned_offer(arena, class, slice);
       return;
@@ -62,8 +68,8 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** t
       uint32_t slice = a->first_slice + (uint32_t)i;
       if (!page_claim(slice, taken)) continue;
       page_t* page = map_slot_of_slice(slice);
-      if (page_class(page) == class) return page;
-      /* Another life of the same slice. Put its blocks back and let go. */
+      if (page_class(page) == class && may_be_claimed(page)) return page;
+      /* Another life of the same slice, or not for us. Put its blocks back and let go. */
       page_return_list(page, *taken);
       *taken = NULL;
       unowned_let_go(page);
