@@ -11,6 +11,8 @@ use std::process::{exit, Command};
 /// The whole library as one translation unit.
 const SOURCE: &str = "c_src/src/all.c";
 const INCLUDE_DIR: &str = "c_src/include";
+/// Declares the options.
+const HEADER: &str = "c_src/include/mimalloc.h";
 
 fn main() {
     let target = Target::from_env();
@@ -22,6 +24,7 @@ fn main() {
     select_optimisation(&mut build);
     select_warnings(&mut build, &target);
     select_defines(&mut build, &target);
+    select_default_options(&mut build, &target);
     select_code_generation(&mut build, &target);
     keep_assembly(&mut build);
 
@@ -40,6 +43,7 @@ struct Target {
     os: String,
     arch: String,
     env: String,
+    pointer_width: String,
 }
 
 impl Target {
@@ -50,6 +54,7 @@ impl Target {
             os: get("CARGO_CFG_TARGET_OS"),
             arch: get("CARGO_CFG_TARGET_ARCH"),
             env: get("CARGO_CFG_TARGET_ENV"),
+            pointer_width: get("CARGO_CFG_TARGET_POINTER_WIDTH"),
         }
     }
 
@@ -64,12 +69,27 @@ impl Target {
     fn is_msvc(&self) -> bool {
         self.env == "msvc"
     }
+
+    /// Of the type `long` in C.
+    fn largest_long(&self) -> i64 {
+        if self.is_windows() || self.pointer_width != "64" {
+            i64::from(i32::MAX)
+        } else {
+            i64::MAX
+        }
+    }
 }
 
 /// `feature` as it is spelled in Cargo.toml.
 fn has_feature(feature: &str) -> bool {
     let name = feature.to_uppercase().replace('-', "_");
     env::var_os(format!("CARGO_FEATURE_{name}")).is_some()
+}
+
+fn is_debug() -> bool {
+    // Cargo's own variable: whether the profile has debug information.
+    let has_information = env::var("DEBUG").map_or(false, |value| value == "true");
+    has_feature("debug") || (has_feature("debug_in_debug") && has_information)
 }
 
 /// Cargo stops watching the package as soon as one rerun line is printed, and `cc` prints some, so
@@ -105,10 +125,10 @@ fn publish_include_dir() {
     println!("cargo:INCLUDE_DIR={}", root.join(INCLUDE_DIR).display());
 }
 
-/// An allocator at -O0 slows a whole debug build down, so the profile does not count here; only the
-/// feature `debug` asks for code that a debugger can follow.
+/// An allocator at -O0 slows a whole debug build down, so the profile does not count here; only
+/// `debug` and `debug_in_debug` ask for code that a debugger can follow.
 fn select_optimisation(build: &mut cc::Build) {
-    if has_feature("debug") {
+    if is_debug() {
         build.opt_level(1).debug(true);
     } else {
         build.opt_level(3).force_frame_pointer(false);
@@ -125,10 +145,13 @@ fn select_warnings(build: &mut cc::Build, target: &Target) {
 /// The knobs of the C library, spelled as in CMakeLists.txt; each is a value, never a mere
 /// definition.
 fn select_defines(build: &mut cc::Build, target: &Target) {
-    if has_feature("debug") {
+    if is_debug() {
         build.define("MI_DEBUG", "3").define("MI_SHOW_ERRORS", "1");
     } else {
         build.define("MI_DEBUG", "0").define("NDEBUG", None);
+    }
+    if has_feature("secure") {
+        build.define("MI_SECURE", "4");
     }
     if has_feature("skip-collect-on-exit") {
         build.define("MI_SKIP_COLLECT_ON_EXIT", "1");
@@ -141,6 +164,48 @@ fn select_defines(build: &mut cc::Build, target: &Target) {
             build.define("MI_SHARED_LIB", "1").define("MI_SHARED_LIB_EXPORT", "1");
         }
     }
+}
+
+/// What an option is when neither the program nor its environment says anything: of the build's
+/// environment, `MI_DEFAULT_<OPTION>`, in the unit of the option. C checks the range.
+fn select_default_options(build: &mut cc::Build, target: &Target) {
+    for option in option_names() {
+        let variable = format!("MI_DEFAULT_{}", option.to_uppercase());
+        println!("cargo:rerun-if-env-changed={variable}");
+        let value = match env::var(&variable) {
+            Ok(value) => value,
+            Err(env::VarError::NotPresent) if option == "allow_thp" && has_feature("no_thp") => {
+                "0".to_owned()
+            }
+            Err(env::VarError::NotPresent) => continue,
+            Err(env::VarError::NotUnicode(value)) => value.to_string_lossy().into_owned(),
+        };
+        let largest = target.largest_long();
+        match value.trim().parse::<i64>() {
+            Ok(number) if number >= -largest && number <= largest => {
+                build.define(&variable, number.to_string().as_str());
+            }
+            _ => fail(&format!(
+                "{variable} is \"{value}\" in the environment of this build.\n\
+                 It becomes the default of the option {option} and must be an integer that fits \
+                 into a C `long`,\nwithout a unit. Sizes count KiB."
+            )),
+        }
+    }
+}
+
+/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`.
+fn option_names() -> Vec<String> {
+    let header = match fs::read_to_string(HEADER) {
+        Ok(header) => header,
+        Err(error) => fail(&format!("cannot read {HEADER}: {error}")),
+    };
+    let names = header
+        .lines()
+        .skip_while(|line| !line.starts_with("typedef enum mi_option_e"))
+        .take_while(|line| !line.contains("_mi_option_last"))
+        .filter_map(|line| line.trim_start().strip_prefix("mi_option_")?.split(',').next());
+    names.map(str::to_owned).collect()
 }
 
 fn select_code_generation(build: &mut cc::Build, target: &Target) {

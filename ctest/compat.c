@@ -210,6 +210,40 @@ static void limits_of_messages_are_those_of_the_start(void) {
   mi_register_output(NULL, NULL);
 }
 
+/* What costs nothing to find is found in all builds, the rest in debug and secure ones. */
+static int last_code;
+static void on_error(int code, void* arg) {
+  (void)arg;
+  last_code = code;
+}
+static int code_of_free(const void* p) {
+  last_code = 0;
+  mi_free(opaque(p));
+  return last_code;
+}
+
+static void checked_builds_find_wrong_pointers_and_double_frees(void) {
+  mi_register_error(&on_error, NULL);
+  CHECK_EQ(code_of_free(&last_code), EINVAL);
+  char* large = (char*)mi_malloc(MIB);
+  CHECK_EQ(code_of_free(large), 0);
+  CHECK_EQ(code_of_free(large), EINVAL);
+#if defined(MI_TEST_DEBUG_FULL)
+  for (size_t size = 1; size <= 60000; size = size * 5 + 3) {
+    char* p = (char*)mi_malloc(size);
+    char* q = (char*)mi_malloc(size);
+    REQUIRE(p != NULL && q != NULL);
+    memset(q, 0x5A, size); /* not a link */
+    CHECK_EQ(code_of_free(p + 1), EINVAL);
+    CHECK_EQ(code_of_free(p), 0);
+    CHECK_EQ(code_of_free(p), EAGAIN); /* D12.92 */
+    CHECK_EQ(code_of_free(q), 0);
+    CHECK_EQ(code_of_free(p), EAGAIN);
+  }
+#endif
+  mi_register_error(NULL, NULL);
+}
+
 /* ---- signals ------------------------------------------------------------------------------- */
 
 /* What a handler may do whatever it has interrupted. */
@@ -350,6 +384,7 @@ static const check_case_t cases[] = {
     CASE(size_told_of_an_aligned_block_begins_at_the_pointer),
     CASE(realpath_leaves_nothing_behind),
     CASE(limits_of_messages_are_those_of_the_start),
+    CASE(checked_builds_find_wrong_pointers_and_double_frees),
     CASE(signal_handlers_may_ask_for_sizes_and_options),
     CASE(child_has_the_blocks_of_all_threads_and_the_heaps_of_its_own),
 };

@@ -7,23 +7,53 @@
 //! ```
 //!
 //! [`MiMalloc`] is all that most programs need. The C functions stand beside it under their C
-//! names: the basic and the aligned ones here, the others in the module `extended` (feature `extended`,
-//! on by default), which is re-exported here too. C code of dependents finds `mimalloc.h` in the folder
-//! that `DEP_MIMALLOC_INCLUDE_DIR` names in their build scripts.
+//! names: the basic and the aligned ones always, the others with the feature `extended` (on by
+//! default). C code of dependents finds `mimalloc.h` in the folder that `DEP_MIMALLOC_INCLUDE_DIR`
+//! names in their build scripts.
 //!
 //! # Features
 //!
 //! | feature | effect |
 //! |---|---|
 //! | `extended` | bindings beyond the basic and the aligned functions (default) |
+//! | `secure` | checks on every free, guard pages, random placement; somewhat slower |
 //! | `debug` | assertions, invariant checks, messages on standard error; slow |
+//! | `debug_in_debug` | the same, in profiles with debug information only |
 //! | `override` | `malloc`, `free`, `operator new` and the like of the whole program are ours too |
-//! | `local-dynamic-tls` | for a library that is loaded with `dlopen()` and finds no static TLS |
+//! | `local-dynamic-tls` | for a library that is loaded with `dlopen()`, see below |
+//! | `no_thp` | the option `allow_thp` is off by default: no transparent huge pages |
 //! | `skip-collect-on-exit` | memory is left alone when the process ends |
 //! | `asm` | the assembler listing of the C code stays beside its object file |
 //!
 //! For `override` the crate must be linked: a program that names nothing of it says
 //! `use mimalloc2_rust_sys as _;`.
+//!
+//! Without `local-dynamic-tls` the C code reaches its thread-local data in one instruction, through
+//! an offset that is fixed when the program starts. A shared library that is loaded later needs a
+//! place in the little room that the loader keeps for this purpose (about 1.6 KiB for all libraries
+//! together on Linux with glibc); when that is used up, `dlopen()` fails with "cannot allocate memory
+//! in static TLS block". The feature costs a call per allocation and takes this limit away.
+//!
+//! # Defaults of a build, of a program, of a run
+//!
+//! An option has the value that the build gave it, over that the program's, over that the
+//! environment's:
+//!
+//! * of the build: `MI_DEFAULT_<OPTION>` in the environment of `cargo build`, an integer in the unit
+//!   of the option, for example `MI_DEFAULT_PURGE_DELAY=0`;
+//! * of the program: the macro `mi_default_options!`, read before anything is allocated;
+//! * of the run: `MIMALLOC_<OPTION>` in the environment of the process.
+//!
+//! # In place of other crates
+//!
+//! `mimalloc2-rust-sys` and `mimalloc-rust-sys` had the same functions in seven modules, which are
+//! here again (feature `extended`): `aligned_allocation`, `basic_allocation`, `extended_functions`,
+//! `heap`, `runtime_options`, `types`, `utils`. `libmimalloc-sys` had them at the root, as we do: a
+//! dependency of the form `libmimalloc-sys = { package = "mimalloc2-rust-sys", ... }` compiles its
+//! users. For them these feature names exist: `local_dynamic_tls` (our `local-dynamic-tls`), `arena`
+//! (implies `extended`), and `v2` and `win_direct_tls` without effect. Of its items only
+//! `mi_theap_t` and `mi_theap_zalloc_small` are missing: the part of a heap that belongs to a thread
+//! is no thing of its own here. Use `mi_heap_t` and `mi_heap_zalloc_small`.
 //!
 //! # What holds for every function
 //!
@@ -34,7 +64,8 @@
 //! * Functions that return a block return null when memory runs out or the size is too large; what
 //!   was passed in stays valid then.
 //! * The contents of a block are unspecified where the text does not say zero.
-//! * Everything is part of the 2.1.7 interface, except where the text says *Extension*.
+//! * Everything is part of the 2.1.7 interface, except where the text says *since* which version, or
+//!   *Extension*, which means ours alone.
 //!
 //! # Safety
 //!
@@ -48,12 +79,21 @@
 use core::ffi::{c_char, c_int, c_void};
 
 #[cfg(feature = "extended")]
+mod compat;
+#[cfg(feature = "extended")]
 pub mod extended;
 mod global;
 
 #[cfg(feature = "extended")]
+pub use compat::{
+    aligned_allocation, basic_allocation, extended_functions, heap, runtime_options, types, utils,
+};
+#[cfg(feature = "extended")]
 pub use extended::*;
 pub use global::MiMalloc;
+
+/// The version of the interface that these bindings are for, as [`mi_version`] returns it: 217.
+pub const MI_MALLOC_VERSION: c_int = 217;
 
 /// Makes the linker take our object file out of its archive, with its constructors and its
 /// definitions of `malloc` and the others, even when the program calls none of our functions.
@@ -171,6 +211,9 @@ extern "C" {
     /// No conditions.
     pub fn mi_version() -> c_int;
 }
+
+/// The functions for requests whose alignment is at most 8, such as [`mi_malloc_align8`], are there.
+pub const MI_HAS_ALIGN8: c_int = 1;
 
 // Requests whose alignment is known to be at most 8.
 extern "C" {

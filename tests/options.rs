@@ -14,14 +14,11 @@ fn get(option: mi_option_t) -> c_long {
     unsafe { mi_option_get(option) }
 }
 
-/// No allocation depends on these, so that any value may be tried.
-const HARMLESS: [mi_option_t; 6] = [
+/// Any number is a value of these, and no allocation depends on them.
+const HARMLESS: [mi_option_t; 3] = [
     mi_option_deprecated_segment_cache,
     mi_option_deprecated_segment_reset,
-    mi_option_os_tag,
-    mi_option_max_segment_reclaim,
-    mi_option_retry_on_oom,
-    mi_option_reserve_huge_os_pages_at,
+    mi_option_guarded_sample_seed,
 ];
 
 #[test]
@@ -56,9 +53,31 @@ fn numbers_follow_the_interface() {
         mi_option_abandoned_reclaim_on_free,
         mi_option_disallow_arena_alloc,
         mi_option_retry_on_oom,
+        mi_option_visit_abandoned,
+        mi_option_guarded_min,
+        mi_option_guarded_max,
+        mi_option_guarded_precise,
+        mi_option_guarded_sample_rate,
+        mi_option_guarded_sample_seed,
+        mi_option_target_segments_per_thread,
+        mi_option_generic_collect,
+        mi_option_allow_thp,
+        mi_option_page_reclaim_on_free,
+        mi_option_page_full_retain,
+        mi_option_page_max_candidates,
+        mi_option_max_vabits,
+        mi_option_pagemap_commit,
+        mi_option_page_commit_on_demand,
+        mi_option_page_max_reclaim,
+        mi_option_page_cross_thread_max_reclaim,
+        mi_option_minimal_purge_size,
+        mi_option_arena_max_object_size,
+        mi_option_arena_is_numa_local,
         _mi_option_last,
     ];
-    assert!(in_order.iter().copied().eq(0..=29));
+    assert!(in_order.iter().copied().eq(0..=49));
+    assert_eq!(mi_option_retry_on_oom, 28, "the last of 2.1.7");
+    assert_eq!(mi_option_allow_thp, 37, "the last of 2.4.1");
     assert_eq!(mi_option_large_os_pages, mi_option_allow_large_os_pages);
     assert_eq!(mi_option_eager_region_commit, mi_option_arena_eager_commit);
     assert_eq!(mi_option_reset_decommits, mi_option_purge_decommits);
@@ -77,6 +96,45 @@ fn a_value_that_is_set_is_the_value_that_is_read() {
             assert_eq!(unsafe { mi_option_is_enabled(option) }, value != 0);
         }
         unsafe { mi_option_set(option, before) };
+    }
+}
+
+#[test]
+fn a_number_out_of_range_is_refused_or_moved_into_it() {
+    unsafe {
+        mi_option_set(mi_option_os_tag, 120);
+        mi_option_set(mi_option_os_tag, 1000);
+        assert_eq!(get(mi_option_os_tag), 120, "100 to 255");
+        mi_option_set(mi_option_max_segment_reclaim, 1000);
+        assert_eq!(get(mi_option_max_segment_reclaim), 100, "documented as clamped");
+    }
+}
+
+#[test]
+fn the_typed_options_are_the_numbers() {
+    assert_eq!(MiOption::ALL.len(), usize::try_from(_mi_option_last).expect("a count"));
+    for (number, option) in (0..).zip(MiOption::ALL) {
+        assert_eq!(option.number(), number);
+        assert_eq!(MiOption::try_from(number), Ok(*option));
+        assert_eq!(mi_option_t::from(*option), number);
+        assert_eq!(option.to_string(), option.name());
+    }
+    assert_eq!(MiOption::PurgeDelay.number(), mi_option_purge_delay);
+    assert_eq!(MiOption::PurgeDelay.name(), "purge_delay");
+    assert_eq!(MiOption::ArenaIsNumaLocal.number(), mi_option_arena_is_numa_local);
+    for number in [-1, _mi_option_last, c_int::MAX, c_int::MIN] {
+        assert_eq!(MiOption::try_from(number), Err(UnknownOption(number)));
+    }
+    assert_eq!(UnknownOption(49).to_string(), "there is no option of number 49");
+}
+
+/// The names are those of the environment: each option is set from there and read by its number.
+#[test]
+fn the_names_are_those_of_the_environment() {
+    for option in
+        [MiOption::GuardedSampleSeed, MiOption::GenericCollect, MiOption::MaxSegmentReclaim]
+    {
+        run_child(&[(&format!("MIMALLOC_{}", option.name().to_uppercase()), "77")]);
     }
 }
 
@@ -139,7 +197,7 @@ fn sizes_are_in_bytes_and_never_negative() {
 
 #[test]
 fn unknown_options_read_as_zero_and_cannot_be_set() {
-    for option in [-1, _mi_option_last, 30, 1000, c_int::MAX, c_int::MIN] {
+    for option in [-1, _mi_option_last, 50, 1000, c_int::MAX, c_int::MIN] {
         unsafe {
             mi_option_set(option, 7);
             mi_option_set_default(option, 7);
@@ -177,7 +235,18 @@ fn child_reads_the_environment() {
     if env::var_os("OPTIONS_TEST_CHILD").is_none() {
         return; // run by hand with --ignored
     }
-    assert_eq!(get(mi_option_purge_delay), 77);
+    let is_given = |option: &&MiOption| {
+        env::var_os(format!("MIMALLOC_{}", option.name().to_uppercase())).is_some()
+    };
+    let mut count = 0;
+    for option in MiOption::ALL.iter().filter(is_given) {
+        assert_eq!(get(option.number()), 77, "{option}");
+        count += 1;
+    }
+    assert_eq!(count, 1, "one option is given");
+    if env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
+        return;
+    }
     unsafe {
         mi_option_set_default(mi_option_purge_delay, 78);
         assert_eq!(get(mi_option_purge_delay), 77, "the environment is stronger than a default");
