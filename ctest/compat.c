@@ -210,6 +210,26 @@ static void limits_of_messages_are_those_of_the_start(void) {
   mi_register_output(NULL, NULL);
 }
 
+static char whole[600];
+static size_t calls;
+static void keep_message(const char* message, void* arg) {
+  (void)arg;
+  calls++;
+  snprintf(whole, sizeof whole, "%s", message);
+}
+
+/* In 2.1.7 the prefix is a call of its own. */
+static void a_message_is_one_call(void) {
+  mi_register_output(&keep_message, NULL);
+  mi_option_enable(mi_option_show_errors);
+  calls = 0;
+  CHECK_NULL(mi_malloc(opaque_size((size_t)1 << 47)));
+  CHECK_EQ(calls, 1);
+  CHECK(strncmp(whole, "mimalloc: error: ", 17) == 0);
+  CHECK(strlen(whole) > 30 && whole[strlen(whole) - 1] == '\n');
+  mi_register_output(NULL, NULL);
+}
+
 /* What costs nothing to find is found in all builds, the rest in debug and secure ones. */
 static int last_code;
 static void on_error(int code, void* arg) {
@@ -384,6 +404,7 @@ static const check_case_t cases[] = {
     CASE(size_told_of_an_aligned_block_begins_at_the_pointer),
     CASE(realpath_leaves_nothing_behind),
     CASE(limits_of_messages_are_those_of_the_start),
+    CASE(a_message_is_one_call),
     CASE(checked_builds_find_wrong_pointers_and_double_frees),
     CASE(signal_handlers_may_ask_for_sizes_and_options),
     CASE(child_has_the_blocks_of_all_threads_and_the_heaps_of_its_own),
