@@ -175,7 +175,7 @@ mi_decl_nodiscard mi_decl_export size_t mi_good_size(size_t size) mi_attr_noexce
 
 /* Takes back what other threads freed, runs the deferred-free callback, releases
  * empty pages of the calling thread and purges what is due; with `force` purges all
- * free memory of the process at once. */
+ * free memory of the process at once, unless a negative purge_delay forbids it. */
 mi_decl_export void mi_collect(bool force) mi_attr_noexcept;
 
 /* MI_MALLOC_VERSION of the library in use: the version of the interface. */

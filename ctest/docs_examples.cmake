@@ -1,0 +1,73 @@
+# The programs in the documents work: each block of C or C++ in them that has a `main` is compiled
+# with every warning an error, linked with the static library, and run. It has to return 0.
+#   cmake -DCC=<C compiler> -DCXX=<C++ compiler> -DLIBRARY=<static library> -DINCLUDE=<folder>
+#     -DROOT=<folder of the repository> -DWORK=<folder to write in> -P ...
+cmake_minimum_required(VERSION 3.18)
+
+set(found 0)
+
+# run_example(<file> <line> <language> <text>)
+function(run_example file line language text)
+  get_filename_component(name ${file} NAME_WE)
+  set(program ${WORK}/${name}_${line})
+  set(source ${program}.${language})
+  # Errors of the compiler name the place in the document.
+  file(WRITE ${source} "#line ${line} \"${file}\"\n${text}")
+  if(language STREQUAL "c")
+    set(command ${CC} -std=gnu11)
+  else()
+    set(command ${CXX} -std=gnu++17)
+  endif()
+  execute_process(COMMAND ${command} -Wall -Wextra -Werror -O1 -I${INCLUDE} ${source} -o ${program}
+    ${LIBRARY} -lpthread RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    message(SEND_ERROR "${file}:${line}: does not compile:\n${output}")
+    return()
+  endif()
+  execute_process(COMMAND ${program} TIMEOUT 20 RESULT_VARIABLE status OUTPUT_VARIABLE output
+    ERROR_VARIABLE output)
+  if(NOT status STREQUAL "0")
+    message(SEND_ERROR "${file}:${line}: ended with ${status}, not with 0:\n${output}")
+  endif()
+endfunction()
+
+# The text is cut by position, for CMake's lists trip over semicolons and brackets.
+function(run_examples file)
+  file(READ ${file} text)
+  set(line 1)
+  while(TRUE)
+    string(FIND "${text}" "\n```c" at)
+    if(at EQUAL -1)
+      break()
+    endif()
+    math(EXPR at "${at} + 4")
+    string(SUBSTRING "${text}" 0 ${at} before)
+    string(SUBSTRING "${text}" ${at} -1 text)
+    string(REGEX REPLACE "[^\n]" "" before "${before}")
+    string(LENGTH "${before}" length)
+    math(EXPR line "${line} + ${length}")
+    string(FIND "${text}" "\n" end)
+    string(SUBSTRING "${text}" 0 ${end} language)
+    math(EXPR end "${end} + 1")
+    string(SUBSTRING "${text}" ${end} -1 text)
+    math(EXPR line "${line} + 1")
+    string(FIND "${text}" "\n```" end)
+    string(SUBSTRING "${text}" 0 ${end} block)
+    # `language` is what follows the three marks: c, cpp, or the beginning of another word.
+    if(language MATCHES "^(c|cpp)$" AND block MATCHES "int main\\(")
+      run_example(${file} ${line} ${language} "${block}\n")
+      math(EXPR found "${found} + 1")
+    endif()
+  endwhile()
+  set(found ${found} PARENT_SCOPE)
+endfunction()
+
+file(MAKE_DIRECTORY ${WORK})
+file(GLOB documents ${ROOT}/docs/*.md ${ROOT}/c_src/README.md)
+foreach(document IN LISTS documents)
+  run_examples(${document})
+endforeach()
+message(STATUS "${found} programs")
+if(found LESS 8)
+  message(FATAL_ERROR "only ${found} programs found: the pattern is wrong")
+endif()
