@@ -20,7 +20,7 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # --- what a machine needs -------------------------------------------------------------------------
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
-  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx mandoc)
+  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind mandoc)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
