@@ -112,6 +112,9 @@ static bool stopped(void) { return __atomic_load_n(&stop, __ATOMIC_RELAXED) != 0
 /* Takes blocks out of the slots, frees them or puts them back at another size. */
 static void* free_and_resize(void* arg) {
   rng_t rng = {(uintptr_t)arg};
+  mi_heap_t* own = heap_make(); /* whoever has heaps looks whose the block is */
+  CHECK_NOT_NULL(mi_heap_malloc(own, 100));
+  if ((uintptr_t)arg % 2 == 0) mi_heap_set_default(own);
   while (!stopped()) {
     head_t* h = slot_swap(rng_below(&rng, SLOTS), NULL);
     if (h == NULL) {
@@ -183,6 +186,7 @@ static void others_release_blocks_while_their_heap_is_deleted(void) {
 /* Large blocks only: the word that names their heap changes while others hold them. */
 static void* resize_large_blocks(void* arg) {
   rng_t rng = {(uintptr_t)arg};
+  if ((uintptr_t)arg % 2 == 0) mi_heap_set_default(heap_make());
   while (!stopped()) {
     size_t at = rng_below(&rng, 16);
     head_t* h = slot_swap(at, NULL);
