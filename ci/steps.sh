@@ -184,6 +184,16 @@ step_package() {
 
 step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features; }
 
+# The bindings against the headers and the list of 2.1.7, and the faults that this must find.
+step_bindings() {
+  local run=(cargo run --quiet --manifest-path ci/bindings/Cargo.toml --target-dir "$work/bindings" --)
+  "${run[@]}"
+  "${run[@]}" --self-test
+}
+
+# Programs and crates of others change to ours with one line.
+step_switch() { ci/switch; }
+
 # --- the longer ones, for ci/full -----------------------------------------------------------------
 
 # Minutes of random work in eight threads.
@@ -204,6 +214,9 @@ step_self_tests() {
   ci/preload --self-test
 }
 step_gates() { ci/gates; }
+
+# Every Cargo feature and every pair of them.
+step_features() { ci/features; }
 
 # The race also writes bench/report.
 step_bench() {

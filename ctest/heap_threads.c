@@ -105,6 +105,21 @@ static void slots_clear(void) {
 }
 
 static int stop; /* atomic */
+static bool count_visited(const mi_heap_t* heap, const mi_heap_area_t* area, void* block,
+                          size_t size, void* arg) {
+  (void)heap;
+  (void)area;
+  (void)size;
+  if (block != NULL) ++*(size_t*)arg;
+  return true;
+}
+/* A new heap has no blocks, whatever heap its record was before. */
+static void check_is_empty(mi_heap_t* heap) {
+  size_t visited = 0;
+  CHECK(!mi_heap_visit_blocks(heap, true, &count_visited, &visited));
+  CHECK_EQ(visited, 0);
+}
+
 static bool stopped(void) { return __atomic_load_n(&stop, __ATOMIC_RELAXED) != 0; }
 
 /* ---- others free and resize while a heap is deleted (D7.55) ------------------------- */
@@ -156,6 +171,7 @@ static void others_release_blocks_while_their_heap_is_deleted(void) {
   for (size_t round = 0; round < check_scaled(400); round++) {
     mi_heap_t* heap = round % 5 == 4 ? mi_heap_new_ex(0, false, 0) : heap_make();
     REQUIRE(heap != NULL);
+    check_is_empty(heap);
     if (round % 3 == 0) mi_heap_set_default(heap);
     head_t* mine[40];
     for (size_t i = 0; i < 400; i++) {
@@ -216,6 +232,7 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   rng_t rng = {7};
   for (size_t round = 0; round < check_scaled(500); round++) {
     mi_heap_t* heap = heap_make();
+    check_is_empty(heap);
     for (size_t i = 0; i < 4; i++) {
       size_t size = 70000 + rng_below(&rng, 500000);
       head_t* h = (head_t*)mi_heap_malloc(heap, size);
@@ -577,15 +594,6 @@ static void* busy_with_heaps(void* arg) {
     published[number][i] = NULL;
   }
   return NULL;
-}
-
-static bool count_visited(const mi_heap_t* heap, const mi_heap_area_t* area, void* block,
-                          size_t size, void* arg) {
-  (void)heap;
-  (void)area;
-  (void)size;
-  if (block != NULL) ++*(size_t*)arg;
-  return true;
 }
 
 /* Blocks of threads that are gone: half of them are released, then memory is allocated and filled,

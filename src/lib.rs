@@ -16,7 +16,7 @@
 //! | feature | effect |
 //! |---|---|
 //! | `extended` | bindings beyond the basic and the aligned functions (default) |
-//! | `secure` | checks on every free, guard pages, random placement; somewhat slower |
+//! | `secure` | every free is checked, and a violation of memory safety ends the program |
 //! | `debug` | assertions, invariant checks, messages on standard error; slow |
 //! | `debug_in_debug` | the same, in profiles with debug information only |
 //! | `override` | `malloc`, `free`, `operator new` and the like of the whole program are ours too |
@@ -25,14 +25,26 @@
 //! | `skip-collect-on-exit` | memory is left alone when the process ends |
 //! | `asm` | the assembler listing of the C code stays beside its object file |
 //!
-//! For `override` the crate must be linked: a program that names nothing of it says
-//! `use mimalloc2_rust_sys as _;`.
+//! ## `override`
 //!
-//! Without `local-dynamic-tls` the C code reaches its thread-local data in one instruction, through
-//! an offset that is fixed when the program starts. A shared library that is loaded later needs a
-//! place in the little room that the loader keeps for this purpose (about 1.6 KiB for all libraries
-//! together on Linux with glibc); when that is used up, `dlopen()` fails with "cannot allocate memory
-//! in static TLS block". The feature costs a call per allocation and takes this limit away.
+//! The crate must be linked: a program that names nothing of it says `use mimalloc2_rust_sys as _;`.
+//! Then Rust, C and C++ in the program and in all its shared libraries allocate from us, also in a
+//! static executable.
+//!
+//! In a shared library that is written in Rust (`cdylib`) the names stay inside, as the compiler wants
+//! it: its own code, Rust and C, allocates from us, and the program around it keeps its allocator. So
+//! a block that is handed out must come back to be released. What the C library allocates for such a
+//! library, for example in `realpath()`, is not ours; our `free` sees that and leaves it alone, which
+//! is a leak. To have a whole C program allocate from us, preload or link the C library that CMake
+//! builds.
+//!
+//! ## `local-dynamic-tls`
+//!
+//! Without it the C code reaches its thread-local data in one instruction, through an offset that is
+//! fixed when the program starts. A shared library that is loaded later needs a place in the little
+//! room that the loader keeps for this purpose (about 1.6 KiB for all libraries together on Linux with
+//! glibc); when that is used up, `dlopen()` fails with "cannot allocate memory in static TLS block".
+//! The feature costs a call per allocation and takes this limit away.
 //!
 //! # Defaults of a build, of a program, of a run
 //!
