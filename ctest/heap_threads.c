@@ -199,29 +199,36 @@ static void others_release_blocks_while_their_heap_is_deleted(void) {
   slots_clear();
 }
 
-/* Large blocks only: the word that names their heap changes while others hold them. */
+/* Large blocks only: the word that names their heap changes while others hold them. Only the head
+ * of each is written, so that most of the time is spent in resizing. */
+#define LARGE_SLOTS 8
+#define LARGE_HEAD 2000
+
+static head_t* large_make(mi_heap_t* heap, rng_t* rng) {
+  head_t* h = (head_t*)mi_heap_malloc(heap, 70000 + rng_below(rng, MIB));
+  REQUIRE(h != NULL);
+  block_fill(h, LARGE_HEAD, (unsigned)rng_next(rng), NULL);
+  return h;
+}
+
 static void* resize_large_blocks(void* arg) {
   rng_t rng = {(uintptr_t)arg};
   if ((uintptr_t)arg % 2 == 0) mi_heap_set_default(heap_make());
   while (!stopped()) {
-    size_t at = rng_below(&rng, 16);
+    size_t at = rng_below(&rng, LARGE_SLOTS);
     head_t* h = slot_swap(at, NULL);
     if (h == NULL) {
       sched_yield();
       continue;
     }
-    block_check(h, SIZE_MAX);
-    size_t size = 70000 + rng_below(&rng, 2 * MIB);
-    size_t kept = h->size < size ? h->size : size;
-    h = (head_t*)mi_realloc(h, size);
-    REQUIRE(h != NULL);
-    block_check(h, kept);
-    block_fill(h, size, (unsigned)rng_next(&rng), NULL);
-    if (rng_below(&rng, 3) == 0) {
-      block_free(h);
-    } else {
-      block_free(slot_swap(at, h));
+    for (size_t i = rng_below(&rng, 24); i > 0; i--) {
+      /* To less than half, which gives memory back, and into what was given back. */
+      h = (head_t*)mi_realloc(h, 70000 + (i % 2) * rng_below(&rng, MIB));
+      REQUIRE(h != NULL);
+      block_check(h, SIZE_MAX);
     }
+    if (rng_below(&rng, 2) == 0) h = slot_swap(at, h);
+    block_free(h);
   }
   return NULL;
 }
@@ -230,17 +237,14 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   pthread_t threads[2];
   for (size_t i = 0; i < 2; i++) threads[i] = thread_start(&resize_large_blocks, (void*)(i + 1));
   rng_t rng = {7};
-  for (size_t round = 0; round < check_scaled(500); round++) {
+  for (size_t round = 0; round < check_scaled(3000); round++) {
     mi_heap_t* heap = heap_make();
     check_is_empty(heap);
-    for (size_t i = 0; i < 4; i++) {
-      size_t size = 70000 + rng_below(&rng, 500000);
-      head_t* h = (head_t*)mi_heap_malloc(heap, size);
-      REQUIRE(h != NULL);
-      block_fill(h, size, (unsigned)round, NULL);
-      block_free(slot_swap(rng_below(&rng, 16), h));
+    for (size_t i = 0; i < LARGE_SLOTS; i++) {
+      if (round % 4 != 0 && i % 4 != 0) continue;
+      block_free(slot_swap(i, large_make(heap, &rng)));
     }
-    sched_yield();
+    for (size_t spins = rng_below(&rng, 2000); spins > 0; spins--) __asm__ volatile("");
     mi_heap_delete(heap);
   }
   __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
