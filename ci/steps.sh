@@ -69,12 +69,14 @@ c_files() {
 
 step_format() {
   local files
-  mapfile -t files < <(c_files c_src ctest bench ci)
+  mapfile -t files < <(c_files c_src ctest bench ci tests)
   echo "clang-format: ${#files[@]} files"
   [ ${#files[@]} -gt 0 ]
   clang-format --dry-run -Werror "${files[@]}"
   cargo fmt --check
   cargo fmt --check --manifest-path bench/Cargo.toml
+  cargo fmt --check --manifest-path ci/bindings/Cargo.toml
+  cargo fmt --check --all --manifest-path tests/fixtures/Cargo.toml
 }
 
 step_lint() {
@@ -218,6 +220,9 @@ step_gates() { ci/gates; }
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
 
+# A hundred planted faults; nine of ten must be caught.
+step_mutants() { ci/mutants; }
+
 # The race also writes bench/report.
 step_bench() {
   install_packages valgrind
@@ -259,7 +264,9 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | self_tests | gates | bench | stress_tsan | forks) cat "$log" ;;
+      preload | layers | bindings | switch | features | mutants | self_tests | gates | bench | stress_tsan | forks)
+        cat "$log"
+        ;;
       ctest_*) grep -E 'tests passed|tests failed' "$log" || true ;;
     esac
   done

@@ -237,7 +237,8 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   pthread_t threads[2];
   for (size_t i = 0; i < 2; i++) threads[i] = thread_start(&resize_large_blocks, (void*)(i + 1));
   rng_t rng = {7};
-  for (size_t round = 0; round < check_scaled(3000); round++) {
+  double end = now_seconds() + 0.5 * check_scale(); /* time enough for the others to take part */
+  for (size_t round = 0; now_seconds() < end; round++) {
     mi_heap_t* heap = heap_make();
     check_is_empty(heap);
     for (size_t i = 0; i < LARGE_SLOTS; i++) {
@@ -250,6 +251,62 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
   for (size_t i = 0; i < COUNT_OF(threads); i++) thread_join(threads[i]);
   slots_clear();
+}
+
+/* Small blocks that say twice who they are, and little else to do than to free them. */
+typedef struct stamp_s {
+  size_t number;
+  size_t same;
+} stamp_t;
+#define STAMP_SLOTS 64
+static stamp_t* stamps[STAMP_SLOTS]; /* exchanged atomically */
+
+static void stamp_free(stamp_t* s) {
+  if (s == NULL) return;
+  REQUIRE(s->number == s->same && s->number != 0);
+  s->number = 0; /* given out twice, it would be noticed */
+  mi_free(s);
+}
+static void stamp_hand_over(stamp_t* s, size_t at) {
+  stamp_free(__atomic_exchange_n(&stamps[at], s, __ATOMIC_ACQ_REL));
+}
+static void* free_stamps(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  mi_heap_t* own = heap_make();
+  CHECK_NOT_NULL(mi_heap_malloc(own, sizeof(stamp_t)));
+  while (!stopped()) stamp_hand_over(NULL, rng_below(&rng, STAMP_SLOTS));
+  return NULL;
+}
+static void others_free_small_blocks_while_their_heap_is_deleted(void) {
+  enum { KEPT = 200 };
+  pthread_t threads[2];
+  for (size_t i = 0; i < COUNT_OF(threads); i++) {
+    threads[i] = thread_start(&free_stamps, (void*)(i + 1));
+  }
+  rng_t rng = {3};
+  size_t number = 1;
+  double end = now_seconds() + 0.5 * check_scale();
+  for (size_t round = 0; now_seconds() < end; round++) {
+    static stamp_t* kept[KEPT];
+    mi_heap_t* heap = heap_make();
+    size_t size = sizeof(stamp_t) << rng_below(&rng, 4);
+    for (size_t i = 0; i < 5 * KEPT; i++) {
+      stamp_t* s = (stamp_t*)mi_heap_malloc(heap, size);
+      REQUIRE(s != NULL);
+      s->number = s->same = number++;
+      if (i % 5 == 0) {
+        kept[i / 5] = s;
+      } else {
+        stamp_hand_over(s, rng_below(&rng, STAMP_SLOTS));
+      }
+    }
+    if (round % 2 == 0) mi_heap_delete(heap);
+    for (size_t i = 0; i < KEPT; i++) stamp_free(kept[i]);
+    if (round % 2 == 1) mi_heap_delete(heap);
+  }
+  __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  for (size_t i = 0; i < COUNT_OF(threads); i++) thread_join(threads[i]);
+  for (size_t i = 0; i < STAMP_SLOTS; i++) stamp_hand_over(NULL, i);
 }
 
 /* One heap is destroyed while others free the blocks of its neighbours. */
@@ -835,6 +892,7 @@ static void use_by_another_thread_is_reported(void) {
 static const check_case_t cases[] = {
     CASE(others_release_blocks_while_their_heap_is_deleted),
     CASE(others_resize_large_blocks_while_their_heap_is_deleted),
+    CASE(others_free_small_blocks_while_their_heap_is_deleted),
     CASE(other_heaps_are_destroyed_meanwhile),
     CASE(heaps_come_and_go_in_32_threads),
     CASE(threads_end_with_live_heaps),
