@@ -1676,6 +1676,30 @@ static void callback_may_use_all_heaps(void) {
 
 /* ---- moving objects together -------------------------------------------------------- */
 
+/* Blocks that come and go in a heap full of others that stay: what is freed is used again, although
+ * the page it lies in was full. */
+static void room_between_blocks_that_stay_is_found(void) {
+  enum { STAY = 500000, LEAST = 20000, MOST = 60000, SIZE = 64 };
+  static void* p[MOST];
+  mi_heap_t* heap = heap_make();
+  rng_t rng = {4};
+  size_t n = 0;
+  for (size_t i = 0; i < STAY; i++) memset(mi_heap_malloc(heap, SIZE), 1, SIZE);
+  size_t before = rss_bytes();
+  for (int round = 0; round < 20; round++) {
+    while (n < MOST) memset(p[n++] = mi_heap_malloc(heap, SIZE), 1, SIZE);
+    while (n > LEAST) {
+      size_t i = rng_below(&rng, n);
+      mi_free(p[i]);
+      p[i] = p[--n];
+    }
+  }
+  size_t grown = rss_bytes() - before;
+  check_note("%zu KiB for at most %zu KiB\n", grown / KIB, (size_t)MOST * SIZE / KIB);
+  if (RSS_IS_MEANINGFUL) CHECK_LE(grown, (size_t)MOST * SIZE * 2);
+  mi_heap_destroy(heap);
+}
+
 static void under_utilized_pages_are_told(void) {
   static char* held[100000];
   const size_t size = 128;
@@ -1760,6 +1784,7 @@ static const check_case_t cases[] = {
     CASE(deferred_free_is_called_whatever_a_program_reuses),
     CASE(callback_may_use_all_heaps),
     CASE(under_utilized_pages_are_told),
+    CASE(room_between_blocks_that_stay_is_found),
 };
 
 int main(int argc, char** argv) {

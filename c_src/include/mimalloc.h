@@ -382,7 +382,8 @@ typedef struct mi_heap_s mi_heap_t;
 /* A new heap of the calling thread; NULL when memory runs out. */
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new(void);
 /* Removes a heap; its live blocks move to the thread's backing heap and stay valid,
- * also while other threads are releasing them. NULL and backing heaps: no effect. */
+ * also while other threads are releasing them. (Blocks in an exclusive arena, or of a heap
+ * with a tag, move to no heap.) NULL and backing heaps: no effect. */
 mi_decl_export void mi_heap_delete(mi_heap_t* heap);
 /* Removes a heap together with all its live blocks, in time proportional to its pages.
  * NULL: no effect. A backing heap, and one made with `allow_destroy` false, is treated
@@ -392,7 +393,7 @@ mi_decl_export void mi_heap_destroy(mi_heap_t* heap);
  * the previous one. NULL: no effect, and returns NULL. */
 mi_decl_export mi_heap_t* mi_heap_set_default(mi_heap_t* heap);
 /* The calling thread's default heap, and its backing heap; NULL only when memory runs
- * out at a thread's first call. */
+ * out at a thread's first call, and after the thread's end (in late destructors). */
 mi_decl_export mi_heap_t* mi_heap_get_default(void);
 mi_decl_export mi_heap_t* mi_heap_get_backing(void);
 /* mi_collect for one heap. */
@@ -546,7 +547,7 @@ mi_decl_export bool mi_heap_visit_abandoned_blocks(mi_heap_t* heap, bool visit_b
  * belongs to (mi_heap_main() for blocks of ended threads), NULL when `p` is not in a block of
  * ours; whether that is `heap` (NULL: mi_heap_main()); whether it is any. mi_heap_main: the
  * backing heap of the first thread, which always exists; only that thread may allocate from
- * it. */
+ * it, and nobody after its mi_thread_done. */
 #define MI_HAS_HEAP_QUERY 1
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_of(const void* p);
 mi_decl_nodiscard mi_decl_export bool mi_heap_contains(const mi_heap_t* heap, const void* p);

@@ -92,10 +92,17 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     return;
   }
   heap = own_heap(heap, owner);
-  if (heap == NULL)
+  if (heap == NULL) {
     free_remote(NULL, page, block, false);
-  else if (push_local(page, block))
-    heap_page_emptied(heap, page);
+    return;
+  }
+  bool emptied = push_local(page, block);
+  if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page)) {
+    heap_enter(heap);
+    heap_page_not_full(heap, page);
+    heap_leave(heap);
+  }
+  if (emptied) heap_page_emptied(heap, page);
 }
 
 /* The fast free: look up, compare, push, count. What is left to do is the result. */

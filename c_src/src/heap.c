@@ -24,6 +24,17 @@ static void queue_push(heap_t* heap, queue_t* q, page_t* page) {
   heap->queued_slices += page->slice_count;
 }
 
+static void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
+  page->prev = NULL;
+  page->next = q->first;
+  if (q->first != NULL)
+    q->first->prev = page;
+  else
+    q->last = page;
+  q->first = page;
+  heap->queued_slices += page->slice_count;
+}
+
 static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
   if (page->prev != NULL)
     page->prev->next = page->next;
@@ -35,6 +46,28 @@ static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
     q->last = page->prev;
   page->next = page->prev = NULL;
   heap->queued_slices -= page->slice_count;
+}
+
+/* ---- full pages of first-class heaps ---- */
+
+/* They stay with the heap, at the end of their queue, and wait there until their owner has
+ * freed enough in them, or until a search or a trim comes by and finds what others have freed. */
+static void mark_full(heap_t* heap, page_t* page, bool full) {
+  page_set_flag(page, PAGE_FULL, full);
+  store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+}
+
+static void queue_push_full(heap_t* heap, queue_t* q, page_t* page) {
+  mark_full(heap, page, true);
+  queue_push(heap, q, page);
+}
+
+INTERNAL void heap_page_not_full(heap_t* heap, page_t* page) {
+  queue_t* q = &heap->queue[page_class(page)];
+  mi_assert_internal(page != q->current);
+  mark_full(heap, page, false);
+  queue_remove(heap, q, page);
+  queue_push_front(heap, q, page);
 }
 
 /* ---- giving pages up ---- */
@@ -103,9 +136,12 @@ static void* heap_take_queued(heap_t* heap, size_t class, queue_t* q, size_t pro
     page = q->first;
     queue_remove(heap, q, page);
     void* block = heap_take_from(heap, class, q, page);
-    if (block != NULL) return block;
+    if (block != NULL) {
+      if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
+      return block;
+    }
     if (heap->keeps)
-      queue_push(heap, q, page);
+      queue_push_full(heap, q, page);
     else
       unowned_let_go(page);
   }
@@ -141,6 +177,8 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
   if (old != NULL) {
     if (q->current == NULL)
       q->current = old; /* everything stays as it was */
+    else if (heap->keeps)
+      queue_push_full(heap, q, old);
     else if (heap_wants(heap, old))
       queue_push(heap, q, old);
     else
@@ -204,7 +242,11 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   size_t count;
   page_return_list(page, page_take_remote(page, &count));
-  if (page_used(page) != 0) return;
+  if (page_used(page) != 0) {
+    if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
+      heap_page_not_full(heap, page);
+    return;
+  }
   if (page == q->current)
     q->current = NULL;
   else
@@ -254,15 +296,14 @@ INTERNAL void heap_recount(heap_t* heap) {
 
 /* A page in no queue any more goes to `to`, or to nobody; `name` is what it is called then. */
 static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
-  if (to != NULL && heap_wants(to, page)) {
-    size_t count;
-    page_return_list(page, page_take_remote(page, &count));
-    if (page_used(page) == 0) {
-      page_release(page);
-    } else {
-      store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
-      queue_push(to, &to->queue[page_class(page)], page);
-    }
+  size_t count;
+  page_set_flag(page, PAGE_FULL, false);
+  page_return_list(page, page_take_remote(page, &count));
+  if (page_used(page) == 0) {
+    page_release(page);
+  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
+    store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
+    queue_push(to, &to->queue[page_class(page)], page);
   } else {
     store_relaxed(&page->owner, name);
     unowned_let_go(page);

@@ -76,6 +76,8 @@ static inline bool heap_wants(const heap_t* heap, const page_t* page) {
   return heap->queued_slices + page->slice_count <= QUEUED_MAX || heap->keeps ||
          os_is_single_threaded();
 }
+/* A page of a first-class heap that was full is worth a look again: it is tried first now. */
+INTERNAL void heap_page_not_full(heap_t* heap, page_t* page);
 /* Gives up a bounded number of pages if there are more than QUEUED_MAX. */
 INTERNAL void heap_shed(heap_t* heap);
 /* Gives up queued pages until at most `slices` are queued. */

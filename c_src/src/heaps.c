@@ -152,7 +152,7 @@ void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept {
 }
 
 void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi_attr_noexcept {
-  if (heap == NULL) heap = thread_backing();
-  if (heap == NULL || heap == &heap_empty) return;
+  if (thread_backing() == NULL) return;
+  if (heap == NULL) heap = heap_default;
   heap->place.numa_node = (int16_t)(numa_node < 0 ? -1 : numa_node & INT16_MAX);
 }

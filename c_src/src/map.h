@@ -83,7 +83,7 @@ _Static_assert(sizeof(page_t) == 64, "a descriptor is one cache line");
  * a heap left behind when it ended has the heap's tag in the place of its address: a number below
  * 256, where no record lies. */
 enum {
-  OWNER_GENERIC = 1,  /* the owner's frees take the slow path: interior pointers were given out */
+  OWNER_GENERIC = 1,  /* the owner's frees take the slow path: PAGE_INTERIOR or PAGE_FULL */
   OWNER_UNOWNED = 2,  /* no heap may allocate from it */
   OWNER_INTERIOR = 4, /* slice 2..n of a page: distance to the first << 6 | OWNER_INTERIOR */
   OWNER_LARGE = 8,    /* page of one block, owned by whoever holds the block */
@@ -96,7 +96,8 @@ enum {
 enum {
   PAGE_INTERIOR = 1, /* pointers into the middle of blocks were given out */
   PAGE_ZERO = 2,     /* its memory was zero when it was set up */
-  PAGE_MOVED = 4     /* its range holds mappings that were moved here */
+  PAGE_MOVED = 4,    /* its range holds mappings that were moved here */
+  PAGE_FULL = 8 /* in a queue, and nothing was free in it: its owner's next free is of interest */
 };
 
 #define CLASS_LARGE 255

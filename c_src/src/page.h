@@ -131,7 +131,7 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 }
 /* The owner word of a page of `heap`, with what must divert its frees. */
 static inline uintptr_t page_owner_word(page_t* page, uintptr_t heap) {
-  return heap | (page_has_flag(page, PAGE_INTERIOR) ? OWNER_GENERIC : 0);
+  return heap | (page_has_flag(page, PAGE_INTERIOR | PAGE_FULL) ? OWNER_GENERIC : 0);
 }
 static inline size_t page_class(const page_t* page) {
   return load_relaxed(&((page_t*)(uintptr_t)page)->class); /* set before a block is handed out */
