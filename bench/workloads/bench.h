@@ -64,6 +64,18 @@ static inline void* bench_alloc(size_t bytes) {
   return p;
 }
 
+static inline void* bench_zeroed(size_t count, size_t bytes) {
+  void* p = calloc(count, bytes);
+  if (p == NULL) bench_die("out of memory");
+  return p;
+}
+
+static inline void* bench_resize(void* old, size_t bytes) {
+  void* p = realloc(old, bytes);
+  if (p == NULL) bench_die("out of memory");
+  return p;
+}
+
 /* The runner says which library it preloaded; a race run by another one would be a lie. */
 static inline void bench_start(void) {
   const char* expected = getenv("BENCH_LIBRARY");
