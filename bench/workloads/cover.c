@@ -235,19 +235,25 @@ int main(int argc, char** argv) {
   all = ((uint64_t)1 << variables) - 1;
   struct rng rng = rng_new(0);
   uint64_t sum = 0;
+  struct cover** all_functions = bench_alloc(functions * sizeof *all_functions);
+  for (size_t i = 0; i < functions; i++) all_functions[i] = random_function(&rng, variables);
   for (size_t i = 0; i < functions; i++) {
-    struct cover* f = random_function(&rng, variables);
+    struct cover* f = all_functions[i];
     struct cover* complement = cover_complement(f);
     for (int pass = 0; pass < PASSES; pass++) {
       cover_expand(f, complement);
       cover_reduce(f);
     }
     cover_expand(f, complement);
+    cover_free(complement);
+  }
+  for (size_t i = 0; i < functions; i++) {
+    struct cover* f = all_functions[i];
     for (size_t k = 0; k < f->count; k++) sum += f->cubes[k]->one * 31 + f->cubes[k]->zero;
     sum = sum * 31 + f->count;
-    cover_free(complement);
     cover_free(f);
   }
+  free(all_functions);
   bench_finish("cover", sum);
   return 0;
 }

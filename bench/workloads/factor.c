@@ -7,7 +7,7 @@
 #define _GNU_SOURCE
 #include "bench.h"
 
-enum { LIMB_BITS = 32, MOST_PRIMES = 6, PRIME_BITS = 24, GCD_EVERY = 64 };
+enum { LIMB_BITS = 32, MOST_PARTS = 6, PRIME_BITS = 24, GCD_EVERY = 64, SIEVED = 1 << 20 };
 
 /* Least limb first; no leading zero limb, zero has none at all. */
 struct num {
@@ -224,12 +224,28 @@ static uint64_t split(struct num* n) {
   return sum;
 }
 
-static uint32_t random_prime(struct rng* rng) {
+/* The primes below SIEVED, then 0. */
+static uint32_t* small_primes(void) {
+  unsigned char* composite = bench_zeroed(SIEVED, 1);
+  uint32_t* primes = NULL;
+  size_t count = 0;
+  for (uint32_t p = 2; p < SIEVED; p++) {
+    if (composite[p]) continue;
+    if ((count & (count - 1)) == 0) primes = bench_resize(primes, (2 * count + 1) * sizeof *primes);
+    primes[count++] = p;
+    for (size_t i = (size_t)p * p; i < SIEVED; i += p) composite[i] = 1;
+  }
+  free(composite);
+  primes[count - 1] = 0; /* the largest one makes room */
+  return primes;
+}
+
+static uint32_t random_prime(struct rng* rng, const uint32_t* primes) {
   uint32_t p = (uint32_t)rng_between(rng, 1u << PRIME_BITS, (2u << PRIME_BITS) - 1000) | 1;
   for (;; p += 2) {
-    uint32_t d = 3;
-    while (d * d <= p && p % d != 0) d += 2;
-    if (d * d > p) return p;
+    size_t i = 0;
+    while (primes[i] * primes[i] <= p && p % primes[i] != 0) i++;
+    if (primes[i] * primes[i] > p) return p;
   }
 }
 
@@ -238,16 +254,18 @@ int main(int argc, char** argv) {
   size_t numbers = bench_arg(argc, argv, 1, 10);
   struct rng rng = rng_new(0);
   uint64_t sum = 0;
+  uint32_t* primes = small_primes();
   for (size_t i = 0; i < numbers; i++) {
-    struct num* n = num_of(random_prime(&rng));
-    size_t primes = rng_between(&rng, 3, MOST_PRIMES);
-    for (size_t k = 1; k < primes; k++) {
-      struct num* prime = num_of(random_prime(&rng));
+    struct num* n = num_of(random_prime(&rng, primes));
+    size_t parts = rng_between(&rng, 3, MOST_PARTS);
+    for (size_t k = 1; k < parts; k++) {
+      struct num* prime = num_of(random_prime(&rng, primes));
       num_replace(&n, num_times(n, prime));
       free(prime);
     }
     sum = sum * 31 + split(n);
   }
+  free(primes);
   bench_finish("factor", sum);
   return 0;
 }

@@ -24,12 +24,14 @@ static void* work(void* arg) {
   struct rng rng = rng_new(v->number);
   uint64_t** blocks = bench_alloc(v->blocks * sizeof *blocks);
   for (size_t i = 0; i < v->blocks; i++) {
-    size_t bytes = rng_between(&rng, SMALLEST, LARGEST);
-    blocks[i] = bench_alloc(bytes);
-    memset(blocks[i], (int)(i & 0xff), bytes);
+    size_t words = rng_between(&rng, SMALLEST, LARGEST) / sizeof(uint64_t);
+    blocks[i] = bench_alloc(words * sizeof(uint64_t));
+    blocks[i][0] = words;
+    for (size_t k = 1; k < words; k++) blocks[i][k] = i ^ k;
   }
   for (size_t i = 0; i < v->blocks; i++) {
-    v->sum = v->sum * 31 + blocks[i][0];
+    size_t words = blocks[i][0];
+    for (size_t k = 1; k < words; k++) v->sum = v->sum * 31 + blocks[i][k];
     if (i % LEAVE_EVERY == 0)
       v->left[v->left_count++] = blocks[i];
     else
