@@ -3,13 +3,13 @@
  * Usage:  objects STEPS SESSIONS
  * Objects have one fixed size; the contents of strings, arrays and tables are blocks of their own
  * that grow by realloc. Each step does what a script does: joins and splits strings, stores them
- * in the table of one of SESSIONS sessions, forgets a session now and then. What is no longer
- * reachable is freed late and in one sweep, in the order of allocation.
+ * in the table of one of SESSIONS sessions, looks through the table, forgets a session now and
+ * then. What is no longer reachable is freed late and in one sweep, in the order of allocation.
  */
 #define _GNU_SOURCE
 #include "bench.h"
 
-enum { FIRST = 4, FORGET_ONE_IN = 64, MOST_WORDS = 12, SWEEP_LEAST = 20000 };
+enum { FIRST = 4, FORGET_ONE_IN = 64, SCAN_ONE_IN = 2, MOST_WORDS = 12, SWEEP_LEAST = 20000 };
 
 enum kind { NUMBER, STRING, ARRAY, TABLE };
 
@@ -173,6 +173,22 @@ static struct object* line_split(const struct object* line) {
   return words;
 }
 
+/* What scripts do with their tables: look at everything in them. */
+static double table_scan(const struct object* t) {
+  double sum = 0;
+  for (size_t i = 0; i < t->room; i++) {
+    const struct object* key = t->items[2 * i];
+    if (key == NULL) continue;
+    const struct object* value = t->items[2 * i + 1];
+    sum += (double)(string_hash(key) >> 60);
+    if (value->kind == NUMBER) sum += value->number;
+    if (value->kind == STRING) sum += (double)(string_hash(value) >> 60);
+    for (size_t k = 0; value->kind == ARRAY && k < value->count; k++)
+      sum += (double)value->items[k]->count;
+  }
+  return sum;
+}
+
 static void step(struct rng* rng, size_t number) {
   size_t at = rng_between(rng, 0, heap.sessions->count - 1);
   if (rng_next(rng) % FORGET_ONE_IN == 0) heap.sessions->items[at] = object_new(TABLE);
@@ -187,6 +203,9 @@ static void step(struct rng* rng, size_t number) {
   table_set(session, words->items[0], number_new(1));
   if (words->count % 2 == 0) table_set(session, line, words);
   if (number % 16 == 0) table_set(session, words->items[words->count - 1], line);
+  if (number % SCAN_ONE_IN != 0) return;
+  struct object* report = line_new(rng);
+  table_set(session, report, number_new(table_scan(session)));
 }
 
 int main(int argc, char** argv) {
