@@ -11,7 +11,7 @@
 #include "bench.h"
 #include <pthread.h>
 
-enum { ORDER = 1 << 20 };
+enum { ORDER = 1 << 21 };
 
 struct worker {
   pthread_t thread;

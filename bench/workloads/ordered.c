@@ -1,14 +1,14 @@
 /* ordered.c - batches of small messages, freed in the order of allocation or backwards.
  *
  * Usage:  ordered THREADS BYTES BLOCKS      (BLOCKS per thread and length of batch)
- * Batches of 25, 100, 400, 1600 and 6400 blocks; a quarter of each is kept until the next one is
- * there, so that the lists of free blocks do not stay as tidy as they begin.
+ * Batches of 25, 100, 400, 1600, 6400 and 25600 blocks; a quarter of each is kept until the next
+ * one is there, so that the lists of free blocks do not stay as tidy as they begin.
  */
 #define _GNU_SOURCE
 #include "bench.h"
 #include <pthread.h>
 
-enum { SHORTEST = 25, LONGEST = 6400, TIMES = 4 };
+enum { SHORTEST = 25, LONGEST = 25600, TIMES = 4 };
 
 struct worker {
   pthread_t thread;

@@ -1,8 +1,8 @@
 /* zeroed.c - zeroed blocks that are used in part, and aligned ones.
  *
  * Usage:  zeroed LIVE REPLACEMENTS
- * Three of four requests are calloc of 64 bytes to 32 KiB, of which a quarter is read and written,
- * as programs do with tables that stay sparse; the fourth is aligned to 32, 64 or 4096 bytes.
+ * Three of four requests are calloc of 64 bytes to 32 KiB, of which one half is read and written,
+ * as programs do with tables that are never full; the fourth is aligned to 32, 64 or 4096 bytes.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -25,10 +25,10 @@ static void slot_zeroed(struct slot* s, struct rng* rng) {
   size_t width = (size_t)8 << (rng_next(rng) >> 30);
   s->block = bench_zeroed(s->bytes / width, width);
   s->sum = 0;
-  size_t start = rng_between(rng, 0, s->bytes * 3 / 4);
-  size_t end = start + s->bytes / 4;
+  size_t start = rng_between(rng, 0, s->bytes / 2);
+  size_t end = start + s->bytes / 2;
   if (end > s->bytes / width * width) end = s->bytes / width * width;
-  for (size_t i = start; i < end; i += LINE / 4) {
+  for (size_t i = start; i < end; i += sizeof(uint64_t)) {
     if (s->block[i] != 0) bench_die("a zeroed block is not zero");
     s->block[i] = (unsigned char)i;
     s->sum += i & 0xff;
