@@ -12,7 +12,8 @@ pub struct Launcher {
     scratch: PathBuf,
 }
 
-/// What is started; the same for every allocator.
+/// What is started.
+#[derive(Clone)]
 pub struct Job {
     pub program: PathBuf,
     pub args: Vec<String>,
@@ -44,6 +45,21 @@ impl Launcher {
     /// Returns the cost and what the program printed.
     pub fn run(&self, job: &Job, library: Option<&Path>) -> Result<(Run, String), String> {
         self.start(job, library, &[])
+    }
+
+    /// The same with more of an environment.
+    pub fn run_with(
+        &self,
+        job: &Job,
+        library: Option<&Path>,
+        env: &[(&str, &str)],
+    ) -> Result<(Run, String), String> {
+        self.start(job, library, env)
+    }
+
+    /// For what a run leaves beside its output.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// Runs the program once under the eyes of the dynamic linker and refuses if any part of it
@@ -99,13 +115,12 @@ impl Launcher {
             .arg(&job.program)
             .args(&job.args)
             .current_dir(&work)
-            .envs(job.env.iter().map(|(k, v)| (k, v)))
-            .envs(env.iter().copied())
             .env_remove("LD_PRELOAD");
         match library {
             Some(library) => command.env("BENCH_LIBRARY", library),
             None => command.env_remove("BENCH_LIBRARY"),
         };
+        command.envs(job.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
         tools::output(&mut command)?;
         let run = parse(&read(&cost)?)?;
         let bytes = std::fs::read(&said).map_err(|e| e.to_string())?;

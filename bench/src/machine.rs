@@ -58,3 +58,15 @@ fn numbers_of(version: &str) -> &str {
     let end = version.find(|c: char| c != '.' && !c.is_ascii_digit());
     &version[..end.unwrap_or(version.len())]
 }
+
+/// What was typed, without the folders of this machine.
+pub fn command() -> String {
+    let mut words = vec!["allocator-race".to_owned()];
+    for word in std::env::args().skip(1) {
+        words.push(match word.split_once('=') {
+            Some((name, path)) if path.contains('/') => format!("{name}=..."),
+            _ => word,
+        });
+    }
+    words.join(" ")
+}

@@ -3,6 +3,8 @@
 //! Order of the modules, a module uses only those before it: `tools`, `library`, `probe`, `make`,
 //! `workload`, `launch`, `machine`, `figures`, `chart`, `race`, `count`.
 
+mod bootstrap;
+mod calibration;
 mod chart;
 mod count;
 mod figures;
@@ -10,8 +12,14 @@ mod launch;
 mod library;
 mod machine;
 mod make;
+mod markdown;
 mod probe;
 mod race;
+mod record;
+mod report;
+mod sections;
+mod syscalls;
+mod targets;
 mod tools;
 mod workload;
 
@@ -42,8 +50,31 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     pub rounds: Option<usize>,
     pub quick: bool,
+    pub rerender: bool,
+    pub record: bool,
+    pub self_test: bool,
     pub live: Option<Vec<usize>>,
     pub pairs: Option<usize>,
+}
+
+impl Options {
+    /// Only a whole run may replace the figures that are kept: the stem of a report's files.
+    pub fn stem(&self, kind: &str) -> String {
+        let part = match self {
+            Options { quick: true, .. } => "quick",
+            Options { only: None, allocators: None, .. } => return kind.to_owned(),
+            _ => "partial",
+        };
+        if kind == "race" {
+            part.to_owned()
+        } else {
+            format!("{part}-{kind}")
+        }
+    }
+
+    pub fn rounds_or(&self, whole: usize, quick: usize) -> usize {
+        self.rounds.unwrap_or(if self.quick { quick } else { whole })
+    }
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -60,8 +91,15 @@ fn number(text: &str) -> Result<usize, String> {
 fn options(args: &mut impl Iterator<Item = String>) -> Result<Options, String> {
     let mut o = Options::default();
     while let Some(name) = args.next() {
-        if name == "--quick" {
-            o.quick = true;
+        let flag = match name.as_str() {
+            "--quick" => Some(&mut o.quick),
+            "--rerender" => Some(&mut o.rerender),
+            "--record" => Some(&mut o.record),
+            "--self-test" => Some(&mut o.self_test),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             continue;
         }
         let mut value = || args.next().ok_or(format!("{name} needs a value"));

@@ -43,7 +43,12 @@ pub fn shown(path: &Path) -> String {
 pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), String> {
     let mut text = String::new();
     unfold(value, 0, &mut text);
-    write(path, &(text.replace(&root().display().to_string(), "bench") + "\n"))
+    write_text(path, &(text + "\n"))
+}
+
+/// The same for text.
+pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
+    write(path, &text.replace(&root().display().to_string(), "bench"))
 }
 
 /// One line for each entry down to this depth, and what lies deeper on the line of its entry:
