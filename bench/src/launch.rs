@@ -114,12 +114,14 @@ impl Launcher {
             .args([&cost, &said])
             .arg(&job.program)
             .args(&job.args)
-            .current_dir(&work)
-            .env_remove("LD_PRELOAD");
-        match library {
-            Some(library) => command.env("BENCH_LIBRARY", library),
-            None => command.env_remove("BENCH_LIBRARY"),
-        };
+            .current_dir(&work);
+        // The same environment whoever starts the runner: cargo sets a search path that the
+        // dynamic linker then tries for each library, and options of an allocator may be set.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("LC_ALL", "C");
+        if let Some(library) = library {
+            command.env("BENCH_LIBRARY", library);
+        }
         command.envs(job.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
         tools::output(&mut command)?;
         let run = parse(&read(&cost)?)?;

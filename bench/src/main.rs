@@ -4,10 +4,12 @@
 //! `workload`, `launch`, `machine`, `figures`, `chart`, `race`, `count`.
 
 mod bootstrap;
+mod bounds;
 mod calibration;
 mod chart;
 mod count;
 mod figures;
+mod guard;
 mod launch;
 mod library;
 mod machine;
@@ -134,6 +136,7 @@ fn run() -> Result<(), String> {
         "build" => make::run(&options),
         "race" => race::run(&options),
         "count" => count::run(&options),
+        "guard" => guard::run(&options),
         _ => Err(format!("unknown command {command}\n\n{USAGE}")),
     }
 }

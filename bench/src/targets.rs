@@ -5,11 +5,10 @@
 
 use crate::bootstrap::interval;
 use crate::figures::{Group, Measure, Race, Row, Sample, SCOPES};
-use crate::library::BASE;
+use crate::library::{BASE, OURS};
 use crate::record;
 use serde_json::{json, Value};
 
-const OURS: &str = "ours";
 /// Leaves out caches of threads, and pays for it in time.
 const SMALLEST_BY_DESIGN: &str = "glibc";
 /// Whose memory a single workload is held against.
