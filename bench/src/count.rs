@@ -78,11 +78,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         "pairs": pairs,
         "counts": rows,
     });
-    tools::make_dir(&tools::report())?;
-    let file = tools::report().join(format!("{}.json", options.stem("count")));
-    tools::write_json(&file, &report)?;
-    println!("written: {}", tools::shown(&file));
-    Ok(())
+    tools::keep(&options.stem("count"), &report)
 }
 
 /// The program whose instructions are counted.

@@ -18,6 +18,11 @@ fn bracketed(text: &str) -> Option<String> {
     Some(rest.split_once(']')?.0.to_owned())
 }
 
+/// How the system has transparent huge pages.
+pub fn huge_pages() -> Option<String> {
+    bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
+}
+
 pub fn describe() -> Value {
     let unknown = || "unknown".to_owned();
     let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
@@ -26,8 +31,7 @@ pub fn describe() -> Value {
         "cores": cores,
         "memory": after_colon(&file("/proc/meminfo"), "MemTotal").unwrap_or_else(unknown),
         "kernel": numbers_of(&file("/proc/sys/kernel/osrelease")),
-        "huge_pages": bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
-            .unwrap_or_else(unknown),
+        "huge_pages": huge_pages().unwrap_or_else(unknown),
         "compiler": tools::first_line(&tools::cc(), &["--version"]),
         "system": file("/etc/os-release").lines()
             .find_map(|l| l.strip_prefix("PRETTY_NAME="))

@@ -10,6 +10,8 @@ mod chart;
 mod count;
 mod figures;
 mod guard;
+mod hugepages;
+mod latency;
 mod launch;
 mod library;
 mod machine;
@@ -136,9 +138,22 @@ fn run() -> Result<(), String> {
         "build" => make::run(&options),
         "race" => race::run(&options),
         "count" => count::run(&options),
+        "latency" => latency::run(&options),
+        "hugepages" => hugepages::run(&options),
         "guard" => guard::run(&options),
+        "report" => everything(&options),
         _ => Err(format!("unknown command {command}\n\n{USAGE}")),
     }
+}
+
+/// All that a report has. The race comes last, because its text has the others' figures in it.
+fn everything(options: &Options) -> Result<(), String> {
+    if !options.rerender {
+        count::run(options)?;
+        latency::run(options)?;
+        hugepages::run(options)?;
+    }
+    race::run(options)
 }
 
 fn main() -> ExitCode {

@@ -1,11 +1,15 @@
 //! What other commands measured, as sections of the race's text.
 
+use crate::hugepages::MODES;
+use crate::latency::{CALLS, PERCENTILES};
 use crate::markdown::{table, words};
 use serde_json::Value;
 
 pub fn of(kind: &str, report: &Value) -> Option<String> {
     match kind {
         "count" => count(report),
+        "latency" => latency(report),
+        "hugepages" => huge_pages(report),
         _ => None,
     }
 }
@@ -38,6 +42,61 @@ fn count(report: &Value) -> Option<String> {
     Some(format!(
         "\n## Instructions per pair, in the library / in it and all that it calls\n\n{}{}",
         origin(report),
+        table(&header, &rows)
+    ))
+}
+
+fn latency(report: &Value) -> Option<String> {
+    let results = report["results"].as_object()?;
+    let mut out = format!("\n## Latency of single calls, ns\n\n{}", origin(report));
+    out += &format!(
+        "{} threads, a quarter of the blocks freed by the other; medians of {} runs.\n",
+        report["threads"], report["rounds"]
+    );
+    for call in CALLS {
+        let mut header = words(&[call]);
+        header.extend(words(&PERCENTILES));
+        let rows: Vec<Vec<String>> = results
+            .iter()
+            .map(|(name, result)| {
+                let mut line = vec![name.clone()];
+                line.extend(PERCENTILES.iter().map(|p| {
+                    let figure = result["median"][call][p].as_f64();
+                    figure.map_or("-".to_owned(), |ns| format!("{ns:.0}"))
+                }));
+                line
+            })
+            .collect();
+        out += &format!("\n{}", table(&header, &rows));
+    }
+    Some(out)
+}
+
+fn huge_pages(report: &Value) -> Option<String> {
+    let modes = report["modes"].as_object()?;
+    let mut header = words(&["allocator"]);
+    header.extend(MODES.iter().map(|mode| format!("{mode}: time / peak")));
+    let rows: Vec<Vec<String>> = report["libraries"]
+        .as_array()?
+        .iter()
+        .filter_map(|library| library["name"].as_str())
+        .map(|name| {
+            let mut line = words(&[name]);
+            line.extend(MODES.iter().map(|mode| {
+                let of = |key: &str| modes.get(*mode)?["geometric_means"][name][key].as_f64();
+                match (of("time_min"), of("peak_median")) {
+                    (Some(time), Some(peak)) => format!("{time:.2} / {peak:.2}"),
+                    _ => "not set".to_owned(),
+                }
+            }));
+            line
+        })
+        .collect();
+    Some(format!(
+        "\n## The own workloads by mode of transparent huge pages\n\n{}Geometric means to \
+         mimalloc 2.1.7 in the same mode; the race itself ran under `{}`.\n\n{}",
+        origin(report),
+        report["mode_before"].as_str().unwrap_or("unknown"),
         table(&header, &rows)
     ))
 }

@@ -46,6 +46,15 @@ pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), String> 
     write_text(path, &(text + "\n"))
 }
 
+/// Writes a report and says where.
+pub fn keep(stem: &str, value: &serde_json::Value) -> Result<(), String> {
+    make_dir(&report())?;
+    let file = report().join(format!("{stem}.json"));
+    write_json(&file, value)?;
+    println!("written: {}", shown(&file));
+    Ok(())
+}
+
 /// The same for text.
 pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
     write(path, &text.replace(&root().display().to_string(), "bench"))

@@ -40,9 +40,14 @@ impl Workload {
         if self.kind != Kind::Rust {
             return Some(Start { job: self.job.clone(), preload: library.file() });
         }
-        let program = rust_dir().join(&library.name).join(&self.job.program);
+        // With a package of its own the allocator is linked in. Others serve the program that has
+        // no allocator of its own, under the preload.
+        let linked = tools::root().join("rust").join(&library.name).exists();
+        let folder = if linked { library.name.as_str() } else { "glibc" };
+        let program = rust_dir().join(folder).join(&self.job.program);
         let job = Job { program, ..self.job.clone() };
-        job.program.exists().then_some(Start { job, preload: None })
+        let preload = if linked { None } else { library.file() };
+        job.program.exists().then_some(Start { job, preload })
     }
 
     /// The program as a report names it.
