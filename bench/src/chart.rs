@@ -9,11 +9,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-const WIDTH: i32 = 1100;
-const MARGIN: i32 = 20;
-const LABELS: i32 = 190;
+pub const WIDTH: i32 = 1100;
+pub const MARGIN: i32 = 20;
+pub const LABELS: i32 = 190;
 const GAP: i32 = 40;
 const BAR: i32 = 18;
 /// Between blocks, with the block's title in it.
@@ -28,10 +28,10 @@ const HIGHEST: f64 = 4.0;
 const TICKS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 
 const INK: RGBColor = RGBColor(34, 34, 34);
-const FAINT: RGBColor = RGBColor(222, 222, 222);
+pub const FAINT: RGBColor = RGBColor(222, 222, 222);
 const STRIPE: RGBColor = RGBColor(246, 247, 249);
 /// For the base, and for ours.
-const GREY: RGBColor = RGBColor(120, 120, 120);
+pub const GREY: RGBColor = RGBColor(120, 120, 120);
 const RED: RGBColor = RGBColor(208, 40, 60);
 /// For the others, in order; chosen to stay apart for colour-blind eyes.
 const COLOURS: [RGBColor; 8] = [
@@ -60,28 +60,28 @@ impl Panel {
     }
 }
 
-fn colours(race: &Race) -> Vec<RGBColor> {
+pub fn colours(names: &[String]) -> Vec<RGBColor> {
     let mut others = COLOURS.iter().cycle();
     let mut of = |name: &str| match name {
         BASE => GREY,
         "ours" => RED,
         _ => *others.next().unwrap_or(&INK),
     };
-    race.names.iter().map(|name| of(name)).collect()
+    names.iter().map(|name| of(name)).collect()
 }
 
-fn write(area: &Area, text: &str, at: (i32, i32), size: i32, h: HPos) -> Result<(), String> {
+pub fn write(area: &Area, text: &str, at: (i32, i32), size: i32, h: HPos) -> Result<(), String> {
     let style = TextStyle::from(("sans-serif", size).into_font())
         .color(&INK)
         .pos(Pos::new(h, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(|e| e.to_string())
 }
 
-fn fill(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<(), String> {
+pub fn fill(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<(), String> {
     area.draw(&Rectangle::new([from, to], colour.filled())).map_err(|e| e.to_string())
 }
 
-fn line(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<(), String> {
+pub fn line(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<(), String> {
     area.draw(&PathElement::new(vec![from, to], colour.stroke_width(1))).map_err(|e| e.to_string())
 }
 
@@ -96,7 +96,7 @@ fn grid(area: &Area, panel: &Panel, top: i32, bottom: i32) -> Result<(), String>
 }
 
 fn bars(area: &Area, race: &Race, groups: &[Group], panel: &Panel, top: i32) -> Result<(), String> {
-    let colours = colours(race);
+    let colours = colours(&race.names);
     for (at, colour) in colours.iter().enumerate() {
         let y = top + at as i32 * BAR;
         let Some((mean, _)) = race.mean(groups, at, panel.measure) else {
@@ -111,7 +111,7 @@ fn bars(area: &Area, race: &Race, groups: &[Group], panel: &Panel, top: i32) -> 
 }
 
 fn dots(area: &Area, race: &Race, panel: &Panel, top: i32, height: i32) -> Result<(), String> {
-    let colours = colours(race);
+    let colours = colours(&race.names);
     for (number, row) in race.rows.iter().enumerate() {
         let y = top + number as i32 * height;
         for (at, colour) in colours.iter().enumerate() {
@@ -160,7 +160,7 @@ pub fn draw(file: &Path, race: &Race, labels: &[String], caption: &str) -> Resul
         write(&area, &format!("{scope}: {count} workloads"), (MARGIN, top - 12), 13, HPos::Left)?;
         for (at, label) in labels.iter().enumerate() {
             let y = top + at as i32 * BAR + BAR / 2;
-            area.draw(&Circle::new((MARGIN + 5, y), 5, colours(race)[at].filled()))
+            area.draw(&Circle::new((MARGIN + 5, y), 5, colours(&race.names)[at].filled()))
                 .map_err(|e| e.to_string())?;
             write(&area, label, (MARGIN + 16, y), 13, HPos::Left)?;
         }

@@ -21,6 +21,8 @@ mod probe;
 mod race;
 mod record;
 mod report;
+mod scaling;
+mod scaling_chart;
 mod sections;
 mod syscalls;
 mod targets;
@@ -140,6 +142,7 @@ fn run() -> Result<(), String> {
         "count" => count::run(&options),
         "latency" => latency::run(&options),
         "hugepages" => hugepages::run(&options),
+        "scaling" => scaling::run(&options),
         "guard" => guard::run(&options),
         "report" => everything(&options),
         _ => Err(format!("unknown command {command}\n\n{USAGE}")),
@@ -152,6 +155,7 @@ fn everything(options: &Options) -> Result<(), String> {
         count::run(options)?;
         latency::run(options)?;
         hugepages::run(options)?;
+        scaling::run(options)?;
     }
     race::run(options)
 }

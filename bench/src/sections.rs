@@ -10,6 +10,7 @@ pub fn of(kind: &str, report: &Value) -> Option<String> {
         "count" => count(report),
         "latency" => latency(report),
         "hugepages" => huge_pages(report),
+        "scaling" => scaling(report),
         _ => None,
     }
 }
@@ -99,4 +100,29 @@ fn huge_pages(report: &Value) -> Option<String> {
         report["mode_before"].as_str().unwrap_or("unknown"),
         table(&header, &rows)
     ))
+}
+
+fn scaling(report: &Value) -> Option<String> {
+    let counts: Vec<u64> = report["threads"].as_array()?.iter().filter_map(Value::as_u64).collect();
+    let workloads = report["workloads"].as_array().filter(|list| !list.is_empty())?;
+    let mut out = format!("\n## Time by number of threads, ms\n\n{}", origin(report));
+    for workload in workloads {
+        let mut header = words(&[workload["name"].as_str().unwrap_or_default()]);
+        header.extend(counts.iter().map(|n| format!("{n} threads")));
+        let rows: Vec<Vec<String>> = report["libraries"]
+            .as_array()?
+            .iter()
+            .filter_map(|library| library["name"].as_str())
+            .map(|name| {
+                let mut line = words(&[name]);
+                line.extend(counts.iter().map(|n| {
+                    let ns = workload["time_min"][name][n.to_string()].as_f64();
+                    ns.map_or("-".to_owned(), |ns| format!("{:.1}", ns / 1e6))
+                }));
+                line
+            })
+            .collect();
+        out += &format!("\n{}", table(&header, &rows));
+    }
+    Some(out)
 }

@@ -25,6 +25,8 @@ pub struct Workload {
     pub kind: Kind,
     /// The arguments as the file has them.
     pub args: Vec<String>,
+    /// Which of the arguments is the number of threads.
+    pub threads_arg: Option<usize>,
     job: Job,
 }
 
@@ -48,6 +50,16 @@ impl Workload {
         let job = Job { program, ..self.job.clone() };
         let preload = if linked { None } else { library.file() };
         job.program.exists().then_some(Start { job, preload })
+    }
+
+    /// The same workload with another number of threads.
+    pub fn with_threads(&self, threads: usize) -> Option<Workload> {
+        let at = self.threads_arg?;
+        let mut job = self.job.clone();
+        let mut args = self.args.clone();
+        *job.args.get_mut(at)? = threads.to_string();
+        *args.get_mut(at)? = threads.to_string();
+        Some(Workload { name: self.name.clone(), about: self.about.clone(), args, job, ..*self })
     }
 
     /// The program as a report names it.
@@ -160,6 +172,8 @@ fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, St
         .filter_map(|e| e.split_once('='))
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
+    let threads_arg = entry.get("threads_arg").and_then(toml::Value::as_integer);
+    let threads_arg = threads_arg.and_then(|at| usize::try_from(at).ok());
     Ok(Workload {
         name: name.to_owned(),
         about: text(entry, "about").unwrap_or_default(),
@@ -171,6 +185,7 @@ fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, St
         },
         kind,
         args,
+        threads_arg,
         job: Job { program, args: full, env },
     })
 }
