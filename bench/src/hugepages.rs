@@ -5,13 +5,13 @@ use crate::figures::{Group, Measure, MEASURES};
 use crate::launch::Launcher;
 use crate::race::{header, proven, race_one, workload_json};
 use crate::record::{self, rounded};
+use crate::sections::{self, MODES};
 use crate::{machine, tools, workload, Options};
 use serde_json::{json, Map, Value};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-pub const MODES: [&str; 3] = ["never", "madvise", "always"];
 const ROUNDS: usize = 3;
 const QUICK_ROUNDS: usize = 1;
 
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let _ = std::io::stdout().flush();
     report["modes"] = Value::Object(modes);
     add_means(&mut report, &before)?;
-    if let Some(text) = crate::sections::of("hugepages", &report) {
+    if let Some(text) = sections::of("hugepages", &report) {
         println!("{text}");
     }
     tools::keep(&options.stem("hugepages"), &report)

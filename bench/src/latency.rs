@@ -6,6 +6,7 @@
 use crate::figures::median;
 use crate::launch::{Job, Launcher};
 use crate::race::{header, proven};
+use crate::sections::{self, CALLS, PERCENTILES};
 use crate::{tools, workload, Options};
 use serde_json::{json, Map, Value};
 use std::io::Write;
@@ -15,9 +16,6 @@ const QUICK_ROUNDS: usize = 3;
 const THREADS: usize = 2;
 const STEPS: usize = 3_000_000;
 const QUICK_STEPS: usize = 300_000;
-
-pub const CALLS: [&str; 2] = ["malloc", "free"];
-pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// Nanoseconds by call and percentile.
 type Times = [[f64; PERCENTILES.len()]; CALLS.len()];
@@ -59,7 +57,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         .map(|((library, _), result)| (library.name.clone(), result_json(result)))
         .collect();
     report["results"] = Value::Object(results);
-    if let Some(text) = crate::sections::of("latency", &report) {
+    if let Some(text) = sections::of("latency", &report) {
         println!("{text}");
     }
     tools::keep(&options.stem("latency"), &report)

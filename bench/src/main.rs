@@ -1,7 +1,11 @@
 //! Races allocators over the same programs. See README.md for what is measured and how.
 //!
-//! Order of the modules, a module uses only those before it: `tools`, `library`, `probe`, `make`,
-//! `workload`, `launch`, `machine`, `figures`, `chart`, `race`, `count`.
+//! Order of the modules, a module uses only those before it:
+//!
+//! - what takes part: `tools`, `library`, `probe`, `make`, `launch`, `figures`, `workload`, `machine`
+//! - figures: `syscalls`, `bootstrap`, `record`, `calibration`, `targets`
+//! - what people see: `markdown`, `sections`, `chart`, `scaling_chart`, `report`
+//! - commands: `race`, `count`, `latency`, `hugepages`, `scaling`, `bounds`, `guard`
 
 mod bootstrap;
 mod bounds;
@@ -34,18 +38,26 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: allocator-race COMMAND [OPTIONS]
 
-  build   make ours and the peers as shared libraries in out/lib
-  race    run all workloads under all allocators, interleaved, and write report/
-  count   instructions per pair of malloc and free, counted by callgrind
+  build      make ours and the peers as shared libraries in out/lib
+  race       run all workloads under all allocators, interleaved, and write report/race.*
+  count      instructions per pair of malloc and free, counted by callgrind
+  latency    percentiles of single calls
+  hugepages  the own workloads under each mode of transparent huge pages (as root)
+  scaling    workloads with threads, by number of threads
+  report     count, latency, hugepages, scaling and race, one text of all
+  guard      ours alone against the counts of bounds.toml
 
-  --allocators A,B   only these (names of libraries.toml); mi217 always races as the base
+  --allocators A,B   only these (names of libraries.toml); mi217 always takes part as the base
   --library NAME=SO  one more library of your own; may be repeated
-  --only W,V         race: only these workloads (names of workloads.toml)
-  --rounds N         race: rounds, 5 unless given
-  --quick            race: two rounds of smaller runs, written to report/quick.*
-                     (a race with --only or --allocators is written to report/partial.*)
+  --only W,V         only these workloads (names of workloads.toml)
+  --rounds N         rounds; 5 unless given, 9 of latency, 3 of hugepages
+  --quick            fewer rounds of smaller runs, written to report/quick*
+                     (with --only or --allocators it is report/partial*)
+  --rerender         race, scaling: no runs, charts and text again from the JSON that is there
   --live N,M         count: live blocks, 64,4096 unless given
   --pairs N          count: pairs in the shorter run, 1000000 unless given
+  --record           guard: write the bounds
+  --self-test        guard: plant a fault for each gate, which must find it
 ";
 
 /// What the command line says; a field that a command has no use for is ignored by it.

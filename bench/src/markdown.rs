@@ -2,10 +2,10 @@
 
 use crate::bootstrap::{interval, mean_interval};
 use crate::calibration::{self, Line};
-use crate::figures::{Cell, Measure, Race, Row, SCOPES};
+use crate::figures::{Cell, Group, Measure, Race, Row, SCOPES};
 use crate::library::BASE;
-use crate::machine;
 use crate::targets::{Data, Target};
+use crate::{machine, record};
 use serde_json::Value;
 
 /// A table whose first column is left-aligned and whose others are right-aligned.
@@ -109,7 +109,7 @@ pub fn render(data: &Data, lines: &[Line], targets: &[Target]) -> String {
     out + &failures(race)
 }
 
-fn means(race: &Race, groups: &[crate::figures::Group], count: usize) -> String {
+fn means(race: &Race, groups: &[Group], count: usize) -> String {
     let header = words(&[
         "allocator",
         "time, min",
@@ -175,7 +175,7 @@ fn touch(data: &Data) -> String {
         return String::new();
     };
     let least = |key: &str| {
-        let runs = crate::record::parse_runs(&touch[key]);
+        let runs = record::parse_runs(&touch[key]);
         runs.iter().map(|run| run.wall_ns as f64).fold(f64::INFINITY, f64::min)
     };
     let (plain, huge) = (least("plain"), least("huge"));

@@ -1,7 +1,7 @@
 //! From the raw results of a race to report/: JSON, chart and text, now or again later.
 
 use crate::targets::Data;
-use crate::{calibration, chart, machine, markdown, record, targets, tools, Options};
+use crate::{calibration, chart, machine, markdown, record, sections, targets, tools, Options};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub fn write(options: &Options, mut report: Value) -> Result<(), String> {
     let targets = targets::all(&data);
     let mut text = markdown::render(&data, &lines, &targets);
     for kind in ["count", "latency", "hugepages", "scaling"] {
-        if let Some(section) = other(options, kind).and_then(|r| crate::sections::of(kind, &r)) {
+        if let Some(section) = other(options, kind).and_then(|r| sections::of(kind, &r)) {
             text += &section;
         }
     }

@@ -6,7 +6,7 @@
 use crate::figures::Measure;
 use crate::launch::Launcher;
 use crate::race::{header, proven, race_one, workload_json};
-use crate::{machine, scaling_chart, tools, workload, Options};
+use crate::{machine, scaling_chart, sections, tools, workload, Options};
 use serde_json::{json, Map, Value};
 
 const ROUNDS: usize = 5;
@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 fn render(stem: &str, report: &Value) -> Result<(), String> {
-    if let Some(text) = crate::sections::of("scaling", report) {
+    if let Some(text) = sections::of("scaling", report) {
         println!("{text}");
     }
     let caption = format!(

@@ -1,9 +1,13 @@
 //! What other commands measured, as sections of the race's text.
 
-use crate::hugepages::MODES;
-use crate::latency::{CALLS, PERCENTILES};
 use crate::markdown::{table, words};
 use serde_json::Value;
+
+/// Of transparent huge pages, as the system names them.
+pub const MODES: [&str; 3] = ["never", "madvise", "always"];
+/// What `latency` times, and what it reports of each.
+pub const CALLS: [&str; 2] = ["malloc", "free"];
+pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 pub fn of(kind: &str, report: &Value) -> Option<String> {
     match kind {
