@@ -123,8 +123,11 @@ impl Launcher {
             command.env("BENCH_LIBRARY", library);
         }
         command.envs(job.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
-        tools::output(&mut command)?;
-        let run = parse(&read(&cost)?)?;
+        let complaint = tools::complaint(&mut command)?;
+        let run = parse(&read(&cost)?).map_err(|why| match complaint.lines().last() {
+            Some(line) => format!("{why}: {line}"),
+            None => why,
+        })?;
         let bytes = std::fs::read(&said).map_err(|e| e.to_string())?;
         Ok((run, String::from_utf8_lossy(&bytes).trim_end().to_owned()))
     }

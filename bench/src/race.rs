@@ -147,11 +147,11 @@ pub fn race_one(
         print!(".");
         let _ = std::io::stdout().flush();
     }
-    let best = cells
-        .iter()
-        .filter_map(|cell| Measure::TimeMin.of(cell.done()?))
-        .fold(f64::INFINITY, f64::min);
-    println!(" fastest {:.2} s", best / 1e9);
+    let times = cells.iter().filter_map(|cell| Measure::TimeMin.of(cell.done()?));
+    match times.min_by(f64::total_cmp) {
+        Some(best) => println!(" fastest {:.2} s", best / 1e9),
+        None => println!(" no run succeeded"),
+    }
     (cells, answer.unwrap_or_default())
 }
 
