@@ -20,7 +20,7 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # --- what a machine needs -------------------------------------------------------------------------
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
-  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind mandoc)
+  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -196,6 +196,13 @@ step_bindings() {
 # Programs and crates of others change to ours with one line.
 step_switch() { ci/switch; }
 
+# Ours has not become slower: instructions, system calls and page faults against bench/bounds.toml.
+guard() {
+  cargo run --release --quiet --manifest-path bench/Cargo.toml --target-dir "$work/bench" -- \
+    guard "$@"
+}
+step_guard() { guard; }
+
 # --- the longer ones, for ci/full -----------------------------------------------------------------
 
 # Minutes of random work in eight threads.
@@ -214,6 +221,7 @@ step_forks() {
 step_self_tests() {
   ci/layers --self-test
   ci/preload --self-test
+  guard --self-test
 }
 step_gates() { ci/gates; }
 
@@ -225,7 +233,7 @@ step_mutants() { ci/mutants; }
 
 # The race also writes bench/report.
 step_bench() {
-  install_packages valgrind
+  install_packages valgrind strace
   local bench=(cargo run --release --manifest-path bench/Cargo.toml --)
   "${bench[@]}" build
   "${bench[@]}" count
@@ -264,7 +272,7 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | bindings | switch | features | mutants | self_tests | gates | bench | stress_tsan | forks)
+      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | stress_tsan | forks)
         cat "$log"
         ;;
       ctest_*) grep -E 'tests passed|tests failed' "$log" || true ;;

@@ -13,15 +13,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PAIRS: usize = 1_000_000;
+const QUICK_PAIRS: usize = 100_000;
 const LIVE: [usize; 2] = [64, 4096];
 
 /// Instructions by the path of the object that executed them.
 type Objects = HashMap<String, u64>;
 
 /// Per pair.
-struct Count {
+pub struct Count {
     /// In the allocator's own shared object.
-    library: f64,
+    pub library: f64,
     /// In it and in all that it calls (C library, dynamic linker): all but the program.
     outside: f64,
 }
@@ -29,10 +30,9 @@ struct Count {
 pub fn run(options: &Options) -> Result<(), String> {
     output(Command::new("valgrind").arg("--version"))?;
     let live = options.live.clone().unwrap_or(LIVE.to_vec());
-    let pairs = options.pairs.unwrap_or(PAIRS);
+    let pairs = options.pairs.unwrap_or(if options.quick { QUICK_PAIRS } else { PAIRS });
     let libraries = race::proven(options)?;
-    let source = tools::root().join("workloads/pairs.c");
-    let program = tools::compile(&source, &["-fno-builtin"])?;
+    let program = program()?;
 
     println!("instructions per pair, in the library / in it and all that it calls");
     print!("{:<10}", "");
@@ -72,18 +72,18 @@ pub fn run(options: &Options) -> Result<(), String> {
     let report = json!({
         "date": machine::date(),
         "machine": machine::describe(),
+        "command": machine::command(),
         "valgrind": tools::first_line("valgrind", &["--version"]),
         "what": "instructions per pair of free and malloc, 16 to 400 bytes, by live blocks",
         "pairs": pairs,
         "counts": rows,
     });
-    tools::make_dir(&tools::report())?;
-    // As with races: only a count of all replaces the figures that are kept.
-    let stem = if options.allocators.is_none() { "count" } else { "partial-count" };
-    let file = tools::report().join(format!("{stem}.json"));
-    tools::write_json(&file, &report)?;
-    println!("written: {}", tools::shown(&file));
-    Ok(())
+    tools::keep(&options.stem("count"), &report)
+}
+
+/// The program whose instructions are counted.
+pub fn program() -> Result<PathBuf, String> {
+    tools::compile(&tools::root().join("workloads/pairs.c"), &["-fno-builtin"])
 }
 
 fn tenths(value: f64) -> f64 {
@@ -95,7 +95,7 @@ fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or(path.to_owned())
 }
 
-fn count(
+pub fn count(
     program: &Path,
     library: &Library,
     object: &Path,

@@ -1,13 +1,76 @@
-//! From runs to figures: minimum, median, ratios to the base, geometric means, the table.
+//! From runs to figures: minimum, median, ratios between allocators, geometric means.
 
 use crate::launch::Run;
 use crate::library::BASE;
 
-/// The runs of one allocator over one workload, or why there are none.
-pub type Cell = Result<Vec<Run>, String>;
+/// All that was measured of one allocator over one workload.
+pub struct Sample {
+    pub runs: Vec<Run>,
+    pub calls: Option<Calls>,
+}
+
+/// System calls of one more run, which is not timed.
+#[derive(Clone, Copy)]
+pub struct Calls {
+    pub total: u64,
+    /// Those that get, change and return memory.
+    pub memory: u64,
+}
+
+pub enum Cell {
+    Done(Sample),
+    Failed(String),
+    /// There is no such program for this allocator.
+    Absent,
+}
+
+impl Cell {
+    pub fn done(&self) -> Option<&Sample> {
+        match self {
+            Cell::Done(sample) => Some(sample),
+            _ => None,
+        }
+    }
+}
+
+/// Workloads of one kind; each has a mean of its own.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Group {
+    /// C programs of ours, each about one thing.
+    Own,
+    /// Programs of the system.
+    Real,
+    /// Rust programs, linked with the allocator instead of running under a preload.
+    Rust,
+}
+
+impl Group {
+    pub const ALL: [Group; 3] = [Group::Own, Group::Real, Group::Rust];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Own => "own",
+            Group::Real => "real",
+            Group::Rust => "rust",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Group> {
+        Group::ALL.into_iter().find(|g| g.name() == name)
+    }
+}
+
+/// What means are taken over, with the name that reports use.
+pub const SCOPES: [(&str, &[Group]); 4] = [
+    ("own", &[Group::Own]),
+    ("real", &[Group::Real]),
+    ("rust", &[Group::Rust]),
+    ("all", &Group::ALL),
+];
 
 pub struct Row {
     pub workload: String,
+    pub group: Group,
     pub weight: f64,
     /// In the order of `Race::names`.
     pub cells: Vec<Cell>,
@@ -23,109 +86,175 @@ pub enum Measure {
     TimeMin,
     TimeMedian,
     CpuMin,
+    CpuMedian,
     Peak,
     Faults,
+    Calls,
 }
 
-pub const MEASURES: [(Measure, &str); 5] = [
+pub const MEASURES: [(Measure, &str); 7] = [
     (Measure::TimeMin, "time_min"),
     (Measure::TimeMedian, "time_median"),
     (Measure::CpuMin, "cpu_min"),
+    (Measure::CpuMedian, "cpu_median"),
     (Measure::Peak, "peak_median"),
     (Measure::Faults, "minor_faults_median"),
+    (Measure::Calls, "system_calls"),
 ];
 
-fn sorted(runs: &[Run], value: impl Fn(&Run) -> u64) -> Vec<u64> {
-    let mut values: Vec<u64> = runs.iter().map(value).collect();
-    values.sort_unstable();
-    values
-}
-
-/// The value in the middle; of two, their mean.
-fn median(sorted: &[u64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[half] as f64
+/// The value in the middle; of two, their mean. Sorts what it is given, which is not empty.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[half]
     } else {
-        (sorted[half - 1] + sorted[half]) as f64 / 2.0
+        (values[half - 1] + values[half]) / 2.0
     }
 }
 
 impl Measure {
-    /// Of at least one run.
-    pub fn of(self, runs: &[Run]) -> f64 {
-        match self {
-            Measure::TimeMin => sorted(runs, |r| r.wall_ns)[0] as f64,
-            Measure::TimeMedian => median(&sorted(runs, |r| r.wall_ns)),
-            Measure::CpuMin => sorted(runs, |r| r.user_us + r.sys_us)[0] as f64,
-            Measure::Peak => median(&sorted(runs, |r| r.peak_kib)),
-            Measure::Faults => median(&sorted(runs, |r| r.minor_faults)),
+    /// Of one run, where runs have it.
+    pub fn of_run(self, run: &Run) -> Option<f64> {
+        let value = match self {
+            Measure::TimeMin | Measure::TimeMedian => run.wall_ns,
+            Measure::CpuMin | Measure::CpuMedian => run.user_us + run.sys_us,
+            Measure::Peak => run.peak_kib,
+            Measure::Faults => run.minor_faults,
+            Measure::Calls => return None,
+        };
+        Some(value as f64)
+    }
+
+    pub fn of(self, sample: &Sample) -> Option<f64> {
+        if self == Measure::Calls {
+            return sample.calls.map(|calls| calls.total as f64);
         }
+        let mut values: Vec<f64> = sample.runs.iter().filter_map(|r| self.of_run(r)).collect();
+        if values.is_empty() {
+            return None;
+        }
+        Some(match self {
+            Measure::TimeMin | Measure::CpuMin => values.into_iter().fold(f64::INFINITY, f64::min),
+            _ => median(&mut values),
+        })
     }
 }
 
 impl Race {
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n == name)
+    }
+
+    pub fn row(&self, workload: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.workload == workload)
+    }
+
+    /// One allocator's figure divided by another's.
+    pub fn against(&self, row: &Row, one: usize, other: usize, measure: Measure) -> Option<f64> {
+        let one = measure.of(row.cells[one].done()?)?;
+        let other = measure.of(row.cells[other].done()?)?;
+        (other > 0.0).then_some(one / other)
+    }
+
     pub fn ratio(&self, row: &Row, allocator: usize, measure: Measure) -> Option<f64> {
-        let base = self.names.iter().position(|n| n == BASE)?;
-        let base = measure.of(row.cells[base].as_ref().ok()?);
-        let own = measure.of(row.cells[allocator].as_ref().ok()?);
-        (base > 0.0).then_some(own / base)
+        self.against(row, allocator, self.index(BASE)?, measure)
     }
 
-    /// Over the workloads that the allocator finished; with how many those are.
-    pub fn mean(&self, allocator: usize, measure: Measure) -> Option<(f64, usize)> {
-        let mut logs = 0.0;
-        let mut weights = 0.0;
-        let mut count = 0;
-        for row in &self.rows {
-            if let Some(ratio) = self.ratio(row, allocator, measure) {
-                logs += row.weight * ratio.max(f64::MIN_POSITIVE).ln();
-                weights += row.weight;
-                count += 1;
-            }
-        }
-        (weights > 0.0).then(|| ((logs / weights).exp(), count))
+    pub fn rows_of(&self, groups: &[Group]) -> impl Iterator<Item = (usize, &Row)> {
+        let groups = groups.to_vec();
+        self.rows.iter().enumerate().filter(move |(_, row)| groups.contains(&row.group))
     }
 
-    /// time / peak, each as a ratio to the base.
-    pub fn table(&self) -> String {
-        let mut text = format!("{:<14}", "time / peak");
-        for name in &self.names {
-            text += &format!(" {name:>13}");
+    /// Over the workloads that both finished; with how many those are.
+    pub fn mean_against(
+        &self,
+        groups: &[Group],
+        one: usize,
+        other: usize,
+        measure: Measure,
+    ) -> Option<(f64, usize)> {
+        let ratios = self
+            .rows_of(groups)
+            .filter_map(|(_, row)| Some((row.weight, self.against(row, one, other, measure)?)));
+        weighted_mean(ratios)
+    }
+
+    pub fn mean(
+        &self,
+        groups: &[Group],
+        allocator: usize,
+        measure: Measure,
+    ) -> Option<(f64, usize)> {
+        self.mean_against(groups, allocator, self.index(BASE)?, measure)
+    }
+}
+
+/// The geometric mean of (weight, ratio).
+fn weighted_mean(ratios: impl Iterator<Item = (f64, f64)>) -> Option<(f64, usize)> {
+    let (mut logs, mut weights, mut count) = (0.0, 0.0, 0);
+    for (weight, ratio) in ratios {
+        logs += weight * ratio.max(f64::MIN_POSITIVE).ln();
+        weights += weight;
+        count += 1;
+    }
+    (weights > 0.0).then(|| ((logs / weights).exp(), count))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A run that takes this many milliseconds and KiB.
+    pub fn run_of(ms: u64, kib: u64) -> Run {
+        Run {
+            wall_ns: ms * 1_000_000,
+            user_us: ms * 1000,
+            sys_us: 0,
+            peak_kib: kib,
+            minor_faults: kib / 4,
+            major_faults: 0,
         }
-        text.push('\n');
-        for row in &self.rows {
-            text += &format!("{:<14}", row.workload);
-            for (at, cell) in row.cells.iter().enumerate() {
-                let time = self.ratio(row, at, Measure::TimeMin);
-                let peak = self.ratio(row, at, Measure::Peak);
-                let shown = match (cell, time, peak) {
-                    (Err(_), _, _) => "FAILED".to_owned(),
-                    (Ok(_), Some(time), Some(peak)) => format!("{time:.2} / {peak:.2}"),
-                    _ => "no base".to_owned(),
-                };
-                text += &format!(" {shown:>13}");
-            }
-            text.push('\n');
+    }
+
+    /// Two allocators, one row for each list of times.
+    pub fn race_of(rows: &[(&[u64], &[u64], Group)]) -> Race {
+        let cell = |times: &[u64]| {
+            let runs = times.iter().map(|&ms| run_of(ms, 1000)).collect();
+            Cell::Done(Sample { runs, calls: None })
+        };
+        Race {
+            names: vec!["ours".to_owned(), BASE.to_owned()],
+            rows: rows
+                .iter()
+                .enumerate()
+                .map(|(at, (ours, base, group))| Row {
+                    workload: format!("w{at}"),
+                    group: *group,
+                    weight: 1.0,
+                    cells: vec![cell(ours), cell(base)],
+                })
+                .collect(),
         }
-        for (title, time) in [
-            ("mean, minimum", Measure::TimeMin),
-            ("mean, median", Measure::TimeMedian),
-            ("mean, CPU", Measure::CpuMin),
-        ] {
-            text += &format!("{title:<14}");
-            for at in 0..self.names.len() {
-                let shown = match (self.mean(at, time), self.mean(at, Measure::Peak)) {
-                    (Some((time, count)), Some((peak, _))) => {
-                        let partial = if count < self.rows.len() { "*" } else { "" };
-                        format!("{time:.2} / {peak:.2}{partial}")
-                    }
-                    _ => "-".to_owned(),
-                };
-                text += &format!(" {shown:>13}");
-            }
-            text.push('\n');
-        }
-        text
+    }
+
+    #[test]
+    fn a_mean_is_over_its_groups_only() {
+        let race = race_of(&[
+            (&[20, 30], &[10, 10], Group::Own),
+            (&[80, 80], &[10, 10], Group::Own),
+            (&[1, 1], &[10, 10], Group::Rust),
+        ]);
+        let (mean, count) = race.mean(&[Group::Own], 0, Measure::TimeMin).unwrap();
+        assert!((mean - 4.0).abs() < 1e-9 && count == 2);
+        assert!(race.mean(&[Group::Real], 0, Measure::TimeMin).is_none());
+    }
+
+    #[test]
+    fn a_row_that_one_has_not_finished_does_not_count() {
+        let mut race = race_of(&[(&[20], &[10], Group::Own), (&[30], &[10], Group::Own)]);
+        race.rows[1].cells[0] = Cell::Absent;
+        let (mean, count) = race.mean(&[Group::Own], 0, Measure::TimeMedian).unwrap();
+        assert!((mean - 2.0).abs() < 1e-9 && count == 1);
     }
 }

@@ -12,7 +12,8 @@ pub struct Launcher {
     scratch: PathBuf,
 }
 
-/// What is started; the same for every allocator.
+/// What is started.
+#[derive(Clone)]
 pub struct Job {
     pub program: PathBuf,
     pub args: Vec<String>,
@@ -44,6 +45,21 @@ impl Launcher {
     /// Returns the cost and what the program printed.
     pub fn run(&self, job: &Job, library: Option<&Path>) -> Result<(Run, String), String> {
         self.start(job, library, &[])
+    }
+
+    /// The same with more of an environment.
+    pub fn run_with(
+        &self,
+        job: &Job,
+        library: Option<&Path>,
+        env: &[(&str, &str)],
+    ) -> Result<(Run, String), String> {
+        self.start(job, library, env)
+    }
+
+    /// For what a run leaves beside its output.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// Runs the program once under the eyes of the dynamic linker and refuses if any part of it
@@ -98,16 +114,20 @@ impl Launcher {
             .args([&cost, &said])
             .arg(&job.program)
             .args(&job.args)
-            .current_dir(&work)
-            .envs(job.env.iter().map(|(k, v)| (k, v)))
-            .envs(env.iter().copied())
-            .env_remove("LD_PRELOAD");
-        match library {
-            Some(library) => command.env("BENCH_LIBRARY", library),
-            None => command.env_remove("BENCH_LIBRARY"),
-        };
-        tools::output(&mut command)?;
-        let run = parse(&read(&cost)?)?;
+            .current_dir(&work);
+        // The same environment whoever starts the runner: cargo sets a search path that the
+        // dynamic linker then tries for each library, and options of an allocator may be set.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("LC_ALL", "C");
+        if let Some(library) = library {
+            command.env("BENCH_LIBRARY", library);
+        }
+        command.envs(job.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
+        let complaint = tools::complaint(&mut command)?;
+        let run = parse(&read(&cost)?).map_err(|why| match complaint.lines().last() {
+            Some(line) => format!("{why}: {line}"),
+            None => why,
+        })?;
         let bytes = std::fs::read(&said).map_err(|e| e.to_string())?;
         Ok((run, String::from_utf8_lossy(&bytes).trim_end().to_owned()))
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// The base of every ratio.
 pub const BASE: &str = "mi217";
+/// This project.
+pub const OURS: &str = "ours";
 
 /// An archive is compiled as if any function might be replaced by another one at run time, which
 /// keeps the compiler from inlining. With this, and with -Bsymbolic-functions when it is linked,
@@ -100,9 +102,7 @@ fn library(entry: &toml::Table) -> Result<Library, String> {
     })
 }
 
-/// All libraries in the order of the file, those of the command line last, less those that the
-/// command line leaves out. The base always stays: without it there is no ratio.
-pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
+fn all() -> Result<Vec<Library>, String> {
     let table: toml::Table = tools::read(&tools::root().join("libraries.toml"))?
         .parse()
         .map_err(|e| format!("libraries.toml: {e}"))?;
@@ -110,11 +110,19 @@ pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
         .get("library")
         .and_then(toml::Value::as_array)
         .ok_or("libraries.toml: no [[library]]")?;
-    let mut all = entries
-        .iter()
-        .filter_map(toml::Value::as_table)
-        .map(library)
-        .collect::<Result<Vec<_>, _>>()?;
+    entries.iter().filter_map(toml::Value::as_table).map(library).collect()
+}
+
+/// Without any peer.
+pub fn ours() -> Result<Library, String> {
+    let found = all()?.into_iter().find(|l| l.name == OURS);
+    found.ok_or(format!("libraries.toml: '{OURS}' is missing"))
+}
+
+/// All libraries in the order of the file, those of the command line last, less those that the
+/// command line leaves out. The base always stays: without it there is no ratio.
+pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
+    let mut all = all()?;
     if let Some(wanted) = &options.allocators {
         for name in wanted {
             if !all.iter().any(|l| &l.name == name) {

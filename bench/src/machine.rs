@@ -18,6 +18,11 @@ fn bracketed(text: &str) -> Option<String> {
     Some(rest.split_once(']')?.0.to_owned())
 }
 
+/// How the system has transparent huge pages.
+pub fn huge_pages() -> Option<String> {
+    bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
+}
+
 pub fn describe() -> Value {
     let unknown = || "unknown".to_owned();
     let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
@@ -26,8 +31,7 @@ pub fn describe() -> Value {
         "cores": cores,
         "memory": after_colon(&file("/proc/meminfo"), "MemTotal").unwrap_or_else(unknown),
         "kernel": numbers_of(&file("/proc/sys/kernel/osrelease")),
-        "huge_pages": bracketed(&file("/sys/kernel/mm/transparent_hugepage/enabled"))
-            .unwrap_or_else(unknown),
+        "huge_pages": huge_pages().unwrap_or_else(unknown),
         "compiler": tools::first_line(&tools::cc(), &["--version"]),
         "system": file("/etc/os-release").lines()
             .find_map(|l| l.strip_prefix("PRETTY_NAME="))
@@ -57,4 +61,16 @@ pub fn date() -> String {
 fn numbers_of(version: &str) -> &str {
     let end = version.find(|c: char| c != '.' && !c.is_ascii_digit());
     &version[..end.unwrap_or(version.len())]
+}
+
+/// What was typed, without the folders of this machine.
+pub fn command() -> String {
+    let mut words = vec!["allocator-race".to_owned()];
+    for word in std::env::args().skip(1) {
+        words.push(match word.split_once('=') {
+            Some((name, path)) if path.contains('/') => format!("{name}=..."),
+            _ => word,
+        });
+    }
+    words.join(" ")
 }

@@ -9,7 +9,6 @@ use std::process::Command;
 
 /// Builds what can be built; what cannot is reported and does not stop the rest.
 pub fn run(options: &Options) -> Result<(), String> {
-    make_dir(&tools::out().join("lib"))?;
     let prober = Prober::new()?;
     let mut rows = Vec::new();
     let mut failures = Vec::new();
@@ -34,7 +33,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-fn build(library: &Library) -> Result<(), String> {
+pub fn build(library: &Library) -> Result<(), String> {
+    make_dir(&tools::out().join("lib"))?;
     // What an earlier build left must not pass for the result of one that fails.
     for stale in [library.built_file(), library.origin_file()] {
         let _ = std::fs::remove_file(stale);

@@ -1,17 +1,20 @@
 //! `race`: all workloads under all allocators, interleaved.
 
-use crate::figures::{Cell, Measure, Race, Row, MEASURES};
-use crate::launch::{Launcher, Run};
+use crate::figures::{Cell, Measure, Sample};
+use crate::launch::{Job, Launcher, Run};
 use crate::library::{self, Library};
 use crate::probe::{Prober, Proof};
-use crate::workload::{self, Workload};
-use crate::{chart, machine, tools, Options};
+use crate::syscalls::Tracer;
+use crate::workload::{self, Kind, Start, Workload};
+use crate::{machine, record, report, Options};
 use serde_json::{json, Map, Value};
 use std::io::Write;
-use std::path::Path;
 
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 2;
+
+/// The workload that is compared with memory that no allocator gave.
+const VECTOR: &str = "vector";
 
 /// Those that pass the probe; the others are named with the reason.
 pub fn proven(options: &Options) -> Result<Vec<(Library, Proof)>, String> {
@@ -31,84 +34,131 @@ pub fn proven(options: &Options) -> Result<Vec<(Library, Proof)>, String> {
 }
 
 pub fn run(options: &Options) -> Result<(), String> {
-    let rounds = match (options.rounds, options.quick) {
-        (Some(rounds), _) => rounds,
-        (None, true) => QUICK_ROUNDS,
-        (None, false) => ROUNDS,
-    };
+    if options.rerender {
+        return report::rerender(options);
+    }
+    let rounds = options.rounds_or(ROUNDS, QUICK_ROUNDS);
     let libraries = proven(options)?;
     let chosen = workload::chosen(options)?;
     for (name, why) in &chosen.missing {
         println!("workload {name} is left out: {why}");
     }
     let launcher = Launcher::new()?;
-    let mut race =
-        Race { names: libraries.iter().map(|(l, _)| l.name.clone()).collect(), rows: Vec::new() };
-    let mut answers = Vec::new();
+    let tracer = Tracer::new();
+    if let Err(why) = &tracer {
+        println!("system calls are left out: {why}");
+    }
+    let tracer = tracer.ok();
+    let mut rows = Vec::new();
     for workload in &chosen.ready {
-        let (row, answer) = race_one(&launcher, workload, &libraries, rounds);
-        race.rows.push(row);
-        answers.push(answer);
-    }
-    println!("\n{}", race.table());
-    println!("below 1 is better than mimalloc 2.1.7; * means some workloads failed");
-    for row in &race.rows {
-        for (name, cell) in race.names.iter().zip(&row.cells) {
-            if let Err(why) = cell {
-                println!("{} under {name}: {why}", row.workload);
-            }
+        let (mut cells, answer) = race_one(&launcher, workload, &libraries, rounds);
+        if let Some(tracer) = &tracer {
+            count_calls(tracer, &launcher, workload, &libraries, &mut cells);
         }
+        rows.push(workload_json(workload, &libraries, &cells, &answer));
     }
-    write_report(options, rounds, &libraries, &chosen.ready, &race, &answers)
+    let mut raw = header(&libraries, rounds, options.quick);
+    raw["workloads"] = Value::Array(rows);
+    if let Some(vector) = chosen.ready.iter().find(|w| w.name == VECTOR) {
+        raw["touch"] = touch(&launcher, tracer.as_ref(), vector, &libraries, rounds)?;
+    }
+    report::write(options, raw)
+}
+
+/// Where, when, with what and who.
+pub fn header(libraries: &[(Library, Proof)], rounds: usize, quick: bool) -> Value {
+    let libraries: Vec<Value> = libraries
+        .iter()
+        .map(|(l, proof)| {
+            json!({
+                "name": l.name,
+                "label": l.label,
+                "short": short_label(l, proof),
+                "version": proof.version,
+            })
+        })
+        .collect();
+    json!({
+        "date": machine::date(),
+        "machine": machine::describe(),
+        "command": machine::command(),
+        "rounds": rounds,
+        "quick": quick,
+        "base": library::BASE,
+        "units": "time in ns, cpu in us, peak in KiB; ratios and means are to the base",
+        "libraries": libraries,
+    })
+}
+
+pub fn workload_json(
+    workload: &Workload,
+    libraries: &[(Library, Proof)],
+    cells: &[Cell],
+    answer: &str,
+) -> Value {
+    let results: Map<String, Value> = libraries
+        .iter()
+        .zip(cells)
+        .map(|((library, _), cell)| (library.name.clone(), record::cell_json(cell)))
+        .collect();
+    json!({
+        "name": workload.name,
+        "group": workload.group.name(),
+        "about": workload.about,
+        "arguments": workload.args,
+        "program": workload.version(),
+        "weight": workload.weight,
+        "answer": answer,
+        "results": results,
+    })
 }
 
 /// A B C, then B C A, ...: close in time, and nobody always runs first.
-fn race_one(
+pub fn race_one(
     launcher: &Launcher,
     workload: &Workload,
     libraries: &[(Library, Proof)],
     rounds: usize,
-) -> (Row, String) {
+) -> (Vec<Cell>, String) {
     print!("{:<14}", workload.name);
-    let files: Vec<_> = libraries.iter().map(|(l, _)| l.file()).collect();
+    let starts: Vec<Option<Start>> = libraries.iter().map(|(l, _)| workload.start(l)).collect();
     let mut answer: Option<String> = None;
-    let mut cells: Vec<Cell> = files
+    let mut cells: Vec<Cell> = starts
         .iter()
-        .map(|file| {
-            if workload.foreign {
-                launcher.verify(&workload.job, file.as_deref())?;
+        .map(|start| {
+            let Some(start) = start else { return Cell::Absent };
+            if workload.kind == Kind::Foreign {
+                if let Err(why) = launcher.verify(&start.job, start.preload.as_deref()) {
+                    return Cell::Failed(why);
+                }
             }
-            Ok(Vec::new())
+            Cell::Done(Sample { runs: Vec::new(), calls: None })
         })
         .collect();
     for round in 0..rounds {
         for at in 0..cells.len() {
             let at = (at + round) % cells.len();
-            let Ok(runs) = &mut cells[at] else { continue };
-            match run_one(launcher, workload, files[at].as_deref(), &mut answer) {
-                Ok(run) => runs.push(run),
-                Err(why) => cells[at] = Err(why),
+            let (Cell::Done(sample), Some(start)) = (&mut cells[at], &starts[at]) else { continue };
+            match run_one(launcher, start, &mut answer) {
+                Ok(run) => sample.runs.push(run),
+                Err(why) => cells[at] = Cell::Failed(why),
             }
         }
         print!(".");
         let _ = std::io::stdout().flush();
     }
-    let best =
-        cells.iter().flatten().map(|runs| Measure::TimeMin.of(runs)).fold(f64::INFINITY, f64::min);
-    println!(" fastest {:.2} s", best / 1e9);
-    let row = Row { workload: workload.name.clone(), weight: workload.weight, cells };
-    (row, answer.unwrap_or_default())
+    let times = cells.iter().filter_map(|cell| Measure::TimeMin.of(cell.done()?));
+    match times.min_by(f64::total_cmp) {
+        Some(best) => println!(" fastest {:.2} s", best / 1e9),
+        None => println!(" no run succeeded"),
+    }
+    (cells, answer.unwrap_or_default())
 }
 
 /// The first answer is the right one; an allocator that makes a program say something else has
 /// corrupted its memory.
-fn run_one(
-    launcher: &Launcher,
-    workload: &Workload,
-    library: Option<&Path>,
-    answer: &mut Option<String>,
-) -> Result<Run, String> {
-    let (run, said) = launcher.run(&workload.job, library)?;
+fn run_one(launcher: &Launcher, start: &Start, answer: &mut Option<String>) -> Result<Run, String> {
+    let (run, said) = launcher.run(&start.job, start.preload.as_deref())?;
     match answer {
         None => *answer = Some(said),
         Some(answer) if *answer != said => return Err(format!("WRONG ANSWER: {said}")),
@@ -117,115 +167,58 @@ fn run_one(
     Ok(run)
 }
 
-fn cell_json(race: &Race, row: &Row, at: usize) -> Value {
-    let runs = match &row.cells[at] {
-        Ok(runs) => runs,
-        Err(why) => return json!({ "failed": why }),
-    };
-    let mut value = Map::new();
-    let mut ratios = Map::new();
-    for (measure, name) in MEASURES {
-        value.insert(name.to_owned(), json!(measure.of(runs)));
-        if let Some(ratio) = race.ratio(row, at, measure) {
-            ratios.insert(name.to_owned(), json!(rounded(ratio)));
-        }
-    }
-    value.insert("ratios".to_owned(), Value::Object(ratios));
-    let runs: Vec<Value> = runs
-        .iter()
-        .map(|r| {
-            json!({
-                "wall_ns": r.wall_ns,
-                "user_us": r.user_us,
-                "sys_us": r.sys_us,
-                "peak_kib": r.peak_kib,
-                "minor_faults": r.minor_faults,
-                "major_faults": r.major_faults,
-            })
-        })
-        .collect();
-    value.insert("runs".to_owned(), json!(runs));
-    Value::Object(value)
-}
-
-/// More digits than these are noise.
-fn rounded(ratio: f64) -> f64 {
-    (ratio * 1000.0).round() / 1000.0
-}
-
-fn means_json(race: &Race, at: usize) -> Value {
-    let mut means = Map::new();
-    for (measure, name) in MEASURES {
-        if let Some((mean, count)) = race.mean(at, measure) {
-            means.insert(name.to_owned(), json!(rounded(mean)));
-            means.insert("workloads".to_owned(), json!(count));
-        }
-    }
-    Value::Object(means)
-}
-
-fn write_report(
-    options: &Options,
-    rounds: usize,
+/// A cell whose calls cannot be counted keeps its times: strace changes how threads meet.
+fn count_calls(
+    tracer: &Tracer,
+    launcher: &Launcher,
+    workload: &Workload,
     libraries: &[(Library, Proof)],
-    workloads: &[Workload],
-    race: &Race,
-    answers: &[String],
-) -> Result<(), String> {
-    let machine = machine::describe();
-    let date = machine::date();
-    let rows: Vec<Value> = workloads
-        .iter()
-        .zip(&race.rows)
-        .zip(answers)
-        .map(|((workload, row), answer)| {
-            let cells: Map<String, Value> = (0..race.names.len())
-                .map(|at| (race.names[at].clone(), cell_json(race, row, at)))
-                .collect();
-            json!({
-                "name": workload.name,
-                "about": workload.about,
-                "arguments": workload.args,
-                "program": version_of(workload),
-                "weight": workload.weight,
-                "answer": answer,
-                "results": cells,
-            })
-        })
-        .collect();
-    let means: Map<String, Value> =
-        (0..race.names.len()).map(|at| (race.names[at].clone(), means_json(race, at))).collect();
-    let libraries_json: Vec<Value> = libraries
-        .iter()
-        .map(|(l, proof)| json!({ "name": l.name, "label": l.label, "version": proof.version }))
-        .collect();
-    let report = json!({
-        "date": date,
-        "machine": machine,
-        "rounds": rounds,
-        "quick": options.quick,
-        "base": library::BASE,
-        "units": "time in ns, cpu in us, peak in KiB; ratios and means are to the base",
-        "libraries": libraries_json,
-        "workloads": rows,
-        "geometric_means": means,
-    });
-    let dir = tools::report();
-    tools::make_dir(&dir)?;
-    // Only a whole race may replace the figures that are kept.
-    let stem = match options {
-        Options { quick: true, .. } => "quick",
-        Options { only: None, allocators: None, .. } => "race",
-        _ => "partial",
+    cells: &mut [Cell],
+) {
+    for ((library, _), cell) in libraries.iter().zip(cells) {
+        let (Cell::Done(sample), Some(start)) = (cell, workload.start(library)) else { continue };
+        match tracer.count(launcher, &start, &[]) {
+            Ok(calls) => sample.calls = Some(calls),
+            Err(why) => println!("  system calls under {}: {why}", library.name),
+        }
+    }
+}
+
+/// As many pages as `vector` writes, in a fresh mapping with and without MADV_HUGEPAGE, and which
+/// of the two each library asks for.
+fn touch(
+    launcher: &Launcher,
+    tracer: Option<&Tracer>,
+    vector: &Workload,
+    libraries: &[(Library, Proof)],
+    rounds: usize,
+) -> Result<Value, String> {
+    let program = workload::compiled("touch.c")?;
+    let size = vector.args.first().cloned().unwrap_or_default();
+    let job = |advice: Option<&str>| Job {
+        program: program.clone(),
+        args: std::iter::once(size.as_str()).chain(advice).map(str::to_owned).collect(),
+        env: Vec::new(),
     };
-    let json_file = dir.join(format!("{stem}.json"));
-    tools::write_json(&json_file, &report)?;
-    let svg_file = dir.join(format!("{stem}.svg"));
-    let labels: Vec<String> = libraries.iter().map(|(l, p)| short_label(l, p)).collect();
-    let caption = format!("{date}, {rounds} rounds. {}", machine::line(&machine));
-    chart::draw(&svg_file, race, &labels, &caption)?;
-    println!("written: {}, {}", tools::shown(&json_file), tools::shown(&svg_file));
-    Ok(())
+    let (plain, huge) = (job(None), job(Some("huge")));
+    let (mut plain_runs, mut huge_runs) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        plain_runs.push(launcher.run(&plain, None)?.0);
+        huge_runs.push(launcher.run(&huge, None)?.0);
+    }
+    let mut advice = Map::new();
+    for (library, _) in libraries {
+        let (Some(tracer), Some(start)) = (tracer, vector.start(library)) else { continue };
+        let huge = tracer.advises_huge(launcher, &start).unwrap_or(false);
+        advice.insert(library.name.clone(), json!(if huge { "huge" } else { "plain" }));
+    }
+    Ok(json!({
+        "workload": vector.name,
+        "mebibytes": size,
+        "plain": record::runs_json(&plain_runs),
+        "huge": record::runs_json(&huge_runs),
+        "advice": advice,
+    }))
 }
 
 /// The label of a peer is its version as far as it says one: "jemalloc 5.3.1".
@@ -240,18 +233,5 @@ fn short_label(library: &Library, proof: &Proof) -> String {
         "gperftools" => format!("tcmalloc (gperftools {number})"),
         _ if matches!(library.kind, library::Kind::Given(_)) => library.label.clone(),
         _ => format!("{name} {number}"),
-    }
-}
-
-fn version_of(workload: &Workload) -> String {
-    if workload.foreign {
-        tools::first_line(&workload.job.program.display().to_string(), &["--version"])
-    } else {
-        "workloads/".to_owned()
-            + &workload
-                .job
-                .program
-                .file_name()
-                .map_or(String::new(), |n| format!("{}.c", n.to_string_lossy()))
     }
 }

@@ -43,7 +43,21 @@ pub fn shown(path: &Path) -> String {
 pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), String> {
     let mut text = String::new();
     unfold(value, 0, &mut text);
-    write(path, &(text.replace(&root().display().to_string(), "bench") + "\n"))
+    write_text(path, &(text + "\n"))
+}
+
+/// Writes a report and says where.
+pub fn keep(stem: &str, value: &serde_json::Value) -> Result<(), String> {
+    make_dir(&report())?;
+    let file = report().join(format!("{stem}.json"));
+    write_json(&file, value)?;
+    println!("written: {}", shown(&file));
+    Ok(())
+}
+
+/// The same for text.
+pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
+    write(path, &text.replace(&root().display().to_string(), "bench"))
 }
 
 /// One line for each entry down to this depth, and what lies deeper on the line of its entry:
@@ -77,10 +91,20 @@ fn unfold(value: &serde_json::Value, depth: usize, text: &mut String) {
 
 /// Standard output of a command that must succeed; else the end of what it said on stderr.
 pub fn output(command: &mut Command) -> Result<String, String> {
+    both(command).map(|(said, _)| said)
+}
+
+/// What a command that succeeds says on stderr.
+pub fn complaint(command: &mut Command) -> Result<String, String> {
+    both(command).map(|(_, complaint)| complaint)
+}
+
+fn both(command: &mut Command) -> Result<(String, String), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Output { status, stdout, stderr } = command.output().map_err(|e| format!("{name}: {e}"))?;
     if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        return Ok((text(&stdout), text(&stderr)));
     }
     let said = String::from_utf8_lossy(&stderr);
     let lines: Vec<&str> = said.lines().collect();

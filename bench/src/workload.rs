@@ -1,19 +1,83 @@
 //! What is raced, as workloads.toml names it.
 
+use crate::figures::Group;
 use crate::launch::Job;
+use crate::library::Library;
 use crate::tools;
 use crate::Options;
 use std::path::PathBuf;
 
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// A C program of ours, which itself looks who serves it.
+    Own,
+    /// A program of the system: the dynamic linker must be asked who served it.
+    Foreign,
+    /// A Rust program, which is linked with the allocator: one binary for each.
+    Rust,
+}
+
 pub struct Workload {
     pub name: String,
     pub about: String,
+    pub group: Group,
     pub weight: f64,
-    /// A program of the system: the dynamic linker must be asked who served it.
-    pub foreign: bool,
+    pub kind: Kind,
     /// The arguments as the file has them.
     pub args: Vec<String>,
+    /// Which of the arguments is the number of threads.
+    pub threads_arg: Option<usize>,
+    job: Job,
+}
+
+/// What is started for one allocator, and what is preloaded.
+pub struct Start {
     pub job: Job,
+    pub preload: Option<PathBuf>,
+}
+
+impl Workload {
+    /// None: there is no such program for this library.
+    pub fn start(&self, library: &Library) -> Option<Start> {
+        if self.kind != Kind::Rust {
+            return Some(Start { job: self.job.clone(), preload: library.file() });
+        }
+        // With a package of its own the allocator is linked in. Others serve the program that has
+        // no allocator of its own, under the preload.
+        let linked = tools::root().join("rust").join(&library.name).exists();
+        let folder = if linked { library.name.as_str() } else { "glibc" };
+        let program = rust_dir().join(folder).join(&self.job.program);
+        let job = Job { program, ..self.job.clone() };
+        let preload = if linked { None } else { library.file() };
+        job.program.exists().then_some(Start { job, preload })
+    }
+
+    /// The same workload with another number of threads.
+    pub fn with_threads(&self, threads: usize) -> Option<Workload> {
+        let at = self.threads_arg?;
+        let mut job = self.job.clone();
+        let mut args = self.args.clone();
+        *job.args.get_mut(at)? = threads.to_string();
+        *args.get_mut(at)? = threads.to_string();
+        Some(Workload { name: self.name.clone(), about: self.about.clone(), args, job, ..*self })
+    }
+
+    /// The program as a report names it.
+    pub fn version(&self) -> String {
+        let name =
+            self.job.program.file_name().map_or(String::new(), |n| n.to_string_lossy().into());
+        match self.kind {
+            Kind::Own => format!("workloads/{name}.c"),
+            Kind::Foreign => {
+                tools::first_line(&self.job.program.display().to_string(), &["--version"])
+            }
+            Kind::Rust => format!("rust/{name}"),
+        }
+    }
+}
+
+fn rust_dir() -> PathBuf {
+    tools::out().join("rust")
 }
 
 /// The workloads, and the names of those whose program this machine does not have.
@@ -47,18 +111,47 @@ fn sources() -> Result<Vec<String>, String> {
     Ok(all)
 }
 
-/// Compiles or finds the program. The builtins are off so that the compiler keeps every pair of
-/// malloc and free.
-fn program(entry: &toml::Table) -> Result<PathBuf, String> {
+/// A C program of ours. The builtins are off so that the compiler keeps every pair of malloc and
+/// free.
+pub fn compiled(source: &str) -> Result<PathBuf, String> {
+    tools::compile(&dir().join(source), &["-fno-builtin", "-pthread"])
+}
+
+/// Compiles or finds the program; of a Rust program only the name, as each library has its own.
+fn program(entry: &toml::Table) -> Result<(PathBuf, Kind), String> {
     if let Some(source) = text(entry, "source") {
-        return tools::compile(&dir().join(source), &["-fno-builtin", "-pthread"]);
+        return Ok((compiled(&source)?, Kind::Own));
     }
-    let name = text(entry, "program").ok_or("neither 'source' nor 'program'")?;
-    tools::find_binary(&name).ok_or(format!("{name} is not installed"))
+    if let Some(bin) = text(entry, "rust") {
+        return if in_some_folder(&bin) {
+            Ok((PathBuf::from(bin), Kind::Rust))
+        } else {
+            Err(format!("{bin} is not built for any library: run `build`"))
+        };
+    }
+    let name = text(entry, "program").ok_or("none of 'source', 'program', 'rust'")?;
+    let path = tools::find_binary(&name).ok_or(format!("{name} is not installed"))?;
+    Ok((path, Kind::Foreign))
+}
+
+fn in_some_folder(bin: &str) -> bool {
+    let Ok(folders) = std::fs::read_dir(rust_dir()) else { return false };
+    folders.flatten().any(|folder| folder.path().join(bin).exists())
+}
+
+fn group(entry: &toml::Table, kind: Kind) -> Result<Group, String> {
+    match text(entry, "group") {
+        Some(name) => Group::named(&name).ok_or(format!("there is no group '{name}'")),
+        None => Ok(match kind {
+            Kind::Own => Group::Own,
+            Kind::Foreign => Group::Real,
+            Kind::Rust => Group::Rust,
+        }),
+    }
 }
 
 fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, String> {
-    let program = program(entry)?;
+    let (program, kind) = program(entry)?;
     let normal = texts(entry, "args").unwrap_or_default();
     let args = match texts(entry, "quick") {
         Some(args) if quick => args,
@@ -79,16 +172,20 @@ fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, St
         .filter_map(|e| e.split_once('='))
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
+    let threads_arg = entry.get("threads_arg").and_then(toml::Value::as_integer);
+    let threads_arg = threads_arg.and_then(|at| usize::try_from(at).ok());
     Ok(Workload {
         name: name.to_owned(),
         about: text(entry, "about").unwrap_or_default(),
+        group: group(entry, kind)?,
         weight: match entry.get("weight") {
             Some(toml::Value::Integer(weight)) => *weight as f64,
             Some(toml::Value::Float(weight)) => *weight,
             _ => 1.0,
         },
-        foreign: text(entry, "program").is_some(),
+        kind,
         args,
+        threads_arg,
         job: Job { program, args: full, env },
     })
 }

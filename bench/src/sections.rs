@@ -1,0 +1,132 @@
+//! What other commands measured, as sections of the race's text.
+
+use crate::markdown::{table, words};
+use serde_json::Value;
+
+/// Of transparent huge pages, as the system names them.
+pub const MODES: [&str; 3] = ["never", "madvise", "always"];
+/// What `latency` times, and what it reports of each.
+pub const CALLS: [&str; 2] = ["malloc", "free"];
+pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
+
+pub fn of(kind: &str, report: &Value) -> Option<String> {
+    match kind {
+        "count" => count(report),
+        "latency" => latency(report),
+        "hugepages" => huge_pages(report),
+        "scaling" => scaling(report),
+        _ => None,
+    }
+}
+
+/// When, and of which state of ours: a section may be older than the race.
+fn origin(report: &Value) -> String {
+    format!("Measured on {}.\n\n", report["date"].as_str().unwrap_or("an unknown day"))
+}
+
+fn count(report: &Value) -> Option<String> {
+    let counts = report["counts"].as_object()?;
+    let live: Vec<&String> =
+        counts.values().next()?.as_object()?.keys().filter(|k| *k != "version").collect();
+    let mut header = words(&["allocator", "version"]);
+    header.extend(live.iter().map(|live| format!("{live} live")));
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .map(|(name, row)| {
+            let mut line = vec![name.clone(), row["version"].as_str().unwrap_or("-").to_owned()];
+            line.extend(live.iter().map(|live| {
+                let of = |key: &str| row[live.as_str()][key].as_f64();
+                match (of("library"), of("outside")) {
+                    (Some(library), Some(outside)) => format!("{library:.1} / {outside:.1}"),
+                    _ => "does not start".to_owned(),
+                }
+            }));
+            line
+        })
+        .collect();
+    Some(format!(
+        "\n## Instructions per pair, in the library / in it and all that it calls\n\n{}{}",
+        origin(report),
+        table(&header, &rows)
+    ))
+}
+
+fn latency(report: &Value) -> Option<String> {
+    let results = report["results"].as_object()?;
+    let mut out = format!("\n## Latency of single calls, ns\n\n{}", origin(report));
+    out += &format!(
+        "{} threads, a quarter of the blocks freed by the other; medians of {} runs.\n",
+        report["threads"], report["rounds"]
+    );
+    for call in CALLS {
+        let mut header = words(&[call]);
+        header.extend(words(&PERCENTILES));
+        let rows: Vec<Vec<String>> = results
+            .iter()
+            .map(|(name, result)| {
+                let mut line = vec![name.clone()];
+                line.extend(PERCENTILES.iter().map(|p| {
+                    let figure = result["median"][call][p].as_f64();
+                    figure.map_or("-".to_owned(), |ns| format!("{ns:.0}"))
+                }));
+                line
+            })
+            .collect();
+        out += &format!("\n{}", table(&header, &rows));
+    }
+    Some(out)
+}
+
+fn huge_pages(report: &Value) -> Option<String> {
+    let modes = report["modes"].as_object()?;
+    let mut header = words(&["allocator"]);
+    header.extend(MODES.iter().map(|mode| format!("{mode}: time / peak")));
+    let rows: Vec<Vec<String>> = report["libraries"]
+        .as_array()?
+        .iter()
+        .filter_map(|library| library["name"].as_str())
+        .map(|name| {
+            let mut line = words(&[name]);
+            line.extend(MODES.iter().map(|mode| {
+                let of = |key: &str| modes.get(*mode)?["geometric_means"][name][key].as_f64();
+                match (of("time_min"), of("peak_median")) {
+                    (Some(time), Some(peak)) => format!("{time:.2} / {peak:.2}"),
+                    _ => "not set".to_owned(),
+                }
+            }));
+            line
+        })
+        .collect();
+    Some(format!(
+        "\n## The own workloads by mode of transparent huge pages\n\n{}Geometric means to \
+         mimalloc 2.1.7 in the same mode; the race itself ran under `{}`.\n\n{}",
+        origin(report),
+        report["mode_before"].as_str().unwrap_or("unknown"),
+        table(&header, &rows)
+    ))
+}
+
+fn scaling(report: &Value) -> Option<String> {
+    let counts: Vec<u64> = report["threads"].as_array()?.iter().filter_map(Value::as_u64).collect();
+    let workloads = report["workloads"].as_array().filter(|list| !list.is_empty())?;
+    let mut out = format!("\n## Time by number of threads, ms\n\n{}", origin(report));
+    for workload in workloads {
+        let mut header = words(&[workload["name"].as_str().unwrap_or_default()]);
+        header.extend(counts.iter().map(|n| format!("{n} threads")));
+        let rows: Vec<Vec<String>> = report["libraries"]
+            .as_array()?
+            .iter()
+            .filter_map(|library| library["name"].as_str())
+            .map(|name| {
+                let mut line = words(&[name]);
+                line.extend(counts.iter().map(|n| {
+                    let ns = workload["time_min"][name][n.to_string()].as_f64();
+                    ns.map_or("-".to_owned(), |ns| format!("{:.1}", ns / 1e6))
+                }));
+                line
+            })
+            .collect();
+        out += &format!("\n{}", table(&header, &rows));
+    }
+    Some(out)
+}
