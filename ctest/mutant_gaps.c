@@ -554,6 +554,21 @@ static void gaps_in_full_pages_of_a_parked_thread_are_filled(void) {
   thread_join(thread);
 }
 
+/* free-interior-owner-not-read: blocks of pages of several slices are freed by their thread like
+ * all others, wherever in the page they lie: it needs no collecting to give the pages back. */
+static void pages_of_several_slices_are_given_back_by_free(void) {
+  enum { BLOCKS = 2000 }; /* 20 in a page of eight slices */
+  static void* blocks[BLOCKS];
+  allow_os();
+  mi_heap_t* heap = mi_heap_new(); /* keeps its full pages, so that all frees are its own */
+  REQUIRE(heap != NULL);
+  for (size_t i = 0; i < BLOCKS; i++) REQUIRE((blocks[i] = mi_heap_malloc(heap, 25000)) != NULL);
+  int64_t before = stats_now().pages.current;
+  free_all(blocks, BLOCKS, 0, 1);
+  CHECK_LE(stats_now().pages.current, before - BLOCKS / 20 + 5);
+  mi_heap_destroy(heap);
+}
+
 #define SMALL_BLOCKS 200000
 static void* small_blocks[SMALL_BLOCKS];
 
@@ -711,6 +726,23 @@ static void new_block_is_known_everywhere_inside(void) {
   mi_heap_delete(heap);
 }
 
+/* large-slices-not-counted-down: what a block gave up when it shrank is another's when it is freed.
+ */
+static void slices_of_a_shrunk_block_are_given_up_once(void) {
+  enum { SLICES = 64, MOST = SLICES };
+  static void* blocks[MOST];
+  mi_heap_t* heap = mi_heap_new_in_arena(arena_new(SLICES * UNIT, true));
+  REQUIRE(heap != NULL);
+  void* p = mi_heap_malloc(heap, 40 * UNIT);
+  REQUIRE(p != NULL && mi_heap_realloc(heap, p, 4 * UNIT) == p);
+  size_t n = fill_arena(heap, blocks, MOST, TWO_SLICES);
+  CHECK_EQ(n, (SLICES - 4) / 2);
+  mi_free(p);
+  CHECK_EQ(fill_arena(heap, blocks + n, MOST - n, TWO_SLICES), 2);
+  free_all(blocks, n + 2, 0, 1);
+  mi_heap_delete(heap);
+}
+
 /* large-bytes-not-counted: blocks that are resized where they are count with their size. */
 static void resized_blocks_are_counted_as_they_are(void) {
   allow_os();
@@ -807,11 +839,13 @@ static const check_case_t cases[] = {
     CASE(gaps_that_a_thread_left_are_filled),
     CASE(few_pages_stay_with_their_thread_after_many),
     CASE(gaps_in_full_pages_of_a_parked_thread_are_filled),
+    CASE(pages_of_several_slices_are_given_back_by_free),
     CASE(pages_that_changed_their_class_are_taken_for_what_they_are),
     CASE(ended_threads_pages_are_all_released),
     CASE(child_knows_what_other_threads_left),
     CASE(direct_blocks_leave_in_any_order),
     CASE(new_block_is_known_everywhere_inside),
+    CASE(slices_of_a_shrunk_block_are_given_up_once),
     CASE(resized_blocks_are_counted_as_they_are),
     CASE(blocks_that_grow_leave_no_mappings),
     CASE(what_the_new_handler_made_possible_is_aligned),
