@@ -1,4 +1,4 @@
-/* arena_heaps.c - heaps that are bound to an arena, and arenas that nobody else may use (D2.31,
+/* arena_heaps.c - heaps that are bound to an arena, and arenas that nobody else may use (D4.31,
  * D7.56).
  */
 #include "arenas.h"
@@ -89,7 +89,7 @@ static void each_way_to_allocate_stays_in_the_arena(void) {
   mi_heap_destroy(heap);
 }
 
-/* D2.31 */
+/* D4.31 */
 static void an_alignment_that_the_arena_cannot_have_gives_null(void) {
   mi_arena_id_t own = arena_new(32 * MIB, true);
   arena_new(256 * MIB, false);

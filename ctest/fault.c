@@ -262,6 +262,14 @@ static void move_vectors(unsigned seed) {
   for (size_t v = 0; v < VECTORS; v++) mi_free(vectors[v]);
 }
 
+/* The system moves one mapping at a time, and a block that was moved consists of several. One that
+ * does not know its pieces is copied instead. */
+static void moved_blocks_are_moved_again_piece_by_piece(void) {
+  move_vectors(1);
+  CHECK_GE(os_fault_mremap_successes(), 100);
+  CHECK_EQ(os_fault_mremap_failures(), 0);
+}
+
 static void check_moves_in_mode(os_mremap_t mode) {
   move_vectors(1); /* leaves memory that consists of several mappings */
   os_fault_mremap(mode);
@@ -283,6 +291,7 @@ static const check_case_t cases[] = {
     CASE(each_single_failing_call_is_survived),
     CASE(the_system_failing_from_each_call_on_is_survived),
     CASE(blocks_keep_their_contents_while_the_system_refuses_everything),
+    CASE(moved_blocks_are_moved_again_piece_by_piece),
     CASE(contents_survive_a_move_that_the_system_refuses),
     CASE(contents_survive_a_move_that_fails_and_unmaps_its_target),
 };

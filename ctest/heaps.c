@@ -963,7 +963,8 @@ static void removing_a_heap_costs_the_same_among_many(void) {
   }
   check_note("removing a heap: %.2f us among %d, %.2f us among %d\n", few * 1e6, FEW, many * 1e6,
              MANY);
-  CHECK_LE_DOUBLE(many, few * 3 + 2e-6);
+  /* Many do not fit into the caches. A search through the list took 33 us. */
+  CHECK_LE_DOUBLE(many, few * 3 + 1e-5);
 }
 
 /* ---- mixed work --------------------------------------------------------------------- */

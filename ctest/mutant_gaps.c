@@ -488,6 +488,122 @@ static void gaps_that_a_thread_left_are_filled(void) {
   free_all(left.blocks, LEFT_BLOCKS, 0, 1);
 }
 
+static void* churn_and_park(void* arg) {
+  (void)arg;
+  for (int round = 0; round < 20; round++) {
+    for (size_t i = 0; i < LEFT_BLOCKS / 2; i++)
+      REQUIRE((left.blocks[i] = mi_malloc(LEFT_SIZE)) != NULL);
+    if (round < 19) free_all(left.blocks, LEFT_BLOCKS / 2, 0, 1);
+  }
+  free_all(left.blocks, LEFT_BLOCKS / 2, 0, 2);
+  pthread_barrier_wait(&left.ready);
+  pthread_barrier_wait(&left.go);
+  return NULL;
+}
+
+static bool share_a_page(const void* a, const void* b) {
+  return (uintptr_t)a / UNIT == (uintptr_t)b / UNIT;
+}
+
+/* heap-slices-not-counted-down: what a thread may keep does not become less with the time: of fewer
+ * pages than that none is for others. */
+static void few_pages_stay_with_their_thread_after_many(void) {
+  enum { MINE = 1000 };
+  static void* mine[MINE];
+  allow_os();
+  REQUIRE(pthread_barrier_init(&left.ready, NULL, 2) == 0);
+  REQUIRE(pthread_barrier_init(&left.go, NULL, 2) == 0);
+  pthread_t thread = thread_start(&churn_and_park, NULL);
+  pthread_barrier_wait(&left.ready);
+  size_t shared = 0;
+  for (size_t i = 0; i < MINE; i++) {
+    REQUIRE((mine[i] = mi_malloc(LEFT_SIZE)) != NULL);
+    for (size_t k = 1; k < LEFT_BLOCKS / 2; k += 2) shared += share_a_page(mine[i], left.blocks[k]);
+  }
+  CHECK_EQ(shared, 0);
+  free_all(mine, MINE, 0, 1);
+  pthread_barrier_wait(&left.go);
+  thread_join(thread);
+}
+
+/* free-page-not-offered: full pages belong to nobody, and what others free in them is for all. */
+static void gaps_in_full_pages_of_a_parked_thread_are_filled(void) {
+  enum { FREED = LEFT_BLOCKS / 2 / 4 * 3 };
+  static void* mine[FREED];
+  allow_os();
+  mi_free(mi_malloc(LEFT_SIZE));
+  REQUIRE(pthread_barrier_init(&left.ready, NULL, 2) == 0);
+  REQUIRE(pthread_barrier_init(&left.go, NULL, 2) == 0);
+  pthread_t thread = thread_start(&fill_pages_and_park, NULL);
+  pthread_barrier_wait(&left.ready);
+  for (size_t i = 0; i < LEFT_BLOCKS / 2; i++)
+    if (i % 4 != 0) mi_free(left.blocks[i]);
+  size_t shared = 0;
+  for (size_t i = 0; i < FREED; i++) {
+    REQUIRE((mine[i] = mi_malloc(LEFT_SIZE)) != NULL);
+    for (size_t k = 0; k < LEFT_BLOCKS / 2; k += 4)
+      if (share_a_page(mine[i], left.blocks[k])) {
+        shared++;
+        break;
+      }
+  }
+  CHECK_GE(shared, FREED / 2);
+  free_all(mine, FREED, 0, 1);
+  free_all(left.blocks, LEFT_BLOCKS / 2, 0, 4);
+  pthread_barrier_wait(&left.go);
+  thread_join(thread);
+}
+
+/* free-interior-owner-not-read: blocks of pages of several slices are freed by their thread like
+ * all others, wherever in the page they lie: it needs no collecting to give the pages back. */
+static void pages_of_several_slices_are_given_back_by_free(void) {
+  enum { BLOCKS = 2000 }; /* 20 in a page of eight slices */
+  static void* blocks[BLOCKS];
+  allow_os();
+  mi_heap_t* heap = mi_heap_new(); /* keeps its full pages, so that all frees are its own */
+  REQUIRE(heap != NULL);
+  for (size_t i = 0; i < BLOCKS; i++) REQUIRE((blocks[i] = mi_heap_malloc(heap, 25000)) != NULL);
+  int64_t before = stats_now().pages.current;
+  free_all(blocks, BLOCKS, 0, 1);
+  CHECK_LE(stats_now().pages.current, before - BLOCKS / 20 + 5);
+  mi_heap_destroy(heap);
+}
+
+#define SMALL_BLOCKS 200000
+static void* small_blocks[SMALL_BLOCKS];
+
+static void* leave_small_blocks_with_gaps(void* arg) {
+  (void)arg;
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) REQUIRE((small_blocks[i] = mi_malloc(16)) != NULL);
+  for (size_t i = 0; i < SMALL_BLOCKS; i++)
+    if (i % 4 != 0) mi_free(small_blocks[i]);
+  return NULL;
+}
+
+/* unowned-class-not-looked-at-again: pages that were offered, emptied and made into pages of
+ * another class, which ended up unowned too, are not taken for what they were. */
+static void pages_that_changed_their_class_are_taken_for_what_they_are(void) {
+  static void* mine[LEFT_BLOCKS];
+  size_t same_place = 0;
+  allow_os();
+  thread_join(thread_start(&leave_pages_with_gaps, NULL));
+  for (size_t i = 0; i < LEFT_BLOCKS; i += 4) mi_free(left.blocks[i]);
+  thread_join(thread_start(&leave_small_blocks_with_gaps, NULL));
+  for (size_t i = 0; i < SMALL_BLOCKS; i += 4 * UNIT / 16)
+    for (size_t k = 0; k < LEFT_BLOCKS; k += 4)
+      if (share_a_page(small_blocks[i], left.blocks[k])) {
+        same_place++;
+        break;
+      }
+  CHECK_GE(same_place, 5); /* else there is nothing to mistake */
+  for (size_t i = 0; i < LEFT_BLOCKS; i++) {
+    REQUIRE((mine[i] = mi_malloc(LEFT_SIZE)) != NULL);
+    if (!CHECK_GE(mi_usable_size(mine[i]), LEFT_SIZE)) return;
+  }
+  free_all(mine, LEFT_BLOCKS, 0, 1);
+  free_all(small_blocks, SMALL_BLOCKS, 0, 4);
+}
+
 #define OTHER_BLOCKS 1000
 static void* other_blocks[OTHER_BLOCKS];
 
@@ -610,6 +726,23 @@ static void new_block_is_known_everywhere_inside(void) {
   mi_heap_delete(heap);
 }
 
+/* large-slices-not-counted-down: what a block gave up when it shrank is another's when it is freed.
+ */
+static void slices_of_a_shrunk_block_are_given_up_once(void) {
+  enum { SLICES = 64, MOST = SLICES };
+  static void* blocks[MOST];
+  mi_heap_t* heap = mi_heap_new_in_arena(arena_new(SLICES * UNIT, true));
+  REQUIRE(heap != NULL);
+  void* p = mi_heap_malloc(heap, 40 * UNIT);
+  REQUIRE(p != NULL && mi_heap_realloc(heap, p, 4 * UNIT) == p);
+  size_t n = fill_arena(heap, blocks, MOST, TWO_SLICES);
+  CHECK_EQ(n, (SLICES - 4) / 2);
+  mi_free(p);
+  CHECK_EQ(fill_arena(heap, blocks + n, MOST - n, TWO_SLICES), 2);
+  free_all(blocks, n + 2, 0, 1);
+  mi_heap_delete(heap);
+}
+
 /* large-bytes-not-counted: blocks that are resized where they are count with their size. */
 static void resized_blocks_are_counted_as_they_are(void) {
   allow_os();
@@ -704,10 +837,15 @@ static const check_case_t cases[] = {
     CASE(pages_that_a_heap_used_last_are_given_back),
     CASE(full_pages_need_no_help_of_their_thread),
     CASE(gaps_that_a_thread_left_are_filled),
+    CASE(few_pages_stay_with_their_thread_after_many),
+    CASE(gaps_in_full_pages_of_a_parked_thread_are_filled),
+    CASE(pages_of_several_slices_are_given_back_by_free),
+    CASE(pages_that_changed_their_class_are_taken_for_what_they_are),
     CASE(ended_threads_pages_are_all_released),
     CASE(child_knows_what_other_threads_left),
     CASE(direct_blocks_leave_in_any_order),
     CASE(new_block_is_known_everywhere_inside),
+    CASE(slices_of_a_shrunk_block_are_given_up_once),
     CASE(resized_blocks_are_counted_as_they_are),
     CASE(blocks_that_grow_leave_no_mappings),
     CASE(what_the_new_handler_made_possible_is_aligned),

@@ -140,6 +140,10 @@ static void helper_threads_when_memory_is_out(void) {
   pthread_t threads[4];
   bool started[4] = {false};
   void** last = NULL;
+  /* What the blocks leave goes back to the library, but a stack comes from the system, and if no
+   * thread can start below there is none to use again. */
+  void* room = mmap(NULL, MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(room != MAP_FAILED);
   fill(&last, MIB);
   fill(&last, 64 * KIB);
   /* Room for some stacks, not for the library. */
@@ -157,6 +161,7 @@ static void helper_threads_when_memory_is_out(void) {
   }
   release(&last);
   mi_collect(true);
+  REQUIRE(munmap(room, MIB) == 0);
   pthread_t late;
   REQUIRE(pthread_create(&late, &attributes, &thread_under_limit, NULL) == 0);
   thread_join(late);

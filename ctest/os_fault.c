@@ -24,6 +24,7 @@ static int fault_ready;
 
 static int mremap_mode;
 static size_t mremap_failures;
+static size_t mremap_successes;
 
 extern char** environ;
 
@@ -78,6 +79,10 @@ size_t os_fault_mremap_failures(void) {
   return __atomic_load_n(&mremap_failures, __ATOMIC_RELAXED);
 }
 
+size_t os_fault_mremap_successes(void) {
+  return __atomic_load_n(&mremap_successes, __ATOMIC_RELAXED);
+}
+
 void* __real_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
 void* __real_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
 int __real_mprotect(void* addr, size_t size, int prot);
@@ -106,7 +111,10 @@ void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...)
     errno = mode == OS_MREMAP_FAILS ? EFAULT : ENOMEM;
     return MAP_FAILED;
   }
-  return __real_mremap(old, old_size, new_size, flags, target);
+  void* moved = __real_mremap(old, old_size, new_size, flags, target);
+  __atomic_fetch_add(moved == MAP_FAILED ? &mremap_failures : &mremap_successes, 1,
+                     __ATOMIC_RELAXED);
+  return moved;
 }
 
 int __wrap_mprotect(void* addr, size_t size, int prot) {

@@ -19,6 +19,7 @@ typedef enum os_mremap_e {
 
 /* A failing mremap with a fixed target has unmapped the target first: so do older kernels. */
 void os_fault_mremap(os_mremap_t mode);
-size_t os_fault_mremap_failures(void);
+size_t os_fault_mremap_failures(void); /* also those that are the system's own */
+size_t os_fault_mremap_successes(void);
 /* Refuses call number `first`, and with `all` each one after it; 0 refuses none. */
 void os_fault_set(size_t first, bool all);

@@ -37,6 +37,28 @@ static void realloc_pairs(const size_t* list, size_t count) {
 }
 
 static void contents_survive_every_change_of_size(void) { realloc_pairs(sizes, COUNT_OF(sizes)); }
+/* realloc-never-gives-back: a vector that is cut to fit does not keep what it had. */
+static void block_that_becomes_much_smaller_keeps_at_most_twice_its_size(void) {
+  for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+    for (size_t newsize = sizes[i] / 3; newsize >= 64; newsize /= 3) {
+      void* p = mi_malloc(sizes[i]);
+      void* z = mi_zalloc(sizes[i]);
+      void* a = mi_malloc_aligned(sizes[i], 64);
+      REQUIRE(p != NULL && z != NULL && a != NULL);
+      REQUIRE((p = mi_realloc(p, newsize)) != NULL);
+      REQUIRE((z = mi_rezalloc(z, newsize)) != NULL);
+      REQUIRE((a = mi_realloc_aligned(a, newsize, 64)) != NULL);
+      size_t most = newsize > 64 * KIB ? newsize + OS_PAGE : 2 * newsize;
+      CHECK_LE(mi_usable_size(p), most);
+      CHECK_LE(mi_usable_size(z), most);
+      CHECK_LE(mi_usable_size(a), most);
+      mi_free(p);
+      mi_free(z);
+      mi_free(a);
+    }
+  }
+}
+
 static void contents_survive_every_change_of_huge_size(void) {
   realloc_pairs(huge_sizes, COUNT_OF(huge_sizes));
 }
@@ -339,6 +361,7 @@ static void shrunk_and_grown_again_is_zero_behind_the_kept_part(void) {
 static const check_case_t cases[] = {
     CASE(contents_survive_every_change_of_size),
     CASE(contents_survive_every_change_of_huge_size),
+    CASE(block_that_becomes_much_smaller_keeps_at_most_twice_its_size),
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),

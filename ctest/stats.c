@@ -189,6 +189,21 @@ static void live_bytes_of_ended_threads_return_to_zero(void) {
   }
 }
 
+static void blocks_of_ended_threads_stay_counted(void) {
+  blocks_plan(&blocks);
+  int64_t count = (int64_t)(blocks.kinds * BLOCKS_PER_KIND);
+  for (int round = 0; round < ROUNDS; round++) {
+    mi_stats_t before = stats_now();
+    thread_join(thread_start(&owner_run, &blocks));
+    blocks_free(&blocks);
+    mi_stats_t now = stats_now();
+    int64_t more = now.malloc_normal_count.total + now.malloc_huge_count.total -
+                   before.malloc_normal_count.total - before.malloc_huge_count.total;
+    CHECK_GE(more, count);
+    CHECK_LE(more, count + 100); /* beside them there is what the C library needs */
+  }
+}
+
 /* D11.86: freed by others while their thread goes on and allocates nothing. */
 static void live_bytes_freed_by_other_threads_return_to_zero(void) {
   blocks_plan(&blocks);
@@ -1118,6 +1133,7 @@ static const check_case_t cases[] = {
     CASE(struct_of_another_size_or_version_is_refused),
     CASE(bins_are_four_per_doubling),
     CASE(own_live_bytes_are_exact_at_any_time),
+    CASE(blocks_of_ended_threads_stay_counted),
     CASE(live_bytes_of_ended_threads_return_to_zero),
     CASE(live_bytes_freed_by_other_threads_return_to_zero),
     CASE(live_bytes_of_threads_without_a_heap_return_to_zero),

@@ -1,6 +1,6 @@
 //! Compares our hand-written bindings with the C headers, in both directions: every function with its
 //! parameter types and its result, every constant with its value, every type. Also compares the
-//! headers with the functions that the 2.1.7 interface must have (functions-2.1.7.txt).
+//! headers with the functions that the 2.1.7 interface must have (functions-2.1.7.txt). D15.108.
 //!
 //! ```text
 //! cargo run --manifest-path ci/bindings/Cargo.toml
