@@ -1,11 +1,14 @@
 //! A pipeline of threads that hand boxes on: `channels MESSAGES LINES`.
-//! A message is allocated by the first thread, grown by the second, freed by the third; the last
-//! stage is one of the standard library, whose channel allocates a block for 31 messages at once.
+//! A message is allocated by the first thread, grown by the second, freed by the third; the first
+//! channel is that of crossbeam, the second that of the standard library.
 
 use crate::rng::{mix, mix_bytes, Rng};
 use crossbeam_channel::bounded;
 use std::sync::mpsc;
 use std::thread;
+
+/// How many messages may wait between two stages.
+const WAITING: usize = 16_384;
 
 struct Message {
     number: u64,
@@ -23,8 +26,8 @@ fn message(number: u64, rng: &mut Rng) -> Box<Message> {
 }
 
 fn line(messages: u64, stream: u64) -> u64 {
-    let (to_second, from_first) = bounded::<Box<Message>>(256);
-    let (to_third, from_second) = mpsc::sync_channel::<(Box<Message>, String)>(256);
+    let (to_second, from_first) = bounded::<Box<Message>>(WAITING);
+    let (to_third, from_second) = mpsc::sync_channel::<(Box<Message>, String)>(WAITING);
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut rng = Rng::new(stream);

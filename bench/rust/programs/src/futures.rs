@@ -8,6 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+/// How many tasks the executor has at a time.
+const UNDER_WAY: usize = 20_000;
+
 type Task = Pin<Box<dyn Future<Output = u64> + Send>>;
 
 /// The executor looks at every task anyway.
@@ -62,8 +65,7 @@ pub fn run(args: &[usize]) -> u64 {
         let mut started = 0;
         let mut queue: VecDeque<Task> = VecDeque::new();
         loop {
-            // About a thousand are under way at a time.
-            while started < tasks && queue.len() < 1000 {
+            while started < tasks && queue.len() < UNDER_WAY {
                 let number = round * tasks + started;
                 queue.push_back(if number % 3 == 0 {
                     Box::pin(tick(number))

@@ -3,6 +3,7 @@
 
 use crate::rng::{mix, Map};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 const PROGRAM: &str = r"
@@ -20,6 +21,7 @@ const PROGRAM: &str = r"
       (cons (car l) (sort (filter (lambda (x) (< (- (car l) 1) x)) (cdr l))))))))
 (define adder (lambda (n) (lambda (x) (+ x n))))
 (define shuffle (lambda (l) (map (lambda (x) (mod (* x 7919) 503)) l)))
+(define table (map (lambda (x) (cons x (map (adder x) (range 0 40)))) (range 0 150)))
 (+ (fib 15)
   (+ (fold (lambda (s x) (mod (+ (* s 3) x) 1000003)) 1 (sort (shuffle (range 1 120))))
      (fold + 0 (map (adder 5) (range 0 150)))))
@@ -181,8 +183,17 @@ fn global() -> Rc<Scope> {
     Rc::new(Scope { values: RefCell::new(values.collect()), outer: None })
 }
 
+/// The closures and the scope that holds them know each other.
+fn unload(scope: Rc<Scope>) {
+    scope.values.borrow_mut().clear();
+}
+
+/// How many programs stay.
+const LOADED: usize = 24;
+
 pub fn run(args: &[usize]) -> u64 {
     let mut sum = 0;
+    let mut loaded = VecDeque::new();
     for round in 0..args[0] {
         let scope = global();
         let mut last = Value::Nil;
@@ -190,8 +201,12 @@ pub fn run(args: &[usize]) -> u64 {
             last = eval(&item, &scope);
         }
         sum = mix(mix(sum, round as u64), number(&last) as u64);
-        // The closures and the scope that holds them know each other.
-        scope.values.borrow_mut().clear();
+        // As modules that are loaded: what they made stays for a while.
+        loaded.push_back(scope);
+        if loaded.len() > LOADED {
+            loaded.pop_front().into_iter().for_each(unload);
+        }
     }
+    loaded.into_iter().for_each(unload);
     sum
 }
