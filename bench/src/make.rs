@@ -1,4 +1,5 @@
-//! `build`: makes each library of libraries.toml, one shared object each.
+//! `build`: makes each library of libraries.toml, one shared object each, and with each of them the
+//! Rust workloads.
 
 use crate::library::{self, Kind, Library};
 use crate::probe::Prober;
@@ -15,9 +16,13 @@ pub fn run(options: &Options) -> Result<(), String> {
     for library in library::chosen(options)? {
         eprintln!("building {} ({})", library.name, library.label);
         let done = build(&library).and_then(|()| prober.probe(&library));
+        let rust = rust_programs(&library);
         match done {
-            Ok(proof) => rows.push((library.name, proof.version, proof.path)),
-            Err(why) => failures.push((library.name, why)),
+            Ok(proof) => rows.push((library.name.clone(), proof.version, proof.path)),
+            Err(why) => failures.push((library.name.clone(), why)),
+        }
+        if let Err(why) = rust {
+            failures.push((format!("{}, the Rust workloads", library.name), why));
         }
     }
     println!("{:<10} {:<44} path", "name", "version");
@@ -72,6 +77,38 @@ fn by_cmake(library: &Library, source: &str, file: &str) -> Result<PathBuf, Stri
     } else {
         Err(format!("CMake built no {}", shown(&made)))
     }
+}
+
+/// Makes out/rust/NAME/rust-programs: of the package rust/NAME, whose allocator is linked in, or,
+/// where there is none, a copy of glibc's, which is to be run under the preload.
+fn rust_programs(library: &Library) -> Result<(), String> {
+    let packages = tools::root().join("rust");
+    let own = packages.join(&library.name).exists();
+    let package = packages.join(if own { library.name.as_str() } else { "glibc" });
+    let dir = tools::out().join("rust").join(&library.name);
+    let program = dir.join("rust-programs");
+    let _ = std::fs::remove_file(&program);
+    make_dir(&dir)?;
+    // One folder for all: what they share is compiled once. Only the last step differs.
+    let target = tools::out().join("rust").join("target");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    output(
+        Command::new(cargo)
+            .args(["build", "--release", "--manifest-path"])
+            .arg(package.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target)
+            .env_remove("CARGO_MANIFEST_DIR")
+            .env_remove("CARGO_TARGET_DIR"),
+    )?;
+    let made = target.join("release").join("rust-programs");
+    std::fs::copy(&made, &program).map_err(|e| format!("{}: {e}", shown(&made)))?;
+    let mut check = Command::new(&program);
+    check.arg("check").env_remove("LD_PRELOAD").env_remove("BENCH_LIBRARY");
+    if let (false, Some(file)) = (own, library.file()) {
+        check.env("LD_PRELOAD", &file).env("BENCH_LIBRARY", &file);
+    }
+    output(&mut check).map(|_| ())
 }
 
 /// Returns the archive and the name and version of the crate that made it.
