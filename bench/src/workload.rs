@@ -99,18 +99,6 @@ fn dir() -> PathBuf {
     tools::root().join("workloads")
 }
 
-fn sources() -> Result<Vec<String>, String> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir()).map_err(|e| e.to_string())? {
-        let path = entry.map_err(|e| e.to_string())?.path();
-        if path.extension().is_some_and(|e| e == "c") {
-            all.push(path.display().to_string());
-        }
-    }
-    all.sort();
-    Ok(all)
-}
-
 /// A C program of ours. The builtins are off so that the compiler keeps every pair of malloc and
 /// free.
 pub fn compiled(source: &str) -> Result<PathBuf, String> {
@@ -158,14 +146,7 @@ fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, St
         _ => normal,
     };
     let input = text(entry, "input").map_or(String::new(), |i| dir().join(i).display().to_string());
-    let mut full = Vec::new();
-    for arg in &args {
-        if arg == "{sources}" {
-            full.extend(sources()?);
-        } else {
-            full.push(arg.replace("{input}", &input));
-        }
-    }
+    let full = args.iter().map(|arg| arg.replace("{input}", &input)).collect();
     let env = texts(entry, "env").unwrap_or_default();
     let env = env
         .iter()
