@@ -1471,7 +1471,7 @@ static void collect_reduce_keeps_blocks_and_heaps(void) {
 
 /* ---- the heartbeat ------------------------------------------------------------------ */
 
-#define BEAT_FIRST 65536 /* "65,536 until a thread first notices it" */
+#define BEAT_FIRST 262144 /* "262,144 until a thread first notices it" */
 #define BEAT_LATER 8192
 
 typedef struct beats_s {

@@ -93,7 +93,8 @@ static void resident_memory_agrees_with_usable_sizes(void) {
   const size_t sizes[] = {16, 48, 112, 113, 1000, 1025, 8000, 20000, 65536};
   for (size_t i = 0; i < COUNT_OF(sizes); i++) {
     double block = (double)mi_good_size(sizes[i]);
-    check_resident(sizes[i], 64 * MIB, block / (double)sizes[i] * 1.02 + 0.005);
+    /* And the last huge page, of which little may be used: 2 of 64 MiB. */
+    check_resident(sizes[i], 64 * MIB, block / (double)sizes[i] * 1.02 + 0.005 + 2.0 / 64);
   }
 }
 

@@ -43,7 +43,7 @@ static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
   if (heap == &heap_empty) heap = heap_default; /* the thread has its own by now */
   /* The block came from the current page of its class; if that list was carved from zero memory,
    * only the link has been written. */
-  if (heap_is_real(heap) && heap->queue[class].fresh) {
+  if (heap_is_real(heap) && (heap->queue[class].list & LIST_ZERO) != 0) {
     p->next = NULL;
     return p;
   }

@@ -40,6 +40,14 @@ INTERNAL arena_t* arena_at(size_t index) {
 
 static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
+INTERNAL size_t arena_slices_in_use(void) {
+  size_t total = 0;
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    total += a->slices - min_size(load_relaxed(&a->free_count), a->slices);
+  return total;
+}
+
 INTERNAL arena_t* arena_of(const void* p) {
   uintptr_t slice = (uintptr_t)p >> SLICE_SHIFT;
   arena_t* a;
@@ -64,6 +72,10 @@ INTERNAL page_t* arena_next_page(arena_t* a, size_t* i) {
 
 /* ---- new arenas ---- */
 
+/* The parts of an arena with huge pages, in sixteenths: further small pages, what is partly
+ * touched, large blocks, first pages. Who finds no room in a part looks in the others. */
+enum { PARTS = 16, PARTLY_PART = 5, LARGE_PART = 8, FIRST_PART = 14 };
+
 /* Part of the range belongs to an arena. */
 static bool arena_overlaps(const void* start, size_t size) {
   uintptr_t first = (uintptr_t)start >> SLICE_SHIFT, slices = size >> SLICE_SHIFT;
@@ -83,7 +95,9 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   size_t slices = size / SLICE_SIZE, words = bitmap_words(slices);
   size_t chunks = (slices + CHUNK_SLICES - 1) / CHUNK_SLICES;
   arena_t* a = meta_alloc(sizeof(arena_t));
-  bitword_t* bits = meta_alloc(5 * words * sizeof(bitword_t));
+  size_t stretches = memory->huge ? slices / PARTS * FIRST_PART / STRETCH_SLICES : 0;
+  size_t stretch_words = bitmap_words(stretches);
+  bitword_t* bits = meta_alloc((5 * words + stretch_words) * sizeof(bitword_t));
   unowned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(unowned_line_t));
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
@@ -99,6 +113,8 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   a->committed = bits + 2 * words;
   a->purge = bits + 3 * words;
   a->aged = bits + 4 * words;
+  a->huge = bits + 5 * words;
+  a->stretches = stretches;
   a->unowned = lines;
   bitmap_set(a->free, 0, slices);
   if (!memory->zero) bitmap_set(a->dirty, 0, slices);
@@ -111,6 +127,13 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
 
 /* ---- memory from the OS ---- */
 
+#define HUGE_ARENA_MIN (64 * MiB) /* smaller arenas get no huge pages */
+
+INTERNAL bool arena_wants_huge(void) {
+  return option_value(mi_option_allow_thp) != 0 && option_value(mi_option_purge_delay) != 0 &&
+         os_info.page_size == 4 * KiB;
+}
+
 static bool is_large_allowed(void) { return option_value(mi_option_allow_large_os_pages) != 0; }
 
 static bool is_eager_commit(void) {
@@ -121,10 +144,19 @@ static bool is_eager_commit(void) {
 /* `start` is NULL if the OS refuses. Large pages are always accessible. */
 static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, bool allow_large) {
   arena_memory_t memory = {.size = size, .committed = commit, .zero = true, .numa_node = -1};
-  if (commit && allow_large && is_large_allowed())
+  if (commit && allow_large && is_large_allowed()) {
     memory.start = os_reserve_large(size, align, &memory.pinned);
-  else
+    return memory;
+  }
+  if (commit && size >= HUGE_ARENA_MIN && arena_wants_huge()) {
+    memory.start = os_reserve(size, max_size(align, STRETCH_SIZE), OS_LAZY);
+    memory.huge = memory.start != NULL;
+  }
+  if (memory.start == NULL)
     memory.start = os_reserve(size, align, commit ? OS_LAZY : OS_INACCESSIBLE);
+  /* What is not advised gets none, so that a small program stays small whatever the system does. */
+  if (memory.start != NULL && option_value(mi_option_allow_thp) == 1)
+    os_advise_huge(memory.start, size, false);
   return memory;
 }
 
@@ -239,6 +271,66 @@ INTERNAL void arena_reserve_at_start(void) {
 
 /* ---- handing out ---- */
 
+static char* stretch_address(arena_t* a, size_t s) {
+  return slice_address(a->first_slice + (uint32_t)(s * STRETCH_SLICES));
+}
+
+/* Advises the system to use huge pages for those of the stretches [s, end) that it was not yet.
+ * First the bit: who withdraws does it in the other order, so a bit that is set never stands
+ * for an advice that is gone. An advice without its bit does no harm: the stretch is purged slice
+ * by slice. */
+static void advise(arena_t* a, size_t s, size_t end) {
+  while (s < end) {
+    size_t first = s;
+    while (s < end && !bitmap_any(a->huge, s, 1)) s++;
+    if (s > first) {
+      bitmap_set(a->huge, first, s - first); /* twice at the same time does no harm */
+      os_advise_huge(stretch_address(a, first), (s - first) * STRETCH_SIZE, true);
+    }
+    s++;
+  }
+}
+
+static void withdraw_advice(arena_t* a, size_t s, size_t end) {
+  if (option_value(mi_option_allow_thp) != 2)
+    os_advise_huge(stretch_address(a, s), (end - s) * STRETCH_SIZE, false);
+  (void)bitmap_clear(a->huge, s, end - s);
+}
+
+INTERNAL void arena_advise(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  if (a == NULL || a->stretches == 0) return;
+  size_t i = slice - a->first_slice;
+  advise(a, (i + STRETCH_SLICES - 1) / STRETCH_SLICES,
+         min_size((i + count) / STRETCH_SLICES, a->stretches));
+}
+
+INTERNAL bool arena_renew(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice, s = i / STRETCH_SLICES;
+  size_t end = min_size((i + count - 1) / STRETCH_SLICES + 1, a->stretches);
+  if (!os_renew(slice_address(slice), count * SLICE_SIZE)) return false;
+  /* As at the start, so that the range is one mapping with its neighbours again. */
+  if (a->stretches > 0 && option_value(mi_option_allow_thp) != 2)
+    os_advise_huge(slice_address(slice), count * SLICE_SIZE, false);
+  if (s < end) withdraw_advice(a, s, end);
+  return true;
+}
+
+/* Slices of an arena that are in use before small pages get huge ones: a stretch that is touched in
+ * part only then adds little to what is resident anyway. */
+#define HUGE_FROM ((size_t)(16 * MiB / SLICE_SIZE))
+
+/* A slice of small blocks, ours since just now. If a part of its stretch was touched before, that
+ * has its small OS pages already. */
+static void advise_page(arena_t* a, size_t i) {
+  size_t s = i / STRETCH_SLICES;
+  if (s >= a->stretches || bitmap_any(a->huge, s, 1)) return;
+  if (a->slices - load_relaxed(&a->free_count) >= HUGE_FROM &&
+      !bitmap_any(a->dirty, s * STRETCH_SLICES, STRETCH_SLICES))
+    advise(a, s, s + 1);
+}
+
 /* The slices are ours by their free bits; makes them usable. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
   if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
@@ -259,28 +351,57 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
   }
 }
 
-#define FIRST_SHARE 8 /* of an arena, at its end, for first pages */
-
-/* Where the search for slices begins; before it come only those that are taken, or better left to
- * others. */
-static size_t arena_search_start(arena_t* a, size_t first_of) {
-  if (first_of == CLASS_LARGE) return load_relaxed(&a->hint);
-  size_t share = a->slices / FIRST_SHARE;
-  return a->slices - share + first_of * share / CLASS_COUNT;
+/* The first row in which the place is free. */
+static size_t arena_claim_first(arena_t* a, uint32_t count, size_t place) {
+  for (size_t i = a->slices / PARTS * FIRST_PART + place; i + count <= a->slices; i += FIRST_ROW)
+    if (bitmap_claim_at(a->free, i, count)) return i;
+  return BITMAP_NONE;
 }
 
-static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, size_t first_of,
-                           run_t* run) {
-  if (load_relaxed(&a->free_count) < count) return false; /* a hint: retried before failing */
-  size_t from = arena_search_start(a, first_of);
+/* In [from, to), of those that are set in `wanted`. */
+static size_t claim_between(arena_t* a, bitword_t* wanted, size_t from, size_t to, uint32_t count,
+                            size_t align) {
   size_t phase = a->first_slice & (align - 1);
-  size_t i = bitmap_claim(a->free, a->slices, from, count, align, phase);
-  if (i == BITMAP_NONE && from > 0) i = bitmap_claim(a->free, a->slices, 0, count, align, phase);
+  return bitmap_claim(a->free, wanted, to, from, count, align, phase);
+}
+
+/* Slices that wait for purge are resident: to use them again saves the purge and the faults of
+ * others. */
+static size_t arena_claim_waiting(arena_t* a, uint32_t count, uint32_t align, use_t use) {
+  if (a->stretches == 0 || load_relaxed(&arenas.purge_at) == 0) return BITMAP_NONE;
+  size_t part = a->slices / PARTS, from = use == USE_PARTLY ? part * PARTLY_PART : 0;
+  if (use == USE_LARGE)
+    return claim_between(a, a->purge, part * LARGE_PART, part * FIRST_PART, count,
+                         max_size(align, STRETCH_SLICES));
+  size_t i = claim_between(a, a->purge, from, part * FIRST_PART, count, align);
+  return i != BITMAP_NONE ? i : claim_between(a, a->purge, 0, from, count, align);
+}
+
+static size_t arena_claim(arena_t* a, uint32_t count, uint32_t align, use_t use) {
+  size_t i = use < FIRST_ROW ? arena_claim_first(a, count, use)
+                             : arena_claim_waiting(a, count, align, use);
+  if (i != BITMAP_NONE) return i;
+  size_t hint = load_relaxed(&a->hint), from = hint; /* no free slice lies before that */
+  size_t part = a->slices / PARTS, end = part * FIRST_PART;
+  if (a->stretches > 0 && use == USE_PARTLY) from = part * PARTLY_PART;
+  if (a->stretches > 0 && use == USE_LARGE) {
+    from = part * LARGE_PART;
+    i = claim_between(a, a->free, from, end, count, max_size(align, STRETCH_SLICES));
+  }
+  if (i == BITMAP_NONE) i = claim_between(a, a->free, from, end, count, align);
+  if (i == BITMAP_NONE) i = claim_between(a, a->free, 0, a->slices, count, align);
+  /* Only a single slice found in the first gap tells that all before it is taken. */
+  if (i != BITMAP_NONE && use == USE_PAGE && i >= hint)
+    (void)cas_weak_relaxed(&a->hint, &hint, i + 1);
+  return i;
+}
+
+static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, use_t use, run_t* run) {
+  if (load_relaxed(&a->free_count) < count) return false; /* a hint: retried before failing */
+  size_t i = arena_claim(a, count, align, use);
   if (i == BITMAP_NONE) return false;
   sub_relaxed(&a->free_count, count);
-  /* Only a single slice found in the first gap tells that all before it is taken. */
-  if (count == 1 && align == 1 && first_of == CLASS_LARGE && i >= from)
-    (void)cas_weak_relaxed(&a->hint, &from, i + 1);
+  if (use == USE_PAGE) advise_page(a, i);
   if (!arena_prepare(a, i, count, &run->zero)) {
     arena_return(a, i, count);
     return false;
@@ -290,36 +411,36 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, size_t fi
   return true;
 }
 
-static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, size_t first_of,
+static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, use_t use,
                                  run_t* run) {
   arena_t* a;
   if (unlikely(place.arena != ARENA_NONE))
-    return (a = arena_at(place.arena)) != NULL && arena_alloc_in(a, count, align, first_of, run);
+    return (a = arena_at(place.arena)) != NULL && arena_alloc_in(a, count, align, use, run);
   if (unlikely(place.numa_node >= 0))
     for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
       if (a->numa_node == place.numa_node && !a->exclusive &&
-          arena_alloc_in(a, count, align, first_of, run))
+          arena_alloc_in(a, count, align, use, run))
         return true;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    if (!a->exclusive && arena_alloc_in(a, count, align, first_of, run)) return true;
+    if (!a->exclusive && arena_alloc_in(a, count, align, use, run)) return true;
   return false;
 }
 
-INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, size_t first_of) {
+INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use) {
   run_t run = {0, ARENA_NONE, false};
-  if (arena_alloc_existing(place, count, align, first_of, &run)) return run;
+  if (arena_alloc_existing(place, count, align, use, &run)) return run;
   bool found = false;
   if (place.arena == ARENA_NONE) {
     os_lock(&arena_lock);
     /* Somebody may have added an arena while we waited. */
-    found = arena_alloc_existing(place, count, align, first_of, &run) ||
+    found = arena_alloc_existing(place, count, align, use, &run) ||
             (arena_reserve_by_need(count, align) &&
-             arena_alloc_existing(place, count, align, first_of, &run));
+             arena_alloc_existing(place, count, align, use, &run));
     os_unlock(&arena_lock);
   }
   while (!found) { /* once more after each wait: a purge may have ended just now */
     bool waited = arena_wait_for_purge();
-    found = arena_alloc_existing(place, count, align, first_of, &run);
+    found = arena_alloc_existing(place, count, align, use, &run);
     if (!waited) break;
   }
   return run;
@@ -409,7 +530,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
       arena_return(a, i, n);
     } else if (n > 1) { /* a part was handed out meanwhile: take the rest one by one */
       for (size_t k = i; k < i + n; k++) {
-        if (!bitmap_any(a->purge, k, 1) || !bitmap_claim_at(a->free, k, 1)) continue;
+        if (!bitmap_claim_at(a->free, k, 1)) continue;
         sub_relaxed(&a->free_count, 1);
         (void)bitmap_clear(a->purge, k, 1);
         arena_purge_run(a, k, 1);
@@ -420,22 +541,46 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
   }
 }
 
+/* A stretch with huge pages of which fewer slices are free is not purged in parts: taking a part of
+ * a huge page away makes small ones of the rest. */
+#define PURGE_FROM (STRETCH_SLICES / 4)
+
+/* The due slices of one word as they are to be purged. A stretch with huge pages either waits, or
+ * gives up everything that is free in it, for all of it may be resident, and the advice too, or the
+ * system might make it one huge page again (as with allow_thp = 2 it may). */
+static uint64_t purge_by_stretches(arena_t* a, size_t word, uint64_t due, bool force) {
+  for (size_t half = 0; half < BITS_PER_WORD / STRETCH_SLICES; half++) {
+    size_t s = word * (BITS_PER_WORD / STRETCH_SLICES) + half;
+    uint64_t mask = ((UINT64_C(1) << STRETCH_SLICES) - 1) << (half * STRETCH_SLICES);
+    if ((due & mask) == 0 || s >= a->stretches || !bitmap_any(a->huge, s, 1)) continue;
+    uint64_t free = load_relaxed(&a->free[word]) & mask; /* a hint, the claim decides */
+    if (!force && __builtin_popcountll(free) < PURGE_FROM) {
+      due &= ~mask;
+    } else {
+      withdraw_advice(a, s, s + 1);
+      due |= free;
+    }
+  }
+  return due;
+}
+
 /* Purges what has waited long enough; true if something still waits. */
-static bool arena_purge(arena_t* a, bool all) {
+static bool arena_purge(arena_t* a, bool all, bool force) {
   bool waits = false;
   for (size_t w = 0; w < bitmap_words(a->slices); w++) {
     uint64_t bits = atomic_load_explicit(&a->purge[w], memory_order_seq_cst);
     if (bits == 0) continue;
-    uint64_t due = all ? bits : bits & load_relaxed(&a->aged[w]);
+    uint64_t aged = all ? bits : bits & load_relaxed(&a->aged[w]);
+    uint64_t due = purge_by_stretches(a, w, aged, force);
     if (due != 0) {
       arena_purge_word(a, w, due);
       /* A claim may have failed only because another one was being taken back. */
       waits |= (load_relaxed(&a->purge[w]) & due) != 0;
     }
-    if (due != bits) {
-      or_relaxed(&a->aged[w], bits & ~due); /* a hint: at worst purged one look earlier or later */
+    if (aged != bits) {
+      or_relaxed(&a->aged[w], bits & ~aged); /* a hint: at worst purged one look earlier or later */
       waits = true;
-    }
+    } /* what waits for its stretch is looked at when more of that is freed */
   }
   return waits;
 }
@@ -453,7 +598,7 @@ INTERNAL void arena_purge_due(bool force) {
     /* Slices freed before the last look are old enough; if nothing was freed since, all are. */
     uint64_t freed = load_relaxed(&a->freed_ms);
     bool all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
-    waits |= arena_purge(a, all);
+    waits |= arena_purge(a, all, force);
   }
   if (waits) {
     uint64_t none = 0;

@@ -11,8 +11,10 @@
 #define ARENA_KEPT 64 /* places that only arenas reserved by need may take */
 /* Larger runs come directly from the OS (large.c), so that arenas stay useful for others. */
 #define ARENA_RUN_MAX ((uint32_t)(512 * MiB / SLICE_SIZE))
-#define CHUNK_SLICES 512 /* slices that share one line of each unowned-page bitmap: 32 MiB */
-#define CLASS_COUNT 177  /* size classes, see page.h */
+#define CHUNK_SLICES 512  /* slices that share one line of each unowned-page bitmap: 32 MiB */
+#define CLASS_COUNT 177   /* size classes, see page.h */
+#define STRETCH_SLICES 32 /* what a transparent huge page of 2 MiB can take the place of */
+#define STRETCH_SIZE (STRETCH_SLICES * SLICE_SIZE)
 
 /* Bits of one class and one chunk: which pages are unowned and have free blocks. One cache line. */
 typedef struct unowned_line_s {
@@ -36,6 +38,8 @@ typedef struct arena_s {
   bitword_t* committed;       /* only with commit_by_need */
   bitword_t* purge;           /* free and waiting for purge */
   bitword_t* aged;            /* waiting since before the last look */
+  size_t stretches;           /* before the part of first pages; 0: no huge pages here */
+  bitword_t* huge;            /* by stretch: the system was advised to use huge pages */
   unowned_line_t* unowned;    /* [chunk][class], see unowned.c */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
@@ -55,13 +59,29 @@ typedef struct place_s {
 
 INTERNAL_DATA os_lock_t arena_lock;
 
-/* `count` slices in `place` at a multiple of `align` slices (a power of two). `first_of` names a
- * size class, or CLASS_LARGE: a heap's first page of a class touches no more of its slices than it
- * needs, and would waste the rest if a page of a busier class had touched all. So such pages have a
- * part of the arena for themselves, in which each class begins its search at a place of its own. */
-INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, size_t first_of);
+/* What slices are for decides in which part of an arena they are looked for. Parts that are used
+ * to the last byte can have huge OS pages, and where a heap touches little of what it gets it
+ * should not meet slices that others have touched as a whole. */
+typedef size_t use_t;
+/* Below FIRST_ROW: a heap's first page of a class, of which it may need only a little. The number
+ * is the place of the class in a row of slices. A heap has most of its first pages in one row, so
+ * that their descriptors share OS pages. */
+#define FIRST_ROW ((size_t)209)
+#define USE_PAGE FIRST_ROW        /* one slice, a further page of small blocks */
+#define USE_PARTLY (USE_PAGE + 1) /* some of it will never be touched */
+#define USE_LARGE (USE_PAGE + 2)  /* a block of several stretches */
+
+/* `count` slices in `place` at a multiple of `align` slices (a power of two). */
+INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use);
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
+/* Maps the slices, which hold moved mappings, anew; false: they may be unmapped now. */
+INTERNAL bool arena_renew(uint16_t arena, uint32_t slice, uint32_t count);
+/* Huge pages may be advised: not where memory is to be as little as possible (no purge delay), nor
+ * where a huge page is something else than 2 MiB. */
+INTERNAL bool arena_wants_huge(void);
+/* The slices in use will be touched as a whole: huge pages may serve the stretches among them. */
+INTERNAL void arena_advise(uint16_t arena, uint32_t slice, uint32_t count);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
@@ -82,6 +102,7 @@ typedef struct arena_memory_s {
   bool zero;
   bool from_user;
   bool exclusive;
+  bool huge;    /* starts with a stretch, and may get transparent huge pages */
   bool by_need; /* asked for by a request that found no room */
   int numa_node;
 } arena_memory_t;
@@ -103,6 +124,8 @@ INTERNAL void arena_reserve_at_start(void);
 /* The first page of the arena whose first slice is the `*i`-th or a later one, with `*i` behind
  * its first slice; NULL behind the last. What is known of the page is only that it was one. */
 INTERNAL page_t* arena_next_page(arena_t* a, size_t* i);
+
+INTERNAL size_t arena_slices_in_use(void); /* about as many */
 
 typedef struct arena_stats_s {
   size_t reserved;  /* bytes of address space */

@@ -59,6 +59,13 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define NOINLINE __attribute__((noinline))
 #define COLD __attribute__((noinline, cold))
+/* Large objects of which few bytes are touched: apart from the small ones, which then share OS
+ * pages. */
+#if defined(__ELF__)
+#define APART __attribute__((section(".bss.apart")))
+#else
+#define APART
+#endif
 #define CACHE_ALIGNED __attribute__((aligned(64)))
 
 /* Everything inside the library is static in the one translation unit that is shipped;

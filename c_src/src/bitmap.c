@@ -38,17 +38,19 @@ static size_t next_bit(bitword_t* words, size_t bits, size_t i, bool value) {
   return bits;
 }
 
-INTERNAL size_t bitmap_claim(bitword_t* words, size_t bits, size_t from, size_t n, size_t align,
-                             size_t phase) {
+INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, size_t from,
+                             size_t n, size_t align, size_t phase) {
   size_t i = from;
   for (;;) {
-    i = round_up(next_bit(words, bits, i, true) + phase, align) - phase;
+    i = round_up(next_bit(wanted, bits, i, true) + phase, align) - phase;
     if (i >= bits || bits - i < n) return BITMAP_NONE;
-    size_t end = next_bit(words, min_size(bits, i + n), i, false);
+    size_t end = next_bit(wanted, min_size(bits, i + n), i, false);
     if (end < i + n) {
       i = end + 1;
     } else if (bitmap_claim_at(words, i, n)) {
       return i;
+    } else if (words != wanted) {
+      i++;
     } /* else somebody was faster: look at the same place again */
   }
 }

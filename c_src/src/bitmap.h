@@ -27,10 +27,11 @@ static inline size_t bitmap_words(size_t bits) {
 
 /* Claims bits [i, i + n) if all are set. Acquire, pairs with the release in bitmap_set. */
 INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n);
-/* Claims the first run of `n` set bits at or after `from`, within `bits`, whose first index plus
- * `phase` is a multiple of `align` (a power of two). BITMAP_NONE if there is none. */
-INTERNAL size_t bitmap_claim(bitword_t* words, size_t bits, size_t from, size_t n, size_t align,
-                             size_t phase);
+/* Claims the first run of `n` bits at or after `from`, within `bits`, that are set in `wanted` too
+ * (which may be `words` itself) and whose first index plus `phase` is a multiple of `align` (a
+ * power of two). BITMAP_NONE if there is none. */
+INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, size_t from,
+                             size_t n, size_t align, size_t phase);
 /* Sets [i, i + n). Release: what was written to the memory travels with the bits. */
 INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n);
 /* Clears [i, i + n) and tells whether any was set. */

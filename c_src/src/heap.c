@@ -48,6 +48,22 @@ static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
   heap->queued_slices -= page->slice_count;
 }
 
+/* Of the first few pages that have free blocks enough to be worth the change, the one with the most
+ * in use, so that the others may become empty. NULL: none has. */
+static page_t* queue_fullest(const queue_t* q) {
+  page_t* best = NULL;
+  size_t probes = QUEUE_PROBES;
+  for (page_t* page = q->first; page != NULL && probes > 0; page = page->next, probes--)
+    if (page->capacity - page_used(page) >= page_claimable_count(page) &&
+        (best == NULL || page_used(page) > page_used(best)))
+      best = page;
+  return best;
+}
+
+static void heap_mark_class(heap_t* heap, size_t class) {
+  heap->classes[class / 64] |= UINT64_C(1) << (class % 64);
+}
+
 /* ---- full pages of first-class heaps ---- */
 
 /* They stay with the heap, at the end of their queue, and wait there until their owner has
@@ -86,26 +102,40 @@ INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
   page_return_list(page, list);
   mi_assert_internal(page_used(page) > 0);
-  queue_push(heap, &heap->queue[page_class(page)], page);
+  size_t class = page_class(page);
+  heap_mark_class(heap, class);
+  queue_push(heap, &heap->queue[class], page);
 }
 
 /* ---- the generic path ---- */
 
 /* Detaches a list into the heap's slot and pops its first block. */
 static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, size_t count,
-                         bool fresh) {
-  q->fresh = fresh;
+                         uint8_t kind) {
+  q->list = kind;
   bump_counter(&q->detached, count);
   heap->slot[class] = list->next;
   return list;
 }
 
-/* Takes blocks of the page that is, or becomes, current: its local list, what others freed, or
- * freshly carved ones. NULL if it is full. */
-static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page) {
+/* Short lists of a busy class are topped up with carved blocks, so that the generic path is entered
+ * more rarely; but a page is not carved beyond this only for that, bytes. A class from which fewer
+ * blocks were taken so far is not worth the memory. */
+#define TOP_UP_MAX (16 * KiB)
+#define BUSY_BLOCKS 8192
+static void top_up_if_busy(queue_t* q) {
+  page_t* page = q->current;
+  if (load_relaxed(&q->detached) >= BUSY_BLOCKS)
+    page->topped_up = (uint32_t)min_size(page->reserved, TOP_UP_MAX / page->block_size);
+}
+
+/* Takes blocks of the page that is, or becomes, current: its local list, what others freed, or,
+ * with `carve`, fresh ones. NULL if there are none. */
+static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page, bool carve) {
   size_t count, carved;
-  bool fresh = false;
+  uint8_t kind = 0;
   q->current = page;
+  top_up_if_busy(q);
   block_t* list = page->local;
   if (list != NULL) {
     count = page->capacity - page_used(page);
@@ -120,22 +150,24 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
         count += carved;
       }
     }
-  } else if ((list = page_take_remote(page, &count)) == NULL) {
+  } else if ((list = page_take_remote(page, &count)) == NULL && carve) {
     list = page_carve(page, &count);
-    fresh = page_has_flag(page, PAGE_ZERO);
+    kind = page_has_flag(page, PAGE_ZERO) ? LIST_CARVED | LIST_ZERO : LIST_CARVED;
   }
-  return list == NULL ? NULL : heap_detach(heap, class, q, list, count, fresh);
+  return list == NULL ? NULL : heap_detach(heap, class, q, list, count, kind);
 }
 
-/* Tries up to `probes` pages of the queue, oldest first: those that were full when they were put
- * there had the longest time to get blocks back. Full ones are given up, so that whoever frees
- * their blocks can use them without us, or go to the end if the heap keeps its pages. */
+/* Tries up to `probes` pages of the queue: the fullest of the first ones, else oldest first, for
+ * those that were full when they were put there had the longest time to get blocks back. Full ones
+ * are given up, so that whoever frees their blocks can use them without us, or go to the end if the
+ * heap keeps its pages. */
 static void* heap_take_queued(heap_t* heap, size_t class, queue_t* q, size_t probes) {
   page_t* last = q->last;
   for (page_t* page = NULL; page != last && q->first != NULL && probes > 0; probes--) {
-    page = q->first;
+    page = queue_fullest(q);
+    if (page == NULL) page = q->first;
     queue_remove(heap, q, page);
-    void* block = heap_take_from(heap, class, q, page);
+    void* block = heap_take_from(heap, class, q, page, true);
     if (block != NULL) {
       if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
       return block;
@@ -155,12 +187,13 @@ static void* heap_take_unowned(heap_t* heap, size_t class, queue_t* q) {
   if (page == NULL) return NULL;
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
   page_return_list(page, list);
-  void* block = heap_take_from(heap, class, q, page);
+  void* block = heap_take_from(heap, class, q, page, true);
   if (block == NULL) unowned_let_go(page); /* its bit was stale: full after all */
   return block;
 }
 
 static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
+  heap_mark_class(heap, class);
   page_t* old = q->current;
   q->current = NULL;
   void* block = heap_take_queued(heap, class, q, QUEUE_PROBES);
@@ -169,7 +202,7 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
     q->current = NULL;
     page_t* page = page_fresh(heap->place, class, (uintptr_t)heap, old == NULL);
     if (page != NULL)
-      block = heap_take_from(heap, class, q, page);
+      block = heap_take_from(heap, class, q, page, true);
     else /* out of memory: then all that we have */
       block = heap_take_queued(heap, class, q, SIZE_MAX);
     if (block == NULL) q->current = NULL;
@@ -187,12 +220,26 @@ static void* heap_take_other(heap_t* heap, size_t class, queue_t* q) {
   return block;
 }
 
+/* Before fresh memory is touched. */
+static void* heap_take_instead(heap_t* heap, size_t class, queue_t* q) {
+  page_t* old = q->current;
+  page_t* page = queue_fullest(q);
+  if (page == NULL || old->capacity == old->reserved) return NULL;
+  queue_remove(heap, q, page);
+  if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
+  queue_push(heap, q, old);
+  return heap_take_from(heap, class, q, page, false);
+}
+
 INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class) {
   queue_t* q = &heap->queue[class];
   mi_assert_internal(heap->slot[class] == NULL);
   page_t* page = q->current;
   if (likely(page != NULL)) {
-    void* block = heap_take_from(heap, class, q, page);
+    void* block = heap_take_from(heap, class, q, page, false);
+    if (likely(block != NULL)) return block;
+    block = heap_take_instead(heap, class, q);
+    if (block == NULL) block = heap_take_from(heap, class, q, page, true);
     if (likely(block != NULL)) return block;
   }
   return heap_take_other(heap, class, q);
@@ -202,7 +249,7 @@ INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class) {
 
 /* Lets up to `pages` queued pages go while more than `slices` are queued. */
 static void shed(heap_t* heap, size_t slices, size_t pages) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
     for (page_t* page; (page = q->first) != NULL; pages--) {
       if (pages == 0 || heap->queued_slices <= slices) return;
@@ -213,8 +260,9 @@ static void shed(heap_t* heap, size_t slices, size_t pages) {
 }
 
 INTERNAL void heap_shed(heap_t* heap) {
-  if (heap->queued_slices > QUEUED_MAX && !heap->keeps && !os_is_single_threaded())
-    shed(heap, QUEUED_MAX, SHED_PAGES);
+  heap->queued_max = max_size(QUEUED_MIN, arena_slices_in_use() / 2);
+  if (heap->queued_slices > heap->queued_max && !heap->keeps && !os_is_single_threaded())
+    shed(heap, heap->queued_max, SHED_PAGES);
 }
 
 INTERNAL void heap_shed_to(heap_t* heap, size_t slices) {
@@ -229,14 +277,17 @@ static void heap_return_list(heap_t* heap, size_t class) {
   if (list != NULL) {
     size_t before = page_used(q->current);
     heap->slot[class] = NULL;
-    page_return_list(q->current, list);
+    if ((q->list & LIST_CARVED) != 0)
+      page_uncarve(q->current, list);
+    else
+      page_return_list(q->current, list);
     size_t back = before - page_used(q->current);
     store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
   }
 }
 
 INTERNAL void heap_return_lists(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) heap_return_list(heap, class);
+  FOR_CLASSES(heap, class) heap_return_list(heap, class);
 }
 
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
@@ -255,7 +306,7 @@ static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
 }
 
 INTERNAL void heap_collect(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
     heap_return_list(heap, class);
     if (q->current != NULL) heap_collect_page(heap, q, q->current);
@@ -269,6 +320,7 @@ INTERNAL void heap_collect(heap_t* heap) {
 INTERNAL void heap_trim_class(heap_t* heap, size_t class) {
   queue_t* q = &heap->queue[class];
   page_t* page = q->current;
+  top_up_if_busy(q);
   if (heap->slot[class] != NULL) {
     /* A list in use is not worth the walk: only one that was not touched since the last time. */
     if (q->trim_mark != (uint32_t)(uintptr_t)heap->slot[class]) {
@@ -287,7 +339,7 @@ static void page_recount(page_t* page) {
 }
 
 INTERNAL void heap_recount(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
     if (q->current != NULL) page_recount(q->current);
     for (page_t* page = q->first; page != NULL; page = page->next) page_recount(page);
@@ -303,6 +355,7 @@ static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
     page_release(page);
   } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
+    heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);
   } else {
     store_relaxed(&page->owner, name);
@@ -313,7 +366,7 @@ static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
 INTERNAL void heap_abandon(heap_t* heap, heap_t* to) {
   /* Not with our own name, which may soon be another heap's. */
   uintptr_t name = (to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag)) | OWNER_UNOWNED;
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
     heap_return_list(heap, class);
     page_t* page = q->current;
@@ -334,7 +387,7 @@ static void release_with_blocks(page_t* page) {
 }
 
 INTERNAL void heap_release_pages(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
     heap->slot[class] = NULL;
     page_t* page = q->current;

@@ -148,7 +148,8 @@ static run_t direct_alloc(uint32_t slices, size_t align) {
   run_t run = {0, ARENA_NONE, true};
   if (option_value(mi_option_disallow_os_alloc) != 0) return run;
   size_t size = (size_t)slices * SLICE_SIZE;
-  void* p = os_reserve(size, max_size(align, SLICE_SIZE), OS_COMMITTED);
+  void* p = os_reserve(size, max_size(align, STRETCH_SIZE), OS_COMMITTED);
+  if (p == NULL) p = os_reserve(size, max_size(align, SLICE_SIZE), OS_COMMITTED);
   if (p == NULL) return run;
   os_lock(&arena_lock);
   bool mapped = map_extend(p, size);
@@ -158,6 +159,18 @@ static run_t direct_alloc(uint32_t slices, size_t align) {
   else
     os_release(p, size);
   return run;
+}
+
+/* Blocks from here on, in slices, are served by huge pages in the stretches that they have to
+ * themselves. */
+#define LARGE_HUGE (2 * STRETCH_SLICES)
+static void large_advise(page_t* page) {
+  uint32_t slices = (uint32_t)slices_of(page->block_size);
+  if (slices < LARGE_HUGE) return;
+  if (page->arena != ARENA_NONE)
+    arena_advise(page->arena, page->slice, slices);
+  else if (arena_wants_huge())
+    os_advise_huge(page_start(page), slices / STRETCH_SLICES * STRETCH_SIZE, true);
 }
 
 /* A page of one block of `usable` bytes, with `slices` of address space; NULL without a report. */
@@ -174,7 +187,8 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   direct |= any && align_slices > ARENA_RUN_MAX;
   if (direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0)
-    run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices, CLASS_LARGE);
+    run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices,
+                      slices < LARGE_HUGE ? USE_PARTLY : USE_LARGE);
   if (run.slice == 0 && any && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
@@ -187,6 +201,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   page->piece = 0;
   store_relaxed(&page->flags, 0);
   if (run.arena == ARENA_NONE) direct_link(page);
+  large_advise(page);
   /* Release: who pins the block reads its fields. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap->keeps) heap_link(heap, page);
@@ -212,7 +227,7 @@ static void large_release(page_t* page) {
   }
   if (page_has_flag(page, PAGE_MOVED)) {
     int saved = errno;
-    bool renewed = os_renew(start, span);
+    bool renewed = arena_renew(page->arena, page->slice, page->slice_count);
     errno = saved;
     if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }
@@ -360,7 +375,9 @@ static bool resize_pinned(page_t* page, size_t newsize) {
       map_slot_of_slice(page->slice + page->slice_count)->piece = 0;
     page->slice_count += (uint32_t)more;
   }
+  bool more_stretches = usable / STRETCH_SIZE != page->block_size / STRETCH_SIZE;
   page->block_size = usable;
+  if (more_stretches) large_advise(page);
   return true;
 }
 
@@ -410,16 +427,28 @@ static void copy_and_purge(char* dst, char* src, size_t size, bool purge) {
   }
 }
 
-/* Moves the first `slices` slices piece by piece; the new block has the same pieces and, behind
- * them, one of fresh memory. */
+/* Moves the first `slices` slices piece by piece; the new block knows each as a piece and, behind
+ * them, one of fresh memory. They may become more than PIECES_MAX: then it is copied the next time.
+ */
 static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
   page_set_flag(to, PAGE_MOVED, true);
   page_set_flag(from, PAGE_MOVED, true);
   for (uint32_t i = 0, n; i < slices; i += n) {
     n = piece_length(from, i, slices);
+    /* Whole stretches by themselves: they may have another advice than what is beside them, and so
+     * be a mapping apart; and huge pages go along only between places that are congruent. */
+    uint32_t head = (0 - (from->slice + i)) % STRETCH_SLICES;
+    if (head != 0 && n > head)
+      n = head;
+    else if (n > STRETCH_SLICES)
+      n = (uint32_t)round_down(n, STRETCH_SLICES);
     char* dst = page_start(to) + (size_t)i * SLICE_SIZE;
     char* src = page_start(from) + (size_t)i * SLICE_SIZE;
-    if (!os_move(dst, src, n * SLICE_SIZE)) copy_and_purge(dst, src, n * SLICE_SIZE, true);
+    /* Stretches that were advised at different times may still be mappings of their own. */
+    bool moved;
+    while (!(moved = os_move(dst, src, n * SLICE_SIZE)) && n > STRETCH_SLICES)
+      n = (uint32_t)round_up(n / 2, STRETCH_SLICES);
+    if (!moved) copy_and_purge(dst, src, n * SLICE_SIZE, true);
     map_slot_of_slice(to->slice + i)->piece = n;
   }
   if (slices < to->slice_count) map_slot_of_slice(to->slice + slices)->piece = 0;

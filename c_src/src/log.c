@@ -23,8 +23,8 @@ static struct {
   _Atomic(uintptr_t) printing[8]; /* threads inside an output function, to stop recursion */
   size_t early_used;              /* bytes of `early`, guarded by log_lock */
   bool early_closed;
-  char early[EARLY_MAX + 1];
 } logger;
+static char early[EARLY_MAX + 1] APART;
 
 INTERNAL_DEF os_lock_t log_lock = OS_LOCK_INIT;
 
@@ -146,7 +146,7 @@ static void keep_early(const char* text, size_t n) {
   os_lock(&log_lock);
   if (!logger.early_closed) {
     n = min_size(n, EARLY_MAX - logger.early_used);
-    memcpy(logger.early + logger.early_used, text, n);
+    memcpy(early + logger.early_used, text, n);
     logger.early_used += n;
   }
   os_unlock(&log_lock);
@@ -242,12 +242,12 @@ void mi_register_output(mi_output_fun* out, void* arg) mi_attr_noexcept {
   if (out == NULL) return;
   os_lock(&log_lock);
   size_t n = logger.early_used;
-  logger.early[n] = 0;
+  early[n] = 0;
   logger.early_used = 0;
   logger.early_closed = true;
   os_unlock(&log_lock);
   /* Outside the lock: the function may print in turn. Nobody writes the buffer any more. */
-  if (n > 0) out(logger.early, arg);
+  if (n > 0) out(early, arg);
 }
 
 void mi_register_error(mi_error_fun* fun, void* arg) mi_attr_noexcept {

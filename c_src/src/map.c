@@ -2,7 +2,7 @@
 #include "map.h"
 #include "meta.h"
 
-INTERNAL_DEF map_t map CACHE_ALIGNED;
+INTERNAL_DEF map_t map CACHE_ALIGNED APART;
 
 INTERNAL bool map_extend(const void* start, size_t size) {
   size_t first = map_window_of((uintptr_t)start);

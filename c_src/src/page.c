@@ -82,16 +82,30 @@ INTERNAL bool page_disown(page_t* page) {
 
 /* ---- life of a page ---- */
 
-/* A page is not carved beyond this only to make its lists longer, bytes. */
-#define TOP_UP_MAX (16 * KiB)
-
 static _Atomic(size_t) pages_total[CLASS_COUNT]; /* relaxed: statistics */
 
 INTERNAL size_t page_total(size_t class) { return load_relaxed(&pages_total[class]); }
 
+/* Where in a row the first page of a class lies: one slice for each class that has single ones, of
+ * which above ALIGN8_MAX there is none for odd multiples of 8; then the others. */
+#define SINGLE_PLACES (ALIGN8_MAX / 16 + SMALL_MAX / 16 + FIRST_MEDIUM - FIRST_GEOMETRIC + 1)
+_Static_assert(FIRST_ROW == SINGLE_PLACES + 8 * (2 + 4 + 8), "each class has its place");
+static size_t class_place(size_t class) {
+  if (class <= ALIGN8_MAX / 8) return class;
+  if (class < FIRST_GEOMETRIC) return ALIGN8_MAX / 16 + class / 2;
+  if (class < FIRST_MEDIUM) return ALIGN8_MAX / 16 + SMALL_MAX / 16 + 1 + class - FIRST_GEOMETRIC;
+  size_t g = (class - FIRST_MEDIUM) / 8, r = (class - FIRST_MEDIUM) % 8;
+  return SINGLE_PLACES + 16 * (((size_t)1 << g) - 1) + (r * 2 << g);
+}
+
+static use_t page_use(size_t class, bool first) {
+  if (first) return class_place(class);
+  return class < FIRST_MEDIUM ? USE_PAGE : USE_PARTLY;
+}
+
 INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool first) {
   uint32_t slices = class_slices(class);
-  run_t run = arena_alloc(place, slices, 1, first ? class : CLASS_LARGE);
+  run_t run = arena_alloc(place, slices, 1, page_use(class, first));
   if (run.slice == 0) return NULL;
   add_relaxed(&pages_total[class], 1);
   page_t* page = map_slot_of_slice(run.slice);
@@ -100,7 +114,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page->capacity = 0;
   page->block_size = class_block_size(class);
   page->reserved = (uint16_t)(slices * SLICE_SIZE / page->block_size);
-  page->topped_up = (uint32_t)min_size(page->reserved, TOP_UP_MAX / page->block_size);
+  page->topped_up = 0;
   page->next = page->prev = NULL;
   page->slice = run.slice;
   page->slice_count = slices;
@@ -140,6 +154,12 @@ INTERNAL block_t* page_carve(page_t* page, size_t* count) {
   page_set_used(page, page_used(page) + n);
   *count = n;
   return (block_t*)first;
+}
+
+INTERNAL void page_uncarve(page_t* page, block_t* first) {
+  size_t kept = (size_t)((char*)first - page_start(page)) / page->block_size;
+  page_set_used(page, page_used(page) - (page->capacity - kept));
+  page->capacity = (uint16_t)kept;
 }
 
 INTERNAL void page_return_list(page_t* page, block_t* list) {

@@ -64,12 +64,16 @@ static inline size_t class_block_size(size_t class) {
 }
 
 /* Slices of a page: single ones for small blocks, whose frees then never meet an interior slice;
- * eight for the others, so that a page holds at least eight blocks. */
+ * for the others two to eight, so that a page holds at least eight blocks and no more than sixteen.
+ */
 #define SINGLE_SLICE_MAX ((size_t)8 * KiB)
-#define MEDIUM_SLICES 8
-static inline uint32_t class_slices(size_t class) {
-  return class_block_size(class) <= SINGLE_SLICE_MAX ? 1 : MEDIUM_SLICES;
+#define FIRST_MEDIUM (FIRST_GEOMETRIC + 8 * 3) /* class of the first block size above it */
+static inline uint32_t slices_for(size_t block_size) {
+  uint32_t slices = 1;
+  while (slices * SINGLE_SLICE_MAX < block_size) slices *= 2;
+  return slices;
 }
+static inline uint32_t class_slices(size_t class) { return slices_for(class_block_size(class)); }
 
 /* ---- the remote word ---- */
 
@@ -119,6 +123,8 @@ INTERNAL void page_release(page_t* page);
 /* Owner: carves more blocks, in address order; returns them as a list, `*count` of them. They
  * count as used. NULL if the page is fully carved. */
 INTERNAL block_t* page_carve(page_t* page, size_t* count);
+/* Owner: takes carving back, from the block `first` up to the capacity. */
+INTERNAL void page_uncarve(page_t* page, block_t* first);
 /* Owner: puts a list of blocks that counted as used onto the local list. */
 INTERNAL void page_return_list(page_t* page, block_t* list);
 

@@ -51,7 +51,7 @@ static void bins_of_classes(uint8_t* bin_of) {
 static size_t bin_page_size(size_t bin) {
   size_t size = mi_stats_get_bin_size(bin);
   if (size > MEDIUM_MAX) return 0;
-  return (size <= SINGLE_SLICE_MAX ? 1 : MEDIUM_SLICES) * SLICE_SIZE;
+  return slices_for(size) * SLICE_SIZE;
 }
 
 /* ---- what is live ---- */

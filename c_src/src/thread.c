@@ -29,8 +29,8 @@
 #include "check.h"
 #include "track.h"
 
-INTERNAL_DEF heap_t heap_empty CACHE_ALIGNED;
-INTERNAL_DEF heap_t heap_ended CACHE_ALIGNED;
+INTERNAL_DEF heap_t heap_empty CACHE_ALIGNED APART;
+INTERNAL_DEF heap_t heap_ended CACHE_ALIGNED APART;
 INTERNAL_TLS heap_t* heap_default;
 #if defined(MI_ONE_UNIT)
 static
@@ -110,6 +110,7 @@ static heap_t* record_new(bool keeps) {
   heap->place = PLACE_ANY;
   heap->own = heap->own_next = heap->own_prev = NULL;
   heap->tick_mask = TICK_EVERY - 1;
+  heap->queued_max = QUEUED_MIN;
   heap->prev = NULL;
   heap->next = process.live;
   if (process.live != NULL) process.live->prev = heap;
@@ -119,10 +120,11 @@ static heap_t* record_new(bool keeps) {
 
 /* The counts of a heap that ends stay in the process's. Caller holds heap_lock. */
 static void record_counts(heap_t* heap) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+  FOR_CLASSES(heap, class) {
     process.detached[class] += load_relaxed(&heap->queue[class].detached);
     store_relaxed(&heap->queue[class].detached, 0);
   }
+  memset(heap->classes, 0, sizeof(heap->classes));
   add_relaxed(&process.large, load_relaxed(&heap->large_count));
   store_relaxed(&heap->large_count, 0);
 }
@@ -283,7 +285,8 @@ static void heap_trim(heap_t* heap) {
 static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   arena_purge_due(false);
-  if ((heap->heartbeat & (TRIM_EVERY - 1)) < TICK_EVERY) heap_trim(heap);
+  /* The callback counts as well, so that the heartbeat may be odd here whenever there is one. */
+  if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
 }
 
 INTERNAL void thread_large_tick(heap_t* heap) {
@@ -294,7 +297,7 @@ INTERNAL void thread_large_tick(heap_t* heap) {
 static void* late_alloc(size_t class) {
   os_lock(&late_lock);
   if (process.late == NULL && (process.late = meta_alloc(sizeof(heap_t))) != NULL)
-    process.late->place = PLACE_ANY;
+    process.late->place = PLACE_ANY, process.late->queued_max = QUEUED_MIN;
   heap_t* heap = process.late;
   block_t* block = NULL;
   if (heap != NULL) {

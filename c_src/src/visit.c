@@ -160,8 +160,7 @@ static bool visit_one(visit_t* v, const mi_heap_area_t* area, void* block) {
 }
 
 #define PAGE_BLOCKS_MAX (SLICE_SIZE / 8)
-_Static_assert(MEDIUM_SLICES* SLICE_SIZE / SINGLE_SLICE_MAX <= PAGE_BLOCKS_MAX,
-               "any page's blocks");
+_Static_assert(2 * SLICE_SIZE / SINGLE_SLICE_MAX <= PAGE_BLOCKS_MAX, "any page's blocks");
 
 /* A small page that the caller owns; what is detached is back in it. */
 static bool visit_owned(visit_t* v, page_t* page) {

@@ -63,6 +63,8 @@ INTERNAL bool os_renew(void* p, size_t size);
 INTERNAL bool os_move(void* dst, void* src, size_t size);
 /* No transparent huge pages from now on, in this process and in programs that it starts. */
 INTERNAL bool os_disable_huge_pages(void);
+/* Advises the system to use huge pages for a range, or not to. */
+INTERNAL void os_advise_huge(void* p, size_t size, bool use);
 /* Bytes of [p, p + size) that are resident now. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 

@@ -311,6 +311,16 @@ INTERNAL bool os_disable_huge_pages(void) {
 #endif
 }
 
+INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
+#if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
+  int saved = errno;
+  (void)madvise(p, size, use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  errno = saved;
+#else
+  (void)p, (void)size, (void)use;
+#endif
+}
+
 INTERNAL size_t os_resident(const void* p, size_t size) {
   unsigned char present[512];
   size_t page = os_info.page_size, total = 0;
