@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Enough for a digit behind the point.
-const PAIRS: usize = 100_000;
+const PAIRS: usize = 500_000;
 /// The smallest count of this many runs: what disturbs a run only adds to it.
 const RUNS: usize = 2;
 const NO_HUGE: [(&str, &str); 1] = [("BENCH_NO_HUGE", "1")];
