@@ -233,11 +233,11 @@ step_mutants() { ci/mutants; }
 
 # The race also writes bench/report.
 step_bench() {
-  install_packages valgrind strace
+  install_packages valgrind strace libtcmalloc-minimal4 ruby php-cli lua5.4 perl jq xsltproc z3 \
+    ghostscript
   local bench=(cargo run --release --manifest-path bench/Cargo.toml --)
   "${bench[@]}" build
-  "${bench[@]}" count
-  "${bench[@]}" race --rounds 5
+  "${bench[@]}" report --rounds 5
 }
 
 # --- running them ---------------------------------------------------------------------------------
