@@ -14,6 +14,7 @@
 #include "options.c"
 #include "meta.c"
 #include "map.c"
+#include "stretch.c"
 #include "arena.c"
 #include "page.c"
 #include "unowned.c"

@@ -4,8 +4,8 @@
  * Always:  a slice is in exactly one place: free, in one page, or being purged; a free one may
  *          wait for purge.
  * Threads: any; a run is claimed in the bitmap, see there. arena_lock only guards new arenas.
- * Uses:    map.h, meta.h, bitmap.h, options.h, log.h, os.h.          Used by: page, large, unowned,
- *          reserve, report.
+ * Uses:    stretch.h, map.h, meta.h, bitmap.h, options.h, log.h, os.h.
+ *          Used by: page, large, unowned, reserve, report.
  *
  * Zero: `dirty` is set for every slice that is handed out and cleared only by a purge that says
  * so, while the purger holds the slice.
@@ -20,6 +20,7 @@
 #include "log.h"
 #include "meta.h"
 #include "options.h"
+#include "stretch.h"
 #include <errno.h>
 
 INTERNAL_DEF os_lock_t arena_lock = OS_LOCK_INIT;
@@ -37,8 +38,6 @@ INTERNAL arena_t* arena_at(size_t index) {
   /* Acquire, pairs with the release in arena_add: the arena behind the count is complete. */
   return index < load_acquire(&arenas.count) ? load_relaxed(&arenas.list[index]) : NULL;
 }
-
-static char* slice_address(uint32_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
 INTERNAL size_t arena_slices_in_use(void) {
   size_t total = 0;
@@ -129,11 +128,6 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
 
 #define HUGE_ARENA_MIN (64 * MiB) /* smaller arenas get no huge pages */
 
-INTERNAL bool arena_wants_huge(void) {
-  return option_value(mi_option_allow_thp) != 0 && option_value(mi_option_purge_delay) != 0 &&
-         os_info.page_size == 4 * KiB;
-}
-
 static bool is_large_allowed(void) { return option_value(mi_option_allow_large_os_pages) != 0; }
 
 static bool is_eager_commit(void) {
@@ -148,7 +142,7 @@ static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, boo
     memory.start = os_reserve_large(size, align, &memory.pinned);
     return memory;
   }
-  if (commit && size >= HUGE_ARENA_MIN && arena_wants_huge()) {
+  if (commit && size >= HUGE_ARENA_MIN && stretch_is_wanted()) {
     memory.start = os_reserve(size, max_size(align, STRETCH_SIZE), OS_LAZY);
     memory.huge = memory.start != NULL;
   }
@@ -271,66 +265,6 @@ INTERNAL void arena_reserve_at_start(void) {
 
 /* ---- handing out ---- */
 
-static char* stretch_address(arena_t* a, size_t s) {
-  return slice_address(a->first_slice + (uint32_t)(s * STRETCH_SLICES));
-}
-
-/* Advises the system to use huge pages for those of the stretches [s, end) that it was not yet.
- * First the bit: who withdraws does it in the other order, so a bit that is set never stands
- * for an advice that is gone. An advice without its bit does no harm: the stretch is purged slice
- * by slice. */
-static void advise(arena_t* a, size_t s, size_t end) {
-  while (s < end) {
-    size_t first = s;
-    while (s < end && !bitmap_any(a->huge, s, 1)) s++;
-    if (s > first) {
-      bitmap_set(a->huge, first, s - first); /* twice at the same time does no harm */
-      os_advise_huge(stretch_address(a, first), (s - first) * STRETCH_SIZE, true);
-    }
-    s++;
-  }
-}
-
-static void withdraw_advice(arena_t* a, size_t s, size_t end) {
-  if (option_value(mi_option_allow_thp) != 2)
-    os_advise_huge(stretch_address(a, s), (end - s) * STRETCH_SIZE, false);
-  (void)bitmap_clear(a->huge, s, end - s);
-}
-
-INTERNAL void arena_advise(uint16_t arena, uint32_t slice, uint32_t count) {
-  arena_t* a = arena_at(arena);
-  if (a == NULL || a->stretches == 0) return;
-  size_t i = slice - a->first_slice;
-  advise(a, (i + STRETCH_SLICES - 1) / STRETCH_SLICES,
-         min_size((i + count) / STRETCH_SLICES, a->stretches));
-}
-
-INTERNAL bool arena_renew(uint16_t arena, uint32_t slice, uint32_t count) {
-  arena_t* a = arena_at(arena);
-  size_t i = slice - a->first_slice, s = i / STRETCH_SLICES;
-  size_t end = min_size((i + count - 1) / STRETCH_SLICES + 1, a->stretches);
-  if (!os_renew(slice_address(slice), count * SLICE_SIZE)) return false;
-  /* As at the start, so that the range is one mapping with its neighbours again. */
-  if (a->stretches > 0 && option_value(mi_option_allow_thp) != 2)
-    os_advise_huge(slice_address(slice), count * SLICE_SIZE, false);
-  if (s < end) withdraw_advice(a, s, end);
-  return true;
-}
-
-/* Slices of an arena that are in use before small pages get huge ones: a stretch that is touched in
- * part only then adds little to what is resident anyway. */
-#define HUGE_FROM ((size_t)(16 * MiB / SLICE_SIZE))
-
-/* A slice of small blocks, ours since just now. If a part of its stretch was touched before, that
- * has its small OS pages already. */
-static void advise_page(arena_t* a, size_t i) {
-  size_t s = i / STRETCH_SLICES;
-  if (s >= a->stretches || bitmap_any(a->huge, s, 1)) return;
-  if (a->slices - load_relaxed(&a->free_count) >= HUGE_FROM &&
-      !bitmap_any(a->dirty, s * STRETCH_SLICES, STRETCH_SLICES))
-    advise(a, s, s + 1);
-}
-
 /* The slices are ours by their free bits; makes them usable. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
   if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
@@ -401,7 +335,7 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, use_t use
   size_t i = arena_claim(a, count, align, use);
   if (i == BITMAP_NONE) return false;
   sub_relaxed(&a->free_count, count);
-  if (use == USE_PAGE) advise_page(a, i);
+  if (use == USE_PAGE) stretch_advise_page(a, i);
   if (!arena_prepare(a, i, count, &run->zero)) {
     arena_return(a, i, count);
     return false;
@@ -557,7 +491,7 @@ static uint64_t purge_by_stretches(arena_t* a, size_t word, uint64_t due, bool f
     if (!force && __builtin_popcountll(free) < PURGE_FROM) {
       due &= ~mask;
     } else {
-      withdraw_advice(a, s, s + 1);
+      stretch_withdraw(a, s, s + 1);
       due |= free;
     }
   }

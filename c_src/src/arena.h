@@ -75,13 +75,6 @@ typedef size_t use_t;
 INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use);
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
-/* Maps the slices, which hold moved mappings, anew; false: they may be unmapped now. */
-INTERNAL bool arena_renew(uint16_t arena, uint32_t slice, uint32_t count);
-/* Huge pages may be advised: not where memory is to be as little as possible (no purge delay), nor
- * where a huge page is something else than 2 MiB. */
-INTERNAL bool arena_wants_huge(void);
-/* The slices in use will be touched as a whole: huge pages may serve the stretches among them. */
-INTERNAL void arena_advise(uint16_t arena, uint32_t slice, uint32_t count);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);

@@ -5,7 +5,7 @@
  * Always:  the descriptor of the first slice says OWNER_LARGE, and which heap the block was
  *          allocated from, while the block lives; the block belongs to whoever holds it.
  * Threads: any; large_lock guards the lists.
- * Uses:    arena.h, thread.h (out-of-memory collection), log.h, os.h.
+ * Uses:    arena.h, stretch.h, thread.h (out-of-memory collection), log.h, os.h.
  *          Used by: alloc, aligned, realloc, free.
  *
  * Growing: in place into free slices behind; else to a new place with room to grow by half, so
@@ -31,6 +31,7 @@
 #include "log.h"
 #include "options.h"
 #include "page.h"
+#include "stretch.h"
 #include "thread.h"
 #include "track.h"
 
@@ -168,8 +169,8 @@ static void large_advise(page_t* page) {
   uint32_t slices = (uint32_t)slices_of(page->block_size);
   if (slices < LARGE_HUGE) return;
   if (page->arena != ARENA_NONE)
-    arena_advise(page->arena, page->slice, slices);
-  else if (arena_wants_huge())
+    stretch_advise(page->arena, page->slice, slices);
+  else if (stretch_is_wanted())
     os_advise_huge(page_start(page), slices / STRETCH_SLICES * STRETCH_SIZE, true);
 }
 
@@ -227,7 +228,7 @@ static void large_release(page_t* page) {
   }
   if (page_has_flag(page, PAGE_MOVED)) {
     int saved = errno;
-    bool renewed = arena_renew(page->arena, page->slice, page->slice_count);
+    bool renewed = stretch_renew(page->arena, page->slice, page->slice_count);
     errno = saved;
     if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }

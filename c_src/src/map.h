@@ -146,9 +146,10 @@ static inline page_t* map_slot(const void* p) {
   return (page_t*)(base + ((uintptr_t)(uint32_t)a >> SLICE_SHIFT) * sizeof(page_t) - MAP_BIAS);
 }
 
-static inline page_t* map_slot_of_slice(uint32_t slice) {
-  return map_slot((void*)((uintptr_t)slice << SLICE_SHIFT));
+static inline char* slice_address(size_t slice) {
+  return (char*)((uintptr_t)slice << SLICE_SHIFT);
 }
+static inline page_t* map_slot_of_slice(uint32_t slice) { return map_slot(slice_address(slice)); }
 
 /* True when addresses of this value can be looked up at all. */
 static inline bool map_covers(const void* p) {
@@ -174,9 +175,7 @@ static inline page_t* page_of_interior(const void* p, uintptr_t owner) {
   return map_slot((const char*)p - ((owner >> 6) << SLICE_SHIFT));
 }
 
-static inline char* page_start(const page_t* page) {
-  return (char*)((uintptr_t)page->slice << SLICE_SHIFT);
-}
+static inline char* page_start(const page_t* page) { return slice_address(page->slice); }
 
 /* The remote word of the page whose first slice is `slice`: see page.h. Words of neighbouring
  * pages lie in different cache lines (within groups of 512 words, one OS page). */

@@ -36,8 +36,6 @@ static area_t area_of_view(const large_view_t* view) {
   return (area_t){view->heap, view->start, view->usable, 1};
 }
 
-static char* slice_start(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
-
 /* The page whose first slice this is; false if there is none (any more). What is told of a small
  * page is true as long as it lives. */
 static bool area_of_page(size_t slice, area_t* area) {
@@ -54,7 +52,7 @@ static bool area_of_page(size_t slice, area_t* area) {
   if (class >= CLASS_COUNT) return false; /* just now it became a large block */
   size_t size = class_block_size(class);
   *area =
-      (area_t){name_of(owner), slice_start(slice), size, class_slices(class) * SLICE_SIZE / size};
+      (area_t){name_of(owner), slice_address(slice), size, class_slices(class) * SLICE_SIZE / size};
   return true;
 }
 
@@ -62,8 +60,8 @@ static bool area_of_page(size_t slice, area_t* area) {
  * no mark, so the way leads back to the first that has one. */
 static size_t first_slice_of(size_t slice) {
   uintptr_t owner = 0;
-  arena_t* a = arena_of(slice_start(slice));
-  if (map_covers(slice_start(slice)))
+  arena_t* a = arena_of(slice_address(slice));
+  if (map_covers(slice_address(slice)))
     owner = load_relaxed(&map_slot_of_slice((uint32_t)slice)->owner);
   while (owner == 0 && a != NULL && slice > a->first_slice &&
          !bitmap_any(a->free, slice - a->first_slice, 1))
