@@ -650,6 +650,32 @@ static void* leave_gaps_and_park(void* arg) {
   return NULL;
 }
 
+/* heap-adopted-class-not-marked: a thread that only frees wins the page of blocks that its record's
+ * last thread had filled, and gives it up at its end like one that it allocated from. */
+enum { ADOPTED_SIZE = 528, ADOPTED_BLOCKS = 20 * 65536 / ADOPTED_SIZE };
+static void* adopted[ADOPTED_BLOCKS];
+
+static void* fill_for_others(void* arg) {
+  for (size_t i = 0; i < ADOPTED_BLOCKS; i++)
+    REQUIRE((adopted[i] = mi_malloc(ADOPTED_SIZE)) != NULL);
+  return arg;
+}
+static void* free_half_of_them(void* arg) {
+  mi_free(mi_malloc(2000)); /* the thread has its record, and no page of that class */
+  for (size_t i = 0; i < ADOPTED_BLOCKS; i += 2) mi_free(adopted[i]);
+  return arg;
+}
+static void pages_that_a_thread_only_took_over_are_given_up(void) {
+  allow_os();
+  int64_t before = stats_now().page_committed.current;
+  for (int round = 0; round < 4; round++) {
+    thread_join(thread_start(&fill_for_others, NULL));
+    thread_join(thread_start(&free_half_of_them, NULL));
+    for (size_t i = 1; i < ADOPTED_BLOCKS; i += 2) mi_free(adopted[i]);
+  }
+  CHECK_LE(stats_now().page_committed.current, before + 5 * 65536);
+}
+
 /* heap-recount-takes-all-for-used, thread-child-counts-parents-threads: the child counts what other
  * threads of its parent have left, and can give it back. */
 static void child_knows_what_other_threads_left(void) {
@@ -842,6 +868,7 @@ static const check_case_t cases[] = {
     CASE(pages_of_several_slices_are_given_back_by_free),
     CASE(pages_that_changed_their_class_are_taken_for_what_they_are),
     CASE(ended_threads_pages_are_all_released),
+    CASE(pages_that_a_thread_only_took_over_are_given_up),
     CASE(child_knows_what_other_threads_left),
     CASE(direct_blocks_leave_in_any_order),
     CASE(new_block_is_known_everywhere_inside),

@@ -128,6 +128,24 @@ static void block_that_grows_is_advised_and_keeps_its_contents(void) {
   while (n > 0) mi_free(between[--n]);
 }
 
+/* What was purged, and what was mapped anew because it had been moved, gets the advice again with
+ * the next block. */
+static void advice_comes_again_with_the_next_block(void) {
+  for (int moved = 0; moved < 2; moved++)
+    for (int round = 0; round < 3; round++) {
+      char* p = (char*)mi_malloc(moved ? 8 * MIB : 40 * MIB);
+      void* behind = moved ? mi_malloc(8 * MIB) : NULL; /* so that growing has to move */
+      if (moved) p = (char*)mi_realloc(p, 40 * MIB);
+      REQUIRE(p != NULL);
+      CHECK_GE(advised_in(p, 40 * MIB) + 10 * MIB, 40 * MIB);
+      memset(p, 1, 40 * MIB);
+      mi_free(p);
+      mi_free(behind);
+      mi_collect(true);
+      CHECK_EQ(advised(), 0);
+    }
+}
+
 static void wait_for_purge(void) {
   for (int i = 0; i < 50; i++) {
     sleep_ms(4);
@@ -177,6 +195,7 @@ static const check_case_t cases[] = {
     CASE(large_block_is_advised_but_for_its_tail),
     CASE(block_with_an_untouched_end_is_not_advised),
     CASE(block_that_grows_is_advised_and_keeps_its_contents),
+    CASE(advice_comes_again_with_the_next_block),
     CASE(purge_leaves_mostly_used_stretches_whole),
 };
 
