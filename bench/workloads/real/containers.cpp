@@ -17,12 +17,8 @@ struct Node {
   std::variant<long, std::string, Children> value;
 };
 
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
+template <class... F> struct Overloaded : F... { using F::operator()...; };
+template <class... F> Overloaded(F...) -> Overloaded<F...>;
 
 std::string text(const Node& node) {
   return std::visit(Overloaded{[](long n) { return std::to_string(n); },
@@ -35,8 +31,7 @@ std::string text(const Node& node) {
                     node.value);
 }
 
-template <int N>
-struct Matrix {
+template <int N> struct Matrix {
   double cell[N][N];
   Matrix operator*(const Matrix& other) const {
     Matrix out{};
@@ -47,12 +42,11 @@ struct Matrix {
   }
 };
 
-template <int... N>
-double powers(std::integer_sequence<int, N...>) {
+template <int... N> double powers(std::integer_sequence<int, N...>) {
   return ((Matrix<N + 2>{} * Matrix<N + 2>{}).cell[1][1] + ...);
 }
 
-}  // namespace
+} // namespace
 
 std::map<std::string, std::vector<int>> index(const std::vector<std::string>& words) {
   std::map<std::string, std::vector<int>> places;
