@@ -146,9 +146,7 @@ static inline page_t* map_slot(const void* p) {
   return (page_t*)(base + ((uintptr_t)(uint32_t)a >> SLICE_SHIFT) * sizeof(page_t) - MAP_BIAS);
 }
 
-static inline char* slice_address(size_t slice) {
-  return (char*)((uintptr_t)slice << SLICE_SHIFT);
-}
+static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 static inline page_t* map_slot_of_slice(uint32_t slice) { return map_slot(slice_address(slice)); }
 
 /* True when addresses of this value can be looked up at all. */
