@@ -1,21 +1,6 @@
-//! The Rust workloads with mimalloc 2.
+//! The Rust workloads with mimalloc 2: two digits for each part of the release since 2.3.
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-extern "C" {
-    fn mi_version() -> std::ffi::c_int;
-}
-
-/// The interface says which release it is: two digits for each part since 2.3.
-fn check() -> Result<(), String> {
-    // SAFETY: takes nothing and only returns a constant.
-    match unsafe { mi_version() } {
-        20_000..=29_999 => Ok(()),
-        other => Err(format!("mi_version() is {other}")),
-    }
-}
-
-fn main() -> std::process::ExitCode {
-    programs::main(check)
-}
+programs::main_with_mi_version!(20_000..=29_999);

@@ -3,19 +3,4 @@
 #[global_allocator]
 static GLOBAL: mimalloc2_rust_sys::MiMalloc = mimalloc2_rust_sys::MiMalloc;
 
-extern "C" {
-    fn mi_version() -> std::ffi::c_int;
-}
-
-/// The interface says which release it is.
-fn check() -> Result<(), String> {
-    // SAFETY: takes nothing and only returns a constant.
-    match unsafe { mi_version() } {
-        217 => Ok(()),
-        other => Err(format!("mi_version() is {other}")),
-    }
-}
-
-fn main() -> std::process::ExitCode {
-    programs::main(check)
-}
+programs::main_with_mi_version!(217);

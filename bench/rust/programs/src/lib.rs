@@ -60,6 +60,29 @@ pub fn run(name: &str, args: &[String]) -> Result<u64, String> {
     Ok(workload(&numbers))
 }
 
+/// `main` of a package whose allocator answers `mi_version`, which has to be one of these releases. A
+/// macro, for only in such a package is there anything to answer.
+#[macro_export]
+macro_rules! main_with_mi_version {
+    ($releases:pat) => {
+        extern "C" {
+            fn mi_version() -> std::ffi::c_int;
+        }
+
+        fn check() -> Result<(), String> {
+            // SAFETY: takes nothing and only returns a constant.
+            match unsafe { mi_version() } {
+                $releases => Ok(()),
+                other => Err(format!("mi_version() is {other}")),
+            }
+        }
+
+        fn main() -> std::process::ExitCode {
+            $crate::main(check)
+        }
+    };
+}
+
 /// The whole program. `allocator` proves that the allocator is the one which the package names.
 pub fn main(allocator: fn() -> Result<(), String>) -> ExitCode {
     let mut args = std::env::args().skip(1);
