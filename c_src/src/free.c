@@ -36,8 +36,7 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   size_t class = page_class(page);
   uint32_t slice = page->slice;
   bool reclaim = home && heap_wants(heap, page);
-  block_t* taken;
-  switch (page_push_remote(page, block, reclaim, &taken)) {
+  switch (page_push_remote(page, block, reclaim)) {
   case PUSH_QUEUED:
     break;
   case PUSH_CLAIMABLE:
@@ -48,7 +47,7 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
     break;
   case PUSH_TAKEN:
     heap_enter(heap);
-    heap_adopt(heap, page, taken);
+    heap_adopt(heap, page);
     heap_leave(heap);
     break;
   }

@@ -98,9 +98,8 @@ INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
   heap_leave(heap);
 }
 
-INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list) {
+INTERNAL void heap_adopt(heap_t* heap, page_t* page) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
-  page_return_list(page, list);
   mi_assert_internal(page_used(page) > 0);
   size_t class = page_class(page);
   heap_mark_class(heap, class);
@@ -182,11 +181,9 @@ static void* heap_take_queued(heap_t* heap, size_t class, queue_t* q, size_t pro
 
 /* Claims a page that nobody owns. */
 static void* heap_take_unowned(heap_t* heap, size_t class, queue_t* q) {
-  block_t* list;
-  page_t* page = unowned_claim(class, &list);
+  page_t* page = unowned_claim(class);
   if (page == NULL) return NULL;
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
-  page_return_list(page, list);
   void* block = heap_take_from(heap, class, q, page, true);
   if (block == NULL) unowned_let_go(page); /* its bit was stale: full after all */
   return block;
@@ -280,7 +277,7 @@ static void heap_return_list(heap_t* heap, size_t class) {
     if ((q->list & LIST_CARVED) != 0)
       page_uncarve(q->current, list);
     else
-      page_return_list(q->current, list);
+      page_return_list(q->current, list, page_list_length(list));
     size_t back = before - page_used(q->current);
     store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
   }
@@ -291,8 +288,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 }
 
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
-  size_t count;
-  page_return_list(page, page_take_remote(page, &count));
+  page_take_back(page);
   if (page_used(page) != 0) {
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
       heap_page_not_full(heap, page);
@@ -333,9 +329,7 @@ INTERNAL void heap_trim_class(heap_t* heap, size_t class) {
 }
 
 static void page_recount(page_t* page) {
-  size_t n = 0;
-  for (block_t* b = page->local; b != NULL; b = b->next) n++;
-  page_set_used(page, page->capacity - n);
+  page_set_used(page, page->capacity - page_list_length(page->local));
 }
 
 INTERNAL void heap_recount(heap_t* heap) {
@@ -348,9 +342,8 @@ INTERNAL void heap_recount(heap_t* heap) {
 
 /* A page in no queue any more goes to `to`, or to nobody; `name` is what it is called then. */
 static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
-  size_t count;
   page_set_flag(page, PAGE_FULL, false);
-  page_return_list(page, page_take_remote(page, &count));
+  page_take_back(page);
   if (page_used(page) == 0) {
     page_release(page);
   } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {

@@ -91,8 +91,8 @@ static inline void* heap_pop(heap_t* heap, size_t class) {
 INTERNAL void* heap_alloc_slow(heap_t* heap, size_t class);
 /* A page in a queue or current whose last block was freed by its owner. */
 INTERNAL void heap_page_emptied(heap_t* heap, page_t* page);
-/* A free of this heap won an unowned page for it; `list` are its free blocks. */
-INTERNAL void heap_adopt(heap_t* heap, page_t* page, block_t* list);
+/* A free of this heap won an unowned page for it. */
+INTERNAL void heap_adopt(heap_t* heap, page_t* page);
 /* True when the heap may take one more partly used page. While there is no other thread there is
  * nobody to leave pages to; what is too much when one comes is shed, see heap_shed. */
 static inline bool heap_wants(const heap_t* heap, const page_t* page) {

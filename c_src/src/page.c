@@ -9,14 +9,15 @@
 
 /* ---- the remote word ---- */
 
-INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, block_t** taken) {
+INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
   _Atomic(uint64_t)* remote = map_remote(page->slice);
   size_t enough = page->reserved - page_claimable_count(page); /* balance at the threshold */
-  uint64_t word = load_acquire(remote);
+  uint64_t word = load_acquire(remote), pushed;
+  push_t result;
   for (;;) {
     block->next = remote_list(word);
-    uint64_t pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;
-    push_t result = PUSH_QUEUED;
+    pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;
+    result = PUSH_QUEUED;
     uint64_t next = pushed | (uint64_t)(uintptr_t)block;
     if (!remote_is_owned(word)) {
       size_t out = remote_balance(pushed);
@@ -30,27 +31,27 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, blo
     }
     if (os_is_single_threaded()) { /* nobody to race with, and nothing to publish to */
       store_relaxed(remote, next);
-      *taken = block;
-      return result;
+      break;
     }
     /* Release: the block's link travels with the word; pairs with the acquire of whoever takes
      * the list (here, page_claim, page_take_remote). Acquire: taking the page over, or telling
      * that it is worth claiming, needs what its former owner and earlier pushes wrote. */
-    if (cas_weak_acq_rel(remote, &word, next)) {
-      *taken = block;
-      return result;
-    }
+    if (cas_weak_acq_rel(remote, &word, next)) break;
   }
+  if (result == PUSH_TAKEN)
+    page_return_list(page, block, page_used(page) - remote_balance(pushed));
+  return result;
 }
 
-INTERNAL bool page_claim(uint32_t slice, block_t** taken) {
+INTERNAL bool page_claim(uint32_t slice) {
   _Atomic(uint64_t)* remote = map_remote(slice);
   uint64_t word = load_relaxed(remote); /* decided by the exchange */
   do {
     if (remote_is_owned(word) || word == 0) return false;
     /* Acquire: the descriptor and the list, from the releases of page_disown and the pushes. */
   } while (!cas_weak_acq_rel(remote, &word, REMOTE_OWNED));
-  *taken = remote_list(word);
+  page_t* page = map_slot_of_slice(slice);
+  page_return_list(page, remote_list(word), page_used(page) - remote_balance(word));
   return true;
 }
 
@@ -78,6 +79,12 @@ INTERNAL bool page_disown(page_t* page) {
   if (cas_acq_rel(map_remote(page->slice), &expected, unowned)) return true;
   store_relaxed(&page->owner, owner);
   return false;
+}
+
+INTERNAL size_t page_list_length(const block_t* list) {
+  size_t n = 0;
+  for (; list != NULL; list = list->next) n++;
+  return n;
 }
 
 /* ---- life of a page ---- */
@@ -162,13 +169,30 @@ INTERNAL void page_uncarve(page_t* page, block_t* first) {
   page->capacity = (uint16_t)kept;
 }
 
-INTERNAL void page_return_list(page_t* page, block_t* list) {
+static block_t* last_of(block_t* list) {
+  while (list->next != NULL) list = list->next;
+  return list;
+}
+
+/* A walk is a cache miss for each block, so only the shorter list is walked, and often none: a page
+ * that was given up full has no other list. */
+INTERNAL void page_return_list(page_t* page, block_t* list, size_t count) {
   if (list == NULL) return;
-  size_t n = 1;
-  block_t* last = list;
-  for (; last->next != NULL; last = last->next) n++;
-  last->next = page->local;
+  block_t* local = page->local;
+  size_t used = page_used(page);
+  mi_assert_internal(count <= used && count == page_list_length(list));
+  if (local != NULL && count <= page->capacity - used) {
+    last_of(list)->next = local;
+  } else if (local != NULL) {
+    last_of(local)->next = list;
+    list = local;
+  }
   page->local = list;
-  mi_assert_internal(n <= page_used(page));
-  page_set_used(page, page_used(page) - n);
+  page_set_used(page, used - count);
+}
+
+INTERNAL void page_take_back(page_t* page) {
+  size_t count;
+  block_t* list = page_take_remote(page, &count);
+  page_return_list(page, list, count);
 }

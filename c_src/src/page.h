@@ -100,14 +100,15 @@ typedef enum push_e {
   PUSH_QUEUED,    /* the block is on the list */
   PUSH_CLAIMABLE, /* and the page has just become worth claiming */
   PUSH_LAST,      /* it was the last block: the page is the caller's now, and empty */
-  PUSH_TAKEN      /* the page was claimed for the caller; the block is on the list taken */
+  PUSH_TAKEN      /* the page was claimed for the caller, with all that was freed in it */
 } push_t;
 
 /* Frees a block of a page that this thread's heap does not own. With `reclaim` the caller wants
  * the page for itself when it becomes worth claiming: PUSH_TAKEN. */
-INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim, block_t** taken);
-/* Claims the unowned page that starts at `slice`; false if it is owned or free. */
-INTERNAL bool page_claim(uint32_t slice, block_t** taken);
+INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim);
+/* Claims the unowned page that starts at `slice`, with all that was freed in it; false if it is
+ * owned or free. */
+INTERNAL bool page_claim(uint32_t slice);
 /* Owner: takes the list that others have pushed; NULL if there is none. */
 INTERNAL block_t* page_take_remote(page_t* page, size_t* count);
 /* Owner: gives the page up; false (and still owned) if something is queued. */
@@ -125,8 +126,11 @@ INTERNAL void page_release(page_t* page);
 INTERNAL block_t* page_carve(page_t* page, size_t* count);
 /* Owner: takes carving back, from the block `first` up to the capacity. */
 INTERNAL void page_uncarve(page_t* page, block_t* first);
-/* Owner: puts a list of blocks that counted as used onto the local list. */
-INTERNAL void page_return_list(page_t* page, block_t* list);
+/* Owner: puts a list of `count` blocks that counted as used onto the local list. */
+INTERNAL void page_return_list(page_t* page, block_t* list, size_t count);
+/* Owner: the same for what others have pushed. */
+INTERNAL void page_take_back(page_t* page);
+INTERNAL size_t page_list_length(const block_t* list);
 
 static inline void page_set_flag(page_t* page, uint8_t flag, bool on) {
   uint8_t f = load_relaxed(&page->flags); /* only the owner writes */

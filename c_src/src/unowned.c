@@ -36,7 +36,6 @@ static bool may_be_claimed(page_t* page) {
 }
 
 INTERNAL void unowned_let_go(page_t* page) {
-  size_t count;
   for (;;) {
     if (page_used(page) == 0) {
       page_release(page);
@@ -51,12 +50,12 @@ INTERNAL void unowned_let_go(page_t* page) {
       if (offer) unowned_offer(arena, class, slice);
       return;
     }
-    page_return_list(page, page_take_remote(page, &count));
+    page_take_back(page);
   }
 }
 
 /* Tries the pages of one line; counts down `*probes`. */
-static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** taken, int* probes) {
+static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, int* probes) {
   unowned_line_t* line = line_of(a, chunk, class);
   for (size_t w = 0; w < CHUNK_SLICES / 64; w++) {
     uint64_t bits;
@@ -66,19 +65,16 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, block_t** t
       (*probes)--;
       size_t i = chunk * CHUNK_SLICES + w * 64 + (size_t)__builtin_ctzll(bit);
       uint32_t slice = a->first_slice + (uint32_t)i;
-      if (!page_claim(slice, taken)) continue;
+      if (!page_claim(slice)) continue;
       page_t* page = map_slot_of_slice(slice);
       if (page_class(page) == class && may_be_claimed(page)) return page;
-      /* Another life of the same slice, or not for us. Put its blocks back and let go. */
-      page_return_list(page, *taken);
-      *taken = NULL;
-      unowned_let_go(page);
+      unowned_let_go(page); /* another life of the same slice, or not for us */
     }
   }
   return NULL;
 }
 
-INTERNAL page_t* unowned_claim(size_t class, block_t** taken) {
+INTERNAL page_t* unowned_claim(size_t class) {
   static _Atomic(size_t) next_arena; /* spreads the searches when there are many arenas */
   int probes = PROBE_PAGES;
   size_t start = load_relaxed(&next_arena);
@@ -98,7 +94,7 @@ INTERNAL page_t* unowned_claim(size_t class, block_t** taken) {
       (void)and_acquire(&a->unowned_summary[class], ~(UINT64_C(1) << s));
       bool left = false;
       for (size_t chunk = s; chunk * CHUNK_SLICES < a->slices; chunk += 64) {
-        page_t* page = claim_in_line(a, chunk, class, taken, &probes);
+        page_t* page = claim_in_line(a, chunk, class, &probes);
         left |= bitmap_any(line_of(a, chunk, class)->bits, 0, CHUNK_SLICES);
         if (page != NULL || (probes <= 0 && left)) {
           or_release(&a->unowned_summary[class], UINT64_C(1) << s);

@@ -163,11 +163,11 @@ _Static_assert(2 * SLICE_SIZE / SINGLE_SLICE_MAX <= PAGE_BLOCKS_MAX, "any page's
 /* A small page that the caller owns; what is detached is back in it. */
 static bool visit_owned(visit_t* v, page_t* page) {
   uint64_t free[PAGE_BLOCKS_MAX / 64];
-  size_t count, capacity = page->capacity, size = page->block_size;
+  size_t capacity = page->capacity, size = page->block_size;
   char* start = page_start(page);
   heap_enter(v->visitor);
   memset(free, 0, sizeof(free));
-  page_return_list(page, page_take_remote(page, &count));
+  page_take_back(page);
   for (block_t* b = page->local; b != NULL; b = b->next) {
     size_t i = (size_t)((char*)b - start) / size;
     free[i / 64] |= UINT64_C(1) << (i % 64);
@@ -186,11 +186,9 @@ static bool visit_owned(visit_t* v, page_t* page) {
 /* Owned by us while we look; whoever frees a block of it meanwhile leaves it on the remote list. */
 static bool visit_unowned(visit_t* v, uint32_t slice) {
   page_t* page = map_slot_of_slice(slice);
-  block_t* taken;
   bool go_on = true;
   heap_enter(v->visitor);
-  bool claimed = page_claim(slice, &taken);
-  if (claimed) page_return_list(page, taken);
+  bool claimed = page_claim(slice);
   heap_leave(v->visitor);
   if (!claimed) return true; /* somebody else's now */
   /* It may have had another life since we looked. */
