@@ -98,7 +98,7 @@ pub fn render(data: &Data, lines: &[Line], targets: &[Target]) -> String {
             })
         );
     }
-    out += "\n## System calls, all / for memory, one run\n\n";
+    out += "\n## System calls, all / for memory, one quick run\n\n";
     out += &per_workload(race, |_, row, library| {
         let calls = row.cells[library].done()?.calls?;
         Some(format!("{} / {}", calls.total, calls.memory))

@@ -49,11 +49,17 @@ pub fn run(options: &Options) -> Result<(), String> {
         println!("system calls are left out: {why}");
     }
     let tracer = tracer.ok();
+    let small = workload::chosen(&Options {
+        quick: true,
+        only: options.only.clone(),
+        ..Options::default()
+    })?;
     let mut rows = Vec::new();
     for workload in &chosen.ready {
         let (mut cells, answer) = race_one(&launcher, workload, &libraries, rounds);
         if let Some(tracer) = &tracer {
-            count_calls(tracer, &launcher, workload, &libraries, &mut cells);
+            let small = small.ready.iter().find(|w| w.name == workload.name);
+            count_calls(tracer, &launcher, small.unwrap_or(workload), &libraries, &mut cells);
         }
         rows.push(workload_json(workload, &libraries, &cells, &answer));
     }
@@ -167,7 +173,8 @@ fn run_one(launcher: &Launcher, start: &Start, answer: &mut Option<String>) -> R
     Ok(run)
 }
 
-/// A cell whose calls cannot be counted keeps its times: strace changes how threads meet.
+/// In the quick form, for strace makes a program that has many calls a hundred times slower. A cell
+/// whose calls cannot be counted keeps its times: strace changes how threads meet.
 fn count_calls(
     tracer: &Tracer,
     launcher: &Launcher,
