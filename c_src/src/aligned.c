@@ -29,10 +29,11 @@ static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t off
   if (align > OFFSET_ALIGN_MAX) return bad_alignment(align);
   size_t total;
   if (__builtin_add_overflow(size, align - 1, &total)) total = SIZE_MAX; /* refused below */
-  /* Marking a page takes its owner. A thread that has ended owns none. */
-  char* p = heap == &heap_ended ? large_alloc(heap, total, 1, zero)
-            : zero              ? alloc_zeroed_untracked(heap, total)
-                                : alloc_any_untracked(heap, total);
+  /* Marking a page takes its owner. A thread that has ended owns none; and secure builds know of
+   * each block where it starts, of a large one also where it was given out. */
+  char* p = heap == &heap_ended || MI_SECURE > 0 ? large_alloc(heap, total, 1, zero)
+            : zero                               ? alloc_zeroed_untracked(heap, total)
+                                                 : alloc_any_untracked(heap, total);
   if (p == NULL) return NULL;
   size_t adjust = (0 - ((uintptr_t)p + offset)) & (align - 1);
   if (adjust == 0) return p;
@@ -54,8 +55,11 @@ static inline void* alloc_aligned_untracked(heap_t* heap, size_t size, size_t al
   if (unlikely((offset & (align - 1)) != 0))
     return alloc_at_offset(heap, size, align, offset, zero);
   if (size == 0) size = 1; /* blocks of size 0 are only 8-byte aligned */
-  if (align > SLICE_SIZE || size > MEDIUM_MAX) return large_alloc(heap, size, align, zero);
-  size = round_up(size, align); /* a class that is a multiple of it; at most MEDIUM_MAX */
+  if (align > SLICE_SIZE || size > MEDIUM_MAX - SEAL_SIZE)
+    return large_alloc(heap, size, align, zero);
+  /* A class that is a multiple of it; at most MEDIUM_MAX. What is asked for here gets its seal on
+   * top, and the sum must be a multiple. */
+  size = round_up(size + SEAL_SIZE, max_size(align, DEFAULT_ALIGN)) - SEAL_SIZE;
   return zero ? alloc_zeroed_untracked(heap, size) : alloc_any_untracked(heap, size);
 }
 

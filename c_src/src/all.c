@@ -17,6 +17,7 @@
 #include "stretch.c"
 #include "arena.c"
 #include "page.c"
+#include "secure.c"
 #include "unowned.c"
 #include "heap.c"
 #include "check.c"

@@ -15,29 +15,30 @@ void* mi_malloc(size_t size) mi_attr_noexcept { return alloc_any(size); }
 void* mi_malloc_small(size_t size) mi_attr_noexcept { return alloc_any(size); }
 
 void* mi_malloc_align8(size_t size) mi_attr_noexcept {
-  if (unlikely(size > ALIGN8_MAX)) return mi_malloc(size);
+  if (unlikely(size > ALIGN8_MAX - SEAL_SIZE)) return mi_malloc(size);
   track_enter();
-  void* p = alloc_rounded(heap_default, round_up(size, 8));
+  void* p = alloc_rounded(heap_default, round_up(with_seal(size), 8));
   track_leave();
   return alloc_tracked(p, size, false);
 }
 
 INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
-  if (unlikely(size > MEDIUM_MAX)) return large_alloc(heap, size, 1, false);
-  return alloc_class(heap, class_of_medium(size));
+  if (unlikely(size > MEDIUM_MAX - SEAL_SIZE)) return large_alloc(heap, size, 1, false);
+  return alloc_class(heap, class_of_medium(with_seal(size)));
 }
 
 /* ---- zeroed ---- */
 
-static void* zero_block(void* p, size_t size) {
-  if (p == NULL) return NULL;
+/* Blocks of size 0 may be inaccessible, and at level 4 all that are handed out are zero. */
+static void* zero_block(void* p, size_t size, size_t class) {
+  if (p == NULL || SECURE_ZERO || (class == 0 && MI_SECURE > 0)) return p;
   track_open(p, size);
   return memset(p, 0, size);
 }
 
 static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
-  if (size > MEDIUM_MAX) return large_alloc(heap, size, 1, true);
-  size_t class = class_of_medium(size);
+  if (size > MEDIUM_MAX - SEAL_SIZE) return large_alloc(heap, size, 1, true);
+  size_t class = class_of_medium(with_seal(size));
   block_t* p = alloc_class(heap, class);
   if (p == NULL) return NULL;
   if (heap == &heap_empty) heap = heap_default; /* the thread has its own by now */
@@ -47,13 +48,13 @@ static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
     p->next = NULL;
     return p;
   }
-  return zero_block(p, class_block_size(class));
+  return zero_block(p, class_block_size(class), class);
 }
 
 INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size) {
-  if (likely(size <= SMALL_MAX)) {
-    size_t class = class_of_small(size);
-    return zero_block(alloc_class(heap, class), class_block_size(class));
+  if (likely(size <= SMALL_MAX - SEAL_SIZE)) {
+    size_t class = class_of_small(with_seal(size));
+    return zero_block(alloc_class(heap, class), class_block_size(class), class);
   }
   return zalloc_above_small(heap, size);
 }
@@ -63,10 +64,10 @@ void* mi_zalloc(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
 void* mi_zalloc_small(size_t size) mi_attr_noexcept { return alloc_zeroed(size); }
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
-  if (unlikely(size > ALIGN8_MAX)) return alloc_zeroed(size);
-  size_t class = (size + 7) / 8;
+  if (unlikely(size > ALIGN8_MAX - SEAL_SIZE)) return alloc_zeroed(size);
+  size_t class = (with_seal(size) + 7) / 8;
   track_enter();
-  void* p = zero_block(alloc_class(heap_default, class), class_block_size(class));
+  void* p = zero_block(alloc_class(heap_default, class), class_block_size(class), class);
   track_leave();
   return alloc_tracked(p, size, true);
 }

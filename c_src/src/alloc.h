@@ -22,6 +22,9 @@ INTERNAL void* alloc_above_small(heap_t* heap, size_t size);
  * of slot for eight bytes of size, so no shift is needed. */
 _Static_assert(offsetof(heap_t, slot) == 0 && sizeof(block_t*) == 8, "see alloc_rounded");
 static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
+#if MI_SECURE > 0
+  return alloc_class(heap, rounded / 8);
+#else
   block_t* block = *(block_t**)((char*)heap + rounded);
   if (likely(block != NULL)) {
     __asm__("" : "+r"(rounded)); /* one instruction less than with the address computed once */
@@ -29,13 +32,24 @@ static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
     return block;
   }
   return heap_generic(heap, rounded / 8);
+#endif
 }
+
+/* A request that leaves room for our bytes at the end of a block; class 0 has none. */
+static inline size_t with_seal(size_t size) { return size == 0 ? 0 : size + SEAL_SIZE; }
 
 /* A new block; with a memory checker it becomes known there with the size that was asked for. */
 #if MI_TRACK
 INTERNAL void* alloc_tracked(void* p, size_t size, bool zero);
 /* The same for a block that the checker knows with another size. */
 INTERNAL void* alloc_retracked(void* p, size_t size);
+#elif SECURE_SEALS
+static inline void* alloc_tracked(void* p, size_t size, bool zero) {
+  (void)zero;
+  if (likely(p != NULL)) secure_seal(map_page_checked(p), p, size);
+  return p;
+}
+static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
 #else
 static inline void* alloc_tracked(void* p, size_t size, bool zero) {
   (void)size, (void)zero;
@@ -44,9 +58,11 @@ static inline void* alloc_tracked(void* p, size_t size, bool zero) {
 static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
 #endif
 
-/* Any request; inlined where it is the fast path. `untracked`: the caller tells the checker. */
+/* Any request; inlined where it is the fast path. `untracked`: the caller tells the checker, or
+ * seals the block. */
 static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
-  if (likely(size <= SMALL_MAX)) return alloc_rounded(heap, round_up(size, DEFAULT_ALIGN));
+  if (likely(size <= SMALL_MAX - SEAL_SIZE))
+    return alloc_rounded(heap, round_up(with_seal(size), DEFAULT_ALIGN));
   return alloc_above_small(heap, size);
 }
 static inline void* alloc_any_in(heap_t* heap, size_t size) {

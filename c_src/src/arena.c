@@ -99,6 +99,11 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   bitword_t* bits = meta_alloc((5 * words + stretch_words) * sizeof(bitword_t));
   unowned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(unowned_line_t));
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
+  if (MI_SECURE > 0) {
+    a->side = meta_reserve(slices * (SIDE_WIDE + SIDE_DENSE));
+    a->guarded = meta_alloc(words * sizeof(bitword_t));
+    if (a->side == NULL || a->guarded == NULL) return NULL;
+  }
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;
   a->index = (uint16_t)index;
@@ -271,6 +276,8 @@ static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
   }
+  if (MI_SECURE > 1 && bitmap_clear(a->guarded, i, n))
+    os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE);
   (void)bitmap_clear(a->purge, i, n);
   *zero = !bitmap_any(a->dirty, i, n);
   bitmap_set(a->dirty, i, n);
@@ -444,6 +451,13 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
       arena_purge_due(false);
     }
   }
+}
+
+INTERNAL void arena_free_guarded(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  if (!a->from_user && !a->pinned && os_guard(slice_address(slice), count * SLICE_SIZE))
+    bitmap_set(a->guarded, slice - a->first_slice, count);
+  arena_free(arena, slice, count);
 }
 
 /* Claims and purges the slices of one word of bits, run by run. */

@@ -41,6 +41,8 @@ typedef struct arena_s {
   size_t stretches;           /* before the part of first pages; 0: no huge pages here */
   bitword_t* huge;            /* by stretch: the system was advised to use huge pages */
   unowned_line_t* unowned;    /* [chunk][class], see unowned.c */
+  side_t* side;               /* secure builds: the side tables of its pages */
+  bitword_t* guarded;         /* secure builds: free and made inaccessible */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
@@ -76,6 +78,8 @@ INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t 
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
+/* The same, and they are inaccessible until they are handed out again, where that can be had. */
+INTERNAL void arena_free_guarded(uint16_t arena, uint32_t slice, uint32_t count);
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
 /* Waits while slices are out of reach only because they are being purged; false if none are. */

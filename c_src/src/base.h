@@ -39,6 +39,17 @@
 #if MI_SECURE < 0 || MI_SECURE > 4
 #error "MI_SECURE is 0 to 4"
 #endif
+#ifndef MI_TRACK_VALGRIND /* blocks are made known to memcheck */
+#define MI_TRACK_VALGRIND 0
+#endif
+#ifndef MI_TRACK_ASAN /* and to AddressSanitizer */
+#define MI_TRACK_ASAN 0
+#endif
+/* A memory checker watches blocks itself, and what lies behind the size that was asked for. */
+#if (MI_TRACK_VALGRIND || MI_TRACK_ASAN) && MI_SECURE > 1
+#undef MI_SECURE
+#define MI_SECURE 1
+#endif
 #define MI_CHECKED (MI_DEBUG > 0 || MI_SECURE > 0)
 
 /* A sanitizer watches memory accesses: each must be one that it can see. */

@@ -15,7 +15,7 @@
 /* Marks the blocks of a list; each must be a carved block that is in no other list. */
 static size_t mark_list(const page_t* page, const block_t* list, uint64_t* seen) {
   size_t n = 0;
-  for (const block_t* b = list; b != NULL; b = b->next, n++) {
+  for (const block_t* b = list; b != NULL; b = block_next(page, b), n++) {
     size_t offset = (size_t)((const char*)b - page_start(page));
     size_t i = offset / page->block_size;
     mi_assert(i < page->capacity && i * page->block_size == offset);

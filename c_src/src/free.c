@@ -20,7 +20,7 @@ static COLD void invalid_pointer(const void* p, const char* what) {
 
 /* Owner: puts a block on the local list; true if it was the last one in use. */
 static inline bool push_local(page_t* page, block_t* block) {
-  block->next = page->local;
+  block_link(page, block, page->local);
   compiler_fence(); /* a fork between the two must find the link written */
   page->local = block;
   compiler_fence();
@@ -107,7 +107,7 @@ static NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
 /* The fast free: look up, compare, push, count. What is left to do is the result. */
 typedef enum free_e { FREE_DONE, FREE_EMPTIED, FREE_OTHER } free_t;
 
-#if defined(__x86_64__) && defined(__LP64__) && !MI_WATCHED && !defined(MI_NO_ASM)
+#if defined(__x86_64__) && defined(__LP64__) && !MI_WATCHED && !defined(MI_NO_ASM) && MI_SECURE == 0
 /* The same as below in fewer instructions (17 instead of 20 for the whole of free): a load that
  * an instruction does on the way is as atomic as one of its own, but compilers do not fold atomic
  * loads, and they compute the descriptor's address where indexed operands would do. */
@@ -145,7 +145,7 @@ static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
 }
 #endif
 
-#if MI_CHECKED
+#if MI_DEBUG > 0 && MI_SECURE == 0
 static bool list_has(const page_t* page, const block_t* list, const block_t* block) {
   size_t most = page->capacity; /* a list that was damaged may be a circle */
   for (; list != NULL && most-- > 0; list = list->next)
@@ -171,7 +171,7 @@ static bool is_free_already(page_t* page, const void* p) {
          list_has(page, remote_list(load_acquire(map_remote(page->slice))), block);
 }
 
-/* Debug and secure builds look before they free; false: reported, and the block is left alone. */
+/* Debug builds look before they free; false: reported, and the block is left alone. */
 static bool free_is_valid(const void* p) {
   if (p == NULL) return true;
   page_t* page = map_page_checked(p);
@@ -218,8 +218,51 @@ static bool free_tracked(void* p) {
 }
 #endif
 
+#if SECURE_HOLDS
+/* A freed block takes the place of a random one that is held back, which is freed for good. */
+static void* hold_back(heap_t* heap, page_t* page, void* p) {
+  if (page_class(page) == CLASS_LARGE || !heap_is_real(heap)) return p;
+  /* What lies in a first-class heap may be destroyed with it at any time. */
+  uintptr_t owner = owner_of(page) & ~(uintptr_t)OWNER_FLAGS;
+  if (owner > OWNER_TAG(OWNER_TAG_MAX) && ((heap_t*)owner)->keeps) return p;
+  heap = heap_backing(heap);
+  bool small = page->block_size <= SINGLE_SLICE_MAX;
+  uint64_t random = secure_random() >> 32;
+  size_t i = small ? (random * HELD_SMALL) >> 32 : HELD_SMALL + ((random * HELD_MEDIUM) >> 32);
+  void* out = heap->held[i];
+  heap->held[i] = p;
+  return out;
+}
+
+INTERNAL void heap_let_held_go(heap_t* heap) {
+  for (size_t i = 0; i < HELD_COUNT; i++) {
+    void* p = heap->held[i];
+    heap->held[i] = NULL;
+    if (p != NULL) free_block(p);
+  }
+}
+#endif
+
+#if MI_SECURE > 0
+static void free_secure(void* p, const char* what) {
+  heap_t* heap = heap_default;
+  if (p == NULL) return;
+  page_t* page = secure_take(p, (uintptr_t)heap, what);
+#if MI_TRACK
+  if (page == NULL || !free_tracked(p)) return;
+#endif
+#if SECURE_HOLDS
+  if (page != NULL) p = hold_back(heap, page, p);
+#endif
+  if (page != NULL && p != NULL) free_block(p);
+}
+#endif
+
 void mi_free(void* p) mi_attr_noexcept {
-#if MI_CHECKED
+#if MI_SECURE > 0
+  free_secure(p, "free");
+#else
+#if MI_DEBUG > 0
   if (!free_is_valid(p)) return;
 #endif
 #if MI_TRACK
@@ -228,12 +271,17 @@ void mi_free(void* p) mi_attr_noexcept {
   track_enter();
   free_block(p);
   track_leave();
+#endif
 }
 
 INTERNAL page_t* block_page(const void* p, const char* what) {
+#if MI_SECURE > 0
+  return secure_live(p, what);
+#else
   page_t* page = map_page_checked(p);
   if (unlikely(page == NULL)) invalid_pointer(p, what);
   return page;
+#endif
 }
 
 /* ---- sizes ---- */
@@ -241,17 +289,25 @@ INTERNAL page_t* block_page(const void* p, const char* what) {
 size_t mi_usable_size(const void* p) mi_attr_noexcept {
   page_t* page = map_page_checked(p);
   if (page == NULL) return 0;
+#if MI_SECURE > 0
+  if (!secure_is_live(page, p)) return 0;
+#endif
   size_t usable = block_usable(page, p);
   track_open(p, usable); /* who asks may use it */
   return usable;
 }
 
 size_t mi_good_size(size_t size) mi_attr_noexcept {
-  if (size <= SMALL_MAX) return class_block_size(class_of_small(size));
-  if (size <= MEDIUM_MAX) return class_block_size(class_of_medium(size));
+  size_t whole = with_seal(size);
+  if (size <= SMALL_MAX - SEAL_SIZE) {
+    size_t class = class_of_small(whole);
+    if (class == 0) return SECURE_GUARDS ? 0 : class_block_size(0);
+    return class_block_size(class) - SEAL_SIZE;
+  }
+  if (size <= MEDIUM_MAX - SEAL_SIZE) return class_block_size(class_of_medium(whole)) - SEAL_SIZE;
   if (size > ALLOC_MAX) return size;
   mi_process_init(); /* else the size of an OS page is a guess */
-  return round_up(size, os_info.page_size);
+  return round_up(whole, os_info.page_size) - SEAL_SIZE;
 }
 
 /* ---- told what was asked for ---- */
@@ -259,8 +315,16 @@ size_t mi_good_size(size_t size) mi_attr_noexcept {
 #if MI_CHECKED
 static void check_sized(void* p, size_t size, size_t alignment) {
   if (p == NULL) return;
+#if MI_SECURE > 0
+  page_t* page = map_page_checked(p); /* else mi_free says what is wrong */
+  size_t known = page == NULL ? 0 : block_usable(page, p);
+  bool exact = SECURE_SEALS && size != 0 && page != NULL && page_class(page) != 0;
+  if (page != NULL && (exact ? size != known : size > block_room(page, p)))
+    secure_size_mismatch(page, p, size);
+#else
   if (size > mi_usable_size(p))
     log_error(EFAULT, "sized free: block %p has fewer than %zu bytes\n", p, size);
+#endif
   if (alignment != 0 && ((uintptr_t)p & (alignment - 1)) != 0)
     log_error(EFAULT, "sized free: block %p is not aligned to %zu\n", p, alignment);
 }

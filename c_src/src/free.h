@@ -8,10 +8,25 @@
 /* The page of a live block, or NULL after a report that names `what`. */
 INTERNAL page_t* block_page(const void* p, const char* what);
 /* Bytes from `p` to the end of its block. */
-static inline size_t block_usable(page_t* page, const void* p) {
-  size_t size = page->block_size;
+static inline size_t block_room(page_t* page, const void* p) {
+  if (SECURE_GUARDS && page_class(page) == 0) return 0; /* inaccessible */
+  size_t size = page->block_size - SEAL_SIZE;
   if (likely(!page_has_flag(page, PAGE_INTERIOR))) return size;
   return size - (size_t)((const char*)p - page_block_of(page, p));
+}
+/* Those that the program may use: with seals, as many as it asked for. */
+static inline size_t block_usable(page_t* page, const void* p) {
+#if SECURE_SEALS
+  return secure_size(page, p);
+#else
+  return block_room(page, p);
+#endif
+}
+/* A block with this much room may serve for `size` bytes, without wasting more than half; with
+ * seals little is wasted, for the rest is filled. */
+static inline bool block_serves(size_t room, size_t size) {
+  if (SECURE_SEALS) return size <= room && room - size <= room / 8 + DEFAULT_ALIGN;
+  return size <= room && size >= room / 2;
 }
 
 #endif

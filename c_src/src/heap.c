@@ -113,8 +113,7 @@ static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, 
                          uint8_t kind) {
   q->list = kind;
   bump_counter(&q->detached, count);
-  heap->slot[class] = list->next;
-  return list;
+  return heap_hand_out(heap, class, list);
 }
 
 /* Short lists of a busy class are topped up with carved blocks, so that the generic path is entered
@@ -143,15 +142,14 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
     if (count < LIST_MIN && page->capacity < page->topped_up) {
       block_t* more = page_carve(page, &carved);
       if (more != NULL) {
-        block_t* last = list;
-        while (last->next != NULL) last = last->next;
-        last->next = more;
+        page_append(page, list, more);
         count += carved;
       }
     }
   } else if ((list = page_take_remote(page, &count)) == NULL && carve) {
     list = page_carve(page, &count);
-    kind = page_has_flag(page, PAGE_ZERO) ? LIST_CARVED | LIST_ZERO : LIST_CARVED;
+    kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_CARVED) |
+                     (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
   }
   return list == NULL ? NULL : heap_detach(heap, class, q, list, count, kind);
 }
@@ -277,7 +275,7 @@ static void heap_return_list(heap_t* heap, size_t class) {
     if ((q->list & LIST_CARVED) != 0)
       page_uncarve(q->current, list);
     else
-      page_return_list(q->current, list, page_list_length(list));
+      page_return_list(q->current, list, page_list_length(q->current, list));
     size_t back = before - page_used(q->current);
     store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
   }
@@ -329,7 +327,7 @@ INTERNAL void heap_trim_class(heap_t* heap, size_t class) {
 }
 
 static void page_recount(page_t* page) {
-  page_set_used(page, page->capacity - page_list_length(page->local));
+  page_set_used(page, page->capacity - page_list_length(page, page->local));
 }
 
 INTERNAL void heap_recount(heap_t* heap) {

@@ -22,6 +22,16 @@ enum {
   LIST_ZERO = 2    /* and from memory that was zero */
 };
 
+#if SECURE_HOLDS
+/* Freed blocks that a thread holds back: small ones, and behind them those above SINGLE_SLICE_MAX
+ * bytes. */
+#define HELD_SMALL ((size_t)(MI_SECURE >= 4 ? 512 : 64))
+#define HELD_MEDIUM ((size_t)8)
+#define HELD_COUNT (HELD_SMALL + HELD_MEDIUM)
+/* In free.c, which lies above: frees what the heap's thread holds back. */
+INTERNAL void heap_let_held_go(struct mi_heap_s* heap);
+#endif
+
 /* A heap record. Type-stable: reused for heaps of its kind, never unmapped; its address with flags
  * is the owner word of pages, so it is aligned to 64 bytes. Written by its thread only, but for
  * what is atomic or says otherwise.
@@ -54,6 +64,9 @@ typedef struct mi_heap_s {
   struct mi_heap_s* next;     /* in the list of live heaps, or of unused records */
   struct mi_heap_s* prev;
   page_t* large; /* first-class heaps: their large blocks; under large_lock */
+#if SECURE_HOLDS
+  void* held[HELD_COUNT]; /* backing heaps: freed blocks that wait, see free.c */
+#endif
 } heap_t;
 
 /* The heap of the thread that `heap` belongs to; NULL for what stands in for no heap, for the late
@@ -80,11 +93,19 @@ static inline size_t heap_next_class(const heap_t* heap, size_t class) {
   for (size_t class = heap_next_class(heap, 0); class < CLASS_COUNT;                               \
        class = heap_next_class(heap, class + 1))
 
+/* Hands the first block of a list of the class's current page out; the rest becomes the detached
+ * list. */
+static inline void* heap_hand_out(heap_t* heap, size_t class, block_t* list) {
+  page_t* page = heap->queue[class].current;
+  heap->slot[class] = block_next(page, list);
+  block_hand_out(page, list);
+  return list;
+}
+
 /* The first block of a detached list; NULL if the list is empty. */
 static inline void* heap_pop(heap_t* heap, size_t class) {
   block_t* block = heap->slot[class];
-  if (likely(block != NULL)) heap->slot[class] = block->next;
-  return block;
+  return likely(block != NULL) ? heap_hand_out(heap, class, block) : NULL;
 }
 /* Allocates from an empty list: takes over what was freed, or carves, or claims, or gets a page.
  * NULL when memory runs out (nothing is reported). */
@@ -143,8 +164,7 @@ static inline void* heap_take_local(heap_t* heap, size_t class) {
   q->list = 0;
   bump_counter(&q->detached, count);
   compiler_fence(); /* nor take this list for a carved one */
-  heap->slot[class] = list->next;
-  return list;
+  return heap_hand_out(heap, class, list);
 }
 
 /* The heap's thread is inside a slow path. Compiler fences only: a fork stops the thread at some

@@ -174,6 +174,22 @@ static void large_advise(page_t* page) {
     os_advise_huge(page_start(page), slices / STRETCH_SLICES * STRETCH_SIZE, true);
 }
 
+/* Secure builds: the first bytes behind a block are inaccessible, as far as its slices go. */
+#define GUARD_MAX ((size_t)SLICE_SIZE)
+static void large_guard(page_t* page) {
+  char* end = page_start(page) + page->block_size;
+  size_t size = min_size(page_span(page) - page->block_size, GUARD_MAX);
+  arena_t* a = page->arena == ARENA_NONE ? NULL : arena_at(page->arena);
+  if (MI_SECURE == 0 || size == 0 || (a != NULL && (a->from_user || a->pinned))) return;
+  page_set_flag(page, PAGE_GUARDED, os_guard(end, size));
+}
+static void large_unguard(page_t* page) {
+  if (MI_SECURE == 0 || !page_has_flag(page, PAGE_GUARDED)) return;
+  size_t size = min_size(page_span(page) - page->block_size, GUARD_MAX);
+  os_unguard(page_start(page) + page->block_size, size);
+  page_set_flag(page, PAGE_GUARDED, false);
+}
+
 /* A page of one block of `usable` bytes, with `slices` of address space; NULL without a report. */
 static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
   if (slices > UINT32_MAX >> 1) return NULL;
@@ -201,8 +217,12 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   store_relaxed(&page->class, CLASS_LARGE);
   page->piece = 0;
   store_relaxed(&page->flags, 0);
+#if MI_SECURE > 0
+  store_relaxed(&page->given, (uintptr_t)page_start(page));
+#endif
   if (run.arena == ARENA_NONE) direct_link(page);
   large_advise(page);
+  large_guard(page);
   /* Release: who pins the block reads its fields. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap->keeps) heap_link(heap, page);
@@ -218,6 +238,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
 static void large_release(page_t* page) {
   char* start = page_start(page);
   size_t span = page_span(page);
+  large_unguard(page);
   if (page->arena == ARENA_NONE) {
     direct_unlink(page);
     track_open(start, span); /* whoever maps these addresses next is not us */
@@ -232,7 +253,10 @@ static void large_release(page_t* page) {
     errno = saved;
     if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }
-  arena_free(page->arena, page->slice, page->slice_count);
+  if (SECURE_GUARDS)
+    arena_free_guarded(page->arena, page->slice, page->slice_count);
+  else
+    arena_free(page->arena, page->slice, page->slice_count);
 }
 
 /* The last word on a block: true for the one who may give its memory back. */
@@ -302,7 +326,14 @@ INTERNAL void large_destroy(heap_t* heap) {
 INTERNAL void large_mark(page_t* page, void* p) {
   uint32_t distance = (uint32_t)((uintptr_t)p >> SLICE_SHIFT) - page->slice;
   page_set_flag(page, PAGE_INTERIOR, true);
+#if MI_SECURE > 0
+  store_relaxed(&page->given, (uintptr_t)p);
+#endif
   if (distance > 0) map_mark_interior(page, distance, 1);
+}
+
+static size_t usable_for(size_t size) {
+  return round_up(max_size(size + SEAL_SIZE, 1), os_info.page_size);
 }
 
 INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
@@ -315,8 +346,8 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     heap = heap_default;
   }
   thread_large_tick(heap);
-  size_t usable = round_up(max_size(size, 1), os_info.page_size);
-  size_t slices = slices_of(usable);
+  size_t usable = usable_for(size);
+  size_t slices = slices_of(usable + large_guard_size());
   bool is_zero;
   page_t* page = large_new(heap, usable, slices, align, &is_zero);
   if (page == NULL) {
@@ -335,7 +366,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
 /* ---- resizing in place ---- */
 
 static void large_trim(page_t* page, size_t usable) {
-  uint32_t keep = (uint32_t)slices_of(usable), drop = page->slice_count - keep;
+  uint32_t keep = (uint32_t)slices_of(usable + large_guard_size()), drop = page->slice_count - keep;
   if (drop == 0) return;
   char* tail = page_start(page) + (size_t)keep * SLICE_SIZE;
   if (page_has_flag(page, PAGE_MOVED)) { /* its range is given back as a whole, its memory now */
@@ -357,17 +388,17 @@ static void large_trim(page_t* page, size_t usable) {
   }
 }
 
-static bool resize_pinned(page_t* page, size_t newsize) {
-  size_t usable = round_up(newsize, os_info.page_size);
+static bool resize_unguarded(page_t* page, size_t newsize) {
+  size_t usable = usable_for(newsize);
   if (usable < page->block_size) {
     page->block_size = usable;
     large_trim(page, usable);
     return true;
   }
-  size_t span = page_span(page);
-  if (usable > span) {
+  size_t span = page_span(page), whole = usable + large_guard_size();
+  if (whole > span) {
     if (page->arena == ARENA_NONE) return false;
-    size_t more = slices_of(usable - span);
+    size_t more = slices_of(whole - span);
     bool zero;
     if (more > UINT32_MAX >> 1 ||
         !arena_extend(page->arena, page->slice + page->slice_count, (uint32_t)more, &zero))
@@ -380,6 +411,13 @@ static bool resize_pinned(page_t* page, size_t newsize) {
   page->block_size = usable;
   if (more_stretches) large_advise(page);
   return true;
+}
+
+static bool resize_pinned(page_t* page, size_t newsize) {
+  large_unguard(page);
+  bool done = resize_unguarded(page, newsize);
+  large_guard(page);
+  return done;
 }
 
 INTERNAL bool large_resize(page_t* page, size_t newsize) {
@@ -457,14 +495,14 @@ static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
 
 /* Room to grow by half, if it can be had. */
 static page_t* large_new_roomy(heap_t* heap, size_t usable, size_t align, bool* zero) {
-  size_t slices = slices_of(usable);
+  size_t slices = slices_of(usable + large_guard_size());
   page_t* page = large_new(heap, usable, slices + slices / 2, align, zero);
   return page != NULL ? page : large_new(heap, usable, slices, align, zero);
 }
 
 INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t align) {
   if (newsize > ALLOC_MAX) return large_alloc(heap, newsize, align, false); /* reports */
-  size_t usable = round_up(newsize, os_info.page_size);
+  size_t usable = usable_for(newsize);
   bool zero;
   page_t* to = large_new_roomy(heap, usable, align, &zero);
   if (to == NULL) {

@@ -29,6 +29,13 @@ typedef struct block_s {
   struct block_s* next;
 } block_t;
 
+typedef _Atomic(uint16_t) side_t; /* secure builds: what is known of one block, see secure.h */
+/* Bytes of side tables for each slice: a wide one for blocks below SIDE_DENSE_FROM bytes, a dense
+ * one for the others, so that these share OS pages. */
+#define SIDE_WIDE ((size_t)8192 * sizeof(side_t))
+#define SIDE_DENSE ((size_t)512 * sizeof(side_t))
+#define SIDE_DENSE_FROM (SLICE_SIZE / 512)
+
 /* One page: one or more adjacent slices with blocks of one size. 64 bytes, one cache line: what
  * its owner touches on each local free. The word that others write by compare-and-swap lies
  * elsewhere, see map_remote().
@@ -72,9 +79,14 @@ typedef struct page_s {
     uint32_t topped_up; /* small blocks: short lists are topped up to this capacity */
     uint32_t piece;     /* large blocks: length of a piece, see large.c */
   };
+#if MI_SECURE > 0            /* see secure.h */
+  _Alignas(64) side_t* side; /* of small pages, set up with the page */
+  uint64_t reciprocal;
+  _Atomic(uintptr_t) given; /* of large blocks: the address that was given out */
+#endif
 } page_t;
 
-#if UINTPTR_MAX > UINT32_MAX
+#if UINTPTR_MAX > UINT32_MAX && MI_SECURE == 0
 _Static_assert(sizeof(page_t) == 64, "a descriptor is one cache line");
 #endif
 
@@ -97,7 +109,8 @@ enum {
   PAGE_INTERIOR = 1, /* pointers into the middle of blocks were given out */
   PAGE_ZERO = 2,     /* its memory was zero when it was set up */
   PAGE_MOVED = 4,    /* its range holds mappings that were moved here */
-  PAGE_FULL = 8 /* in a queue, and nothing was free in it: its owner's next free is of interest */
+  PAGE_FULL = 8, /* in a queue, and nothing was free in it: its owner's next free is of interest */
+  PAGE_GUARDED = 16 /* secure builds: its guard is in place */
 };
 
 #define CLASS_LARGE 255

@@ -15,7 +15,7 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
   uint64_t word = load_acquire(remote), pushed;
   push_t result;
   for (;;) {
-    block->next = remote_list(word);
+    block_link(page, block, remote_list(word));
     pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;
     result = PUSH_QUEUED;
     uint64_t next = pushed | (uint64_t)(uintptr_t)block;
@@ -38,8 +38,7 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
      * that it is worth claiming, needs what its former owner and earlier pushes wrote. */
     if (cas_weak_acq_rel(remote, &word, next)) break;
   }
-  if (result == PUSH_TAKEN)
-    page_return_list(page, block, page_used(page) - remote_balance(pushed));
+  if (result == PUSH_TAKEN) page_return_list(page, block, page_used(page) - remote_balance(pushed));
   return result;
 }
 
@@ -81,9 +80,9 @@ INTERNAL bool page_disown(page_t* page) {
   return false;
 }
 
-INTERNAL size_t page_list_length(const block_t* list) {
+INTERNAL size_t page_list_length(const page_t* page, const block_t* list) {
   size_t n = 0;
-  for (; list != NULL; list = list->next) n++;
+  for (; list != NULL; list = block_next(page, list)) n++;
   return n;
 }
 
@@ -120,7 +119,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page_set_used(page, 0);
   page->capacity = 0;
   page->block_size = class_block_size(class);
-  page->reserved = (uint16_t)(slices * SLICE_SIZE / page->block_size);
+  page->reserved = (uint16_t)((slices * SLICE_SIZE - guard_size()) / page->block_size);
   page->topped_up = 0;
   page->next = page->prev = NULL;
   page->slice = run.slice;
@@ -128,6 +127,9 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page->arena = run.arena;
   store_relaxed(&page->class, (uint8_t) class);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
+#if MI_SECURE > 0
+  secure_page_begin(page, arena_at(run.arena));
+#endif
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
   track_hide(page_start(page), slices * SLICE_SIZE);
@@ -138,6 +140,9 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
 
 INTERNAL void page_release(page_t* page) {
   mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
+#if MI_SECURE > 0
+  secure_page_end(page);
+#endif
   map_clear(page->slice, page->slice_count);
   arena_free(page->arena, page->slice, page->slice_count);
 }
@@ -153,14 +158,19 @@ INTERNAL block_t* page_carve(page_t* page, size_t* count) {
   /* Memory is touched as it is carved, so a page grows with its use, by a quarter at a time. */
   size_t bytes = max_size(CARVE_MIN, min_size(CARVE_MAX, page->capacity * size / 4));
   size_t n = min_size(left, max_size(1, bytes / size));
+#if MI_SECURE > 0
+  block_t* list = secure_carve(page, page->capacity, n);
+#else
   char* first = page_start(page) + page->capacity * size;
   char* last = first + (n - 1) * size;
   for (char* b = first; b < last; b += size) ((block_t*)b)->next = (block_t*)(b + size);
   ((block_t*)last)->next = NULL;
+  block_t* list = (block_t*)first;
+#endif
   page->capacity = (uint16_t)(page->capacity + n);
   page_set_used(page, page_used(page) + n);
   *count = n;
-  return (block_t*)first;
+  return list;
 }
 
 INTERNAL void page_uncarve(page_t* page, block_t* first) {
@@ -169,9 +179,9 @@ INTERNAL void page_uncarve(page_t* page, block_t* first) {
   page->capacity = (uint16_t)kept;
 }
 
-static block_t* last_of(block_t* list) {
-  while (list->next != NULL) list = list->next;
-  return list;
+INTERNAL void page_append(page_t* page, block_t* list, block_t* more) {
+  for (block_t* next; (next = block_next(page, list)) != NULL;) list = next;
+  block_link(page, list, more);
 }
 
 /* A walk is a cache miss for each block, so only the shorter list is walked, and often none: a page
@@ -180,11 +190,11 @@ INTERNAL void page_return_list(page_t* page, block_t* list, size_t count) {
   if (list == NULL) return;
   block_t* local = page->local;
   size_t used = page_used(page);
-  mi_assert_internal(count <= used && count == page_list_length(list));
+  mi_assert_internal(count <= used && count == page_list_length(page, list));
   if (local != NULL && count <= page->capacity - used) {
-    last_of(list)->next = local;
+    page_append(page, list, local);
   } else if (local != NULL) {
-    last_of(local)->next = list;
+    page_append(page, local, list);
     list = local;
   }
   page->local = list;

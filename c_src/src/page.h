@@ -35,6 +35,7 @@
 #include "arena.h"
 #include "base.h"
 #include "map.h"
+#include "secure.h"
 
 /* ---- size classes ----
  *
@@ -130,7 +131,9 @@ INTERNAL void page_uncarve(page_t* page, block_t* first);
 INTERNAL void page_return_list(page_t* page, block_t* list, size_t count);
 /* Owner: the same for what others have pushed. */
 INTERNAL void page_take_back(page_t* page);
-INTERNAL size_t page_list_length(const block_t* list);
+/* Owner: `more` follows the last block of `list`. */
+INTERNAL void page_append(page_t* page, block_t* list, block_t* more);
+INTERNAL size_t page_list_length(const page_t* page, const block_t* list);
 
 static inline void page_set_flag(page_t* page, uint8_t flag, bool on) {
   uint8_t f = load_relaxed(&page->flags); /* only the owner writes */

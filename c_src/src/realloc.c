@@ -28,7 +28,7 @@ static void* alloc_for(size_t size, const resize_t* r) {
 
 /* Large blocks that stay large are resized where they are, or moved without a copy. */
 static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
-  size_t old = page->block_size;
+  size_t old = block_usable(page, p); /* what lies behind it may be no zero */
   track_open(p, old);
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
 #if MI_TRACK
@@ -40,8 +40,9 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
     page = map_slot(p);
     (void)alloc_tracked(p, newsize, true);
   }
-  track_open(p, page->block_size);
-  if (r->zero && page->block_size > old) memset((char*)p + old, 0, page->block_size - old);
+  size_t room = block_room(page, p);
+  track_open(p, room);
+  if (r->zero && room > old) memset((char*)p + old, 0, room - old);
   return alloc_retracked(p, newsize);
 }
 
@@ -55,10 +56,12 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
   track_open(p, old);
   memcpy(q, p, kept);
   if (r->zero) {
-    size_t usable = mi_usable_size(q);
-    if (usable > kept) memset((char*)q + kept, 0, usable - kept);
+    page_t* to = map_page_checked(q);
+    size_t room = block_room(to, q);
+    track_open(q, room);
+    if (room > kept && page_class(to) != 0) memset((char*)q + kept, 0, room - kept);
     (void)alloc_retracked(q, newsize);
-  } else if (newsize == 0) {
+  } else if (newsize == 0 && MI_SECURE < 2) {
     *(char*)q = 0;
   }
   mi_free(p);
@@ -72,10 +75,14 @@ static inline void* resize(void* p, size_t newsize, resize_t r) {
   }
   page_t* page = block_page(p, "realloc");
   if (unlikely(page == NULL)) return NULL;
-  size_t usable = block_usable(page, p);
   /* In place while it fits and at most half is wasted. */
-  if (newsize <= usable && newsize >= usable / 2 && newsize > 0 && is_aligned(p, &r))
+  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, &r)) {
+#if SECURE_SEALS
+    size_t usable = block_usable(page, p);
+    if (r.zero && newsize > usable) memset((char*)p + usable, 0, newsize - usable);
+#endif
     return alloc_retracked(p, newsize);
+  }
   return resize_moving(page, p, newsize, &r);
 }
 
@@ -85,8 +92,8 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool z
   if (p != NULL && newsize < DEFAULT_ALIGN && newsize > 0) {
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
-    size_t usable = block_usable(page, p);
-    if (newsize <= usable && newsize >= usable / 2) return alloc_retracked(p, newsize);
+    if (!SECURE_SEALS && block_serves(block_room(page, p), newsize))
+      return alloc_retracked(p, newsize);
   }
   return resize(p, newsize, (resize_t){heap, DEFAULT_ALIGN, 0, zero});
 }
@@ -122,7 +129,7 @@ void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
 void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
   if (p == NULL) return NULL;
   page_t* page = block_page(p, "expand");
-  return page != NULL && newsize <= block_usable(page, p) ? alloc_retracked(p, newsize) : NULL;
+  return page != NULL && newsize <= block_room(page, p) ? alloc_retracked(p, newsize) : NULL;
 }
 
 /* ---- aligned ---- */

@@ -74,6 +74,7 @@ INTERNAL bool stretch_renew(uint16_t arena, uint32_t slice, uint32_t count) {
 INTERNAL void stretch_advise_page(arena_t* a, size_t i) {
   size_t s = i / STRETCH_SLICES;
   if (s >= a->stretches || bitmap_any(a->huge, s, 1)) return;
+  if (MI_SECURE > 1) return; /* the guards between pages would make small ones of it */
   if (a->slices - load_relaxed(&a->free_count) >= HUGE_FROM &&
       !bitmap_any(a->dirty, s * STRETCH_SLICES, STRETCH_SLICES))
     advise(a, s, s + 1);

@@ -15,12 +15,6 @@
 
 #include "base.h"
 
-#ifndef MI_TRACK_VALGRIND
-#define MI_TRACK_VALGRIND 0
-#endif
-#ifndef MI_TRACK_ASAN
-#define MI_TRACK_ASAN 0
-#endif
 #define MI_TRACK (MI_TRACK_VALGRIND || MI_TRACK_ASAN)
 
 #if MI_TRACK_VALGRIND && MI_TRACK_ASAN

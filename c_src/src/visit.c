@@ -168,7 +168,7 @@ static bool visit_owned(visit_t* v, page_t* page) {
   heap_enter(v->visitor);
   memset(free, 0, sizeof(free));
   page_take_back(page);
-  for (block_t* b = page->local; b != NULL; b = b->next) {
+  for (block_t* b = page->local; b != NULL; b = block_next(page, b)) {
     size_t i = (size_t)((char*)b - start) / size;
     free[i / 64] |= UINT64_C(1) << (i % 64);
   }
@@ -177,9 +177,13 @@ static bool visit_owned(visit_t* v, page_t* page) {
   heap_leave(v->visitor);
   v->areas++;
   if (!visit_one(v, &area, NULL)) return false;
-  for (size_t i = 0; v->blocks && i < capacity; i++)
+  for (size_t i = 0; v->blocks && i < capacity; i++) {
+#if SECURE_HOLDS
+    if (!block_is_live(page, i)) continue; /* it is held back */
+#endif
     if ((free[i / 64] & (UINT64_C(1) << (i % 64))) == 0 && !visit_one(v, &area, start + i * size))
       return false;
+  }
   return true;
 }
 

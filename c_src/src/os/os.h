@@ -56,6 +56,10 @@ INTERNAL bool os_decommit(void* p, size_t size);
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero);
 /* Inaccessible from now on. */
 INTERNAL bool os_protect(void* p, size_t size);
+/* The same for a while, without making mappings of their own where the system can do that; false:
+ * nothing was changed. What was there is lost. */
+INTERNAL bool os_guard(void* p, size_t size);
+INTERNAL void os_unguard(void* p, size_t size);
 /* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
 INTERNAL bool os_renew(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero
@@ -76,6 +80,9 @@ typedef struct os_process_s {
 } os_process_t;
 INTERNAL void os_process(os_process_t* info);
 INTERNAL uintptr_t os_thread_id(void);
+#if MI_SECURE > 0
+INTERNAL uint64_t os_random(void); /* unpredictable where the system can do that */
+#endif
 INTERNAL void os_yield(void);
 INTERNAL _Noreturn void os_abort(void);
 /* True for a set-uid or otherwise privileged process, whose environment is not to be trusted. */

@@ -75,8 +75,18 @@ static bool is_addressable(const void* p, size_t size) {
   return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
 }
 
+/* Secure builds ask for a random place of their own: what the system chooses lies beside the
+ * libraries. A sanitizer has plans for the address space. */
+static void* random_place(void) {
+#if MI_SECURE > 0 && ADDRESS_BITS > 32 && !MI_WATCHED
+  return (void*)((os_random() & (((uintptr_t)1 << 46) - 1)) & ~(SLICE_SIZE - 1));
+#else
+  return NULL;
+#endif
+}
+
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
-  char* p = map_memory(NULL, size, access, 0);
+  char* p = map_memory((void*)round_up((uintptr_t)random_place(), align), size, access, 0);
   if (p == NULL) return NULL;
   if (((uintptr_t)p & (align - 1)) != 0) {
     os_release(p, size);
@@ -278,6 +288,54 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 
 INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
 
+/* Linux 6.13 has guards that are no mappings of their own. Elsewhere a protection makes up to two
+ * more mappings, of which a process may have some 65,000: with this many guards we stay away from
+ * that. */
+#if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+#define GUARDS_MAX 8192
+enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
+static _Atomic(int) guard_kind, guards; /* relaxed: the system's answer is the same to everybody */
+
+static bool guard_lightly(void* p, size_t size) {
+#if defined(MADV_GUARD_INSTALL)
+  int kind = load_relaxed(&guard_kind);
+  if (kind != GUARDS_HEAVY && madvise(p, size, MADV_GUARD_INSTALL) == 0) {
+    if (kind == GUARDS_UNKNOWN) store_relaxed(&guard_kind, GUARDS_LIGHT);
+    return true;
+  }
+#else
+  (void)p, (void)size;
+#endif
+  if (load_relaxed(&guard_kind) == GUARDS_UNKNOWN) store_relaxed(&guard_kind, GUARDS_HEAVY);
+  return false;
+}
+
+INTERNAL bool os_guard(void* p, size_t size) {
+  int saved = errno;
+  bool done = guard_lightly(p, size);
+  if (!done && load_relaxed(&guard_kind) == GUARDS_HEAVY) {
+    done = add_relaxed(&guards, 1) < GUARDS_MAX && os_protect(p, size);
+    if (!done) sub_relaxed(&guards, 1);
+  }
+  errno = saved;
+  return done;
+}
+
+INTERNAL void os_unguard(void* p, size_t size) {
+  int saved = errno;
+#if defined(MADV_GUARD_REMOVE)
+  if (load_relaxed(&guard_kind) == GUARDS_LIGHT) (void)madvise(p, size, MADV_GUARD_REMOVE);
+#endif
+  if (load_relaxed(&guard_kind) == GUARDS_HEAVY) {
+    sub_relaxed(&guards, 1);
+    (void)os_commit(p, size);
+  }
+  errno = saved;
+}
+
 INTERNAL bool os_renew(void* p, size_t size) {
   return map_memory(p, size, OS_LAZY, MAP_FIXED) != NULL;
 }
@@ -374,6 +432,23 @@ INTERNAL void os_process(os_process_t* info) {
 #endif
   if (info->peak_rss < info->rss) info->peak_rss = info->rss;
 }
+
+#if MI_SECURE > 0
+INTERNAL uint64_t os_random(void) {
+  uint64_t random = 0;
+#if defined(SYS_getrandom)
+  int saved = errno;
+  long got = syscall(SYS_getrandom, &random, sizeof(random), 1L /* rather less than wait */);
+  errno = saved;
+  if (got == (long)sizeof(random)) return random;
+#endif
+  /* Of little use against somebody who is there; addresses are random on most systems. */
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  random = ((uintptr_t)&random ^ (uintptr_t)&os_random) + (uint64_t)now.tv_nsec;
+  return random * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)now.tv_sec;
+}
+#endif
 
 INTERNAL uintptr_t os_thread_id(void) {
   uintptr_t id = 0;

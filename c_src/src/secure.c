@@ -1,0 +1,240 @@
+/* secure.c - checks of secure builds; see secure.h for the levels and the side table.
+ *
+ * Owns:    the keys of the seals and of the random order.
+ * Always:  nothing here allocates; a violation is one line, and the end of the program unless it
+ *          has registered an error handler.
+ * Threads: any.
+ * Uses:    secure.h, page.h, log.h, os.h.          Used by: page, heap, free, alloc, large.
+ */
+#include "secure.h"
+#include "log.h"
+#include "page.h"
+#include <errno.h>
+
+#if MI_SECURE > 0
+
+static struct {
+  uint64_t key[2];
+  _Atomic(uint64_t) count; /* of random numbers; relaxed: any order is as random */
+} secure;
+
+INTERNAL void secure_init(void) {
+  secure.key[0] = os_random();
+  secure.key[1] = os_random() | 1;
+}
+
+static inline uint64_t mix(uint64_t x) {
+  x = (x ^ (x >> 32)) * secure.key[1];
+  x = (x ^ (x >> 29)) * UINT64_C(0x9e3779b97f4a7c15);
+  return x ^ (x >> 32);
+}
+
+INTERNAL uint64_t secure_random(void) {
+  return mix(secure.key[0] + add_relaxed(&secure.count, 1) * UINT64_C(0xd1b54a32d192ed03));
+}
+
+/* ---- reports ---- */
+
+static void report(int code, const char* kind, const char* what, const page_t* page,
+                   const void* block) {
+  log_error(code, "%s: block %p, class %zu bytes, thread %zu (%s)\n", kind, block, page->block_size,
+            (size_t)os_thread_id(), what);
+}
+
+static COLD page_t* invalid_free(const void* p, const char* why, const char* what) {
+  log_error(EINVAL, "invalid free: %p %s, thread %zu (%s)\n", p, why, (size_t)os_thread_id(), what);
+  return NULL;
+}
+
+INTERNAL COLD block_t* secure_bad_list(const page_t* page, const block_t* block) {
+  report(EAGAIN, "double free", "found in a free list", page, block);
+  return NULL;
+}
+
+INTERNAL COLD void secure_size_mismatch(page_t* page, const void* p, size_t size) {
+  log_error(EFAULT, "size mismatch: block %p, class %zu bytes, thread %zu, freed as %zu bytes\n", p,
+            page->block_size, (size_t)os_thread_id(), size);
+}
+
+/* ---- pages ---- */
+
+/* The end of a page; all of it for blocks of size 0, which nobody has business in. */
+static char* guard_of(page_t* page, size_t* size) {
+  size_t span = page->slice_count * SLICE_SIZE;
+  *size = page_class(page) == 0 ? span : guard_size();
+  return page_start(page) + span - *size;
+}
+
+INTERNAL void secure_page_begin(page_t* page, arena_t* a) {
+  size_t i = page->slice - a->first_slice, size;
+  char* tables = (char*)a->side;
+  char* dense = tables + i * SIDE_DENSE;
+  char* wide = tables + a->slices * SIDE_DENSE + i * SIDE_WIDE;
+  page->side = (side_t*)(void*)(page->block_size >= SIDE_DENSE_FROM ? dense : wide);
+  page->reciprocal = (UINT64_C(1) << RECIPROCAL_SHIFT) / page->block_size + 1;
+  for (size_t k = 0; k < page->reserved; k++) store_relaxed(&page->side[k], SIDE_NONE);
+  char* guard = guard_of(page, &size);
+  /* A guard that cannot be had costs protection, not function. */
+  if (SECURE_GUARDS && !a->from_user && !a->pinned && os_guard(guard, size))
+    page_set_flag(page, PAGE_GUARDED, true);
+}
+
+INTERNAL void secure_page_end(page_t* page) {
+  size_t size;
+  char* guard = guard_of(page, &size);
+  if (page_has_flag(page, PAGE_GUARDED)) os_unguard(guard, size);
+}
+
+INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
+  side_t* side = page->side + from;
+  size_t last = n - 1, first = from;
+  for (size_t i = 0; i < n; i++)
+    store_relaxed(&side[i], (uint16_t)(from + (SECURE_ORDER ? i : i + 1)));
+  if (SECURE_ORDER) {
+    /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
+    uint64_t random = secure_random();
+    for (size_t i = n - 1; i > 0; i--) {
+      random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+      size_t k = (size_t)(((random >> 32) * i) >> 32);
+      uint16_t link = load_relaxed(&side[i]);
+      store_relaxed(&side[i], load_relaxed(&side[k]));
+      store_relaxed(&side[k], link);
+    }
+    last = (size_t)(((secure_random() >> 32) * n) >> 32);
+    first = load_relaxed(&side[last]);
+  }
+  store_relaxed(&side[last], SIDE_END);
+  char* start = page_start(page);
+  /* Free blocks are zero: see secure_check_zero. */
+  if (SECURE_ZERO && !page_has_flag(page, PAGE_ZERO) && page_class(page) != 0)
+    memset(start + from * page->block_size, 0, n * page->block_size);
+  return (block_t*)(start + first * page->block_size);
+}
+
+/* ---- frees ---- */
+
+static page_t* live_large(page_t* page, const void* p, const char* what) {
+  if (load_relaxed(&page->given) == (uintptr_t)p) return page;
+  return invalid_free(p, "is inside a large block", what);
+}
+
+/* `*side` is the entry of the block that starts at `p`, or the page is a large block. */
+static page_t* find_live(const void* p, const char* what, side_t** side) {
+  page_t* page = map_page_checked(p);
+  *side = NULL;
+  if (unlikely(page == NULL)) return invalid_free(p, "is no block of this allocator", what);
+  if (page_class(page) == CLASS_LARGE) return live_large(page, p, what);
+  size_t i = block_index(page, p);
+  if (unlikely(page_start(page) + i * page->block_size != p || i >= page->reserved))
+    return invalid_free(p, "is inside a block", what);
+  *side = &page->side[i];
+  uint16_t state = load_relaxed(*side);
+  if (likely(state == SIDE_LIVE)) return page;
+  if (state == SIDE_NONE) return invalid_free(p, "was never handed out", what);
+  report(EAGAIN, "double free", what, page, p);
+  return NULL;
+}
+
+INTERNAL bool secure_is_live(page_t* page, const void* p) {
+  if (page_class(page) == CLASS_LARGE) return load_relaxed(&page->given) == (uintptr_t)p;
+  size_t i = block_index(page, p);
+  return i < page->reserved && block_is_live(page, i);
+}
+
+INTERNAL page_t* secure_live(const void* p, const char* what) {
+  side_t* side;
+  page_t* page = find_live(p, what, &side);
+  return page != NULL && secure_check_seal(page, p) ? page : NULL;
+}
+
+INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what) {
+  side_t* side;
+  page_t* page = find_live(p, what, &side);
+  if (unlikely(page == NULL) || (SECURE_SEALS && !secure_check_seal(page, p))) return NULL;
+  if (side == NULL) return page; /* large_free decides who frees it */
+  uint16_t live = SIDE_LIVE;
+  if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own)) {
+    store_relaxed(side, SIDE_HELD);
+  } else if (!atomic_compare_exchange_strong_explicit(side, &live, SIDE_HELD, memory_order_relaxed,
+                                                      memory_order_relaxed)) {
+    /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
+    report(EAGAIN, "double free", what, page, p);
+    return NULL;
+  }
+  if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
+  return page;
+}
+
+INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
+  if (!SECURE_ZERO || page_class(page) == 0) return;
+  const uint64_t* word = (const uint64_t*)(const void*)block;
+  uint64_t all = 0;
+  for (size_t i = 0; i < page->block_size / sizeof(*word); i++) all |= word[i];
+  if (likely(all == 0)) return;
+  report(EFAULT, "write after free", "found as the block was to be used again", page, block);
+  memset((void*)(uintptr_t)block, 0, page->block_size);
+}
+
+/* ---- seals ---- */
+
+#if SECURE_SEALS
+/* The word at the end of a block: how many bytes before it were not asked for, and a hash of that
+ * and of the place. The bytes between are all equal, to a byte of the hash. */
+static uint64_t seal_of(const char* at, uint32_t slack) {
+  uint64_t hash = mix((uintptr_t)at ^ secure.key[0] ^ ((uint64_t)slack << 48 | slack));
+  return (hash & ~(uint64_t)UINT32_MAX) | slack;
+}
+static inline int fill_of(uint64_t seal) { return (int)(seal >> 56) | 0x80; }
+
+/* NULL: such a block has none. */
+static char* seal_place(page_t* page, const void* p) {
+  size_t class = page_class(page);
+  if (class == CLASS_LARGE) return page_start(page) + page->block_size - SEAL_SIZE;
+  return class == 0 ? NULL : (char*)(uintptr_t)p + page->block_size - SEAL_SIZE;
+}
+
+INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
+  char *end = (char*)p + size, *at = seal_place(page, p);
+  if (at == NULL) return;
+  mi_assert_internal(end <= at);
+  uint64_t seal = seal_of(at, (uint32_t)(at - end));
+  for (; end < at; end++) *end = (char)fill_of(seal);
+  memcpy(at, &seal, sizeof(seal));
+}
+
+static COLD bool broken(page_t* page, const void* p) {
+  report(EFAULT, "overflow", "the bytes behind it have changed", page, p);
+  return false;
+}
+
+INTERNAL bool secure_check_seal(page_t* page, const void* p) {
+  const char* at = seal_place(page, p);
+  if (at == NULL) return true;
+  uint64_t seal;
+  memcpy(&seal, at, sizeof(seal));
+  uint32_t slack = (uint32_t)seal;
+  if (unlikely(slack > (size_t)(at - (const char*)p) || seal != seal_of(at, slack)))
+    return broken(page, p);
+  for (const char* b = at - slack; b < at; b++)
+    if (unlikely(*b != (char)fill_of(seal))) return broken(page, p);
+  return true;
+}
+
+INTERNAL size_t secure_size(page_t* page, const void* p) {
+  const char* at = seal_place(page, p);
+  if (at == NULL) return 0;
+  uint64_t seal;
+  memcpy(&seal, at, sizeof(seal));
+  uint32_t slack = (uint32_t)seal;
+  if (slack <= (size_t)(at - (const char*)p) && seal == seal_of(at, slack))
+    return (size_t)(at - (const char*)p) - slack;
+  (void)broken(page, p);
+  return 0;
+}
+#else
+INTERNAL bool secure_check_seal(page_t* page, const void* p) {
+  (void)page, (void)p;
+  return true;
+}
+#endif
+#endif

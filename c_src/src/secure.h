@@ -1,0 +1,119 @@
+/* secure.h - what secure builds know of each block, out of reach of whoever writes past one.
+ *
+ * Levels, each with all of the one before:
+ *   1  the links of free lists lie in a side table, two bytes for each block, that says of each
+ *      whether it is live: a free of anything but the start of a live block is found at that free.
+ *      Large blocks end at a guard page. Arenas lie at random addresses.
+ *   2  pages end with a guard page, their blocks are handed out in random order, blocks of size 0
+ *      are inaccessible, freed large blocks too.
+ *   3  blocks end with a seal: bytes that an overflow changes, and the size that was asked for.
+ *      Freed blocks are held back until random later frees.
+ *   4  freed blocks are zero, and still so when they are handed out again; of two threads that free
+ *      a block at the same time one is reported.
+ *
+ * Side table: an entry of a page is SIDE_LIVE, a state, or the number of the next block in the free
+ * list that the block is on. Who frees turns SIDE_LIVE into SIDE_HELD, and then owns the entry as
+ * it owns the block: links are written before the push that publishes them, see page.h, so relaxed
+ * accesses suffice. Below level 4 the owner of a page frees by a load and a store: a free of the
+ * same block in another thread between the two is found when the block is handed out twice.
+ *
+ * Owns:    the keys.
+ * Uses:    map.h, log.h, os.h.          Used by: page and all floors above.
+ */
+#ifndef MI_SECURE_H
+#define MI_SECURE_H
+
+#include "arena.h"
+#include "map.h"
+#include "os/os.h"
+
+#define SECURE_ORDER (MI_SECURE >= 2)
+#define SECURE_GUARDS (MI_SECURE >= 2)
+#define SECURE_SEALS (MI_SECURE >= 3)
+#define SECURE_HOLDS (MI_SECURE >= 3)
+#define SECURE_ZERO (MI_SECURE >= 4)
+#define SECURE_EXACT (MI_SECURE >= 4)
+
+/* Bytes at the end of each block that are ours. */
+#define SEAL_SIZE ((size_t)(SECURE_SEALS ? 8 : 0))
+
+static inline size_t guard_size(void) { return SECURE_GUARDS ? os_info.page_size : 0; }
+static inline size_t large_guard_size(void) { return MI_SECURE > 0 ? os_info.page_size : 0; }
+
+#if MI_SECURE > 0
+
+enum {
+  SIDE_LIVE = 0xffff,
+  SIDE_END = 0xfffe,  /* the last one of a list */
+  SIDE_NONE = 0xfffd, /* never handed out */
+  SIDE_HELD = 0xfffc, /* freed, and in no list yet */
+  SIDE_LINKS = 8192   /* below: the number of the next block */
+};
+
+#define RECIPROCAL_SHIFT 40 /* exact for offsets below 2^20 and sizes up to 2^16 */
+
+static inline size_t block_index(const page_t* page, const void* p) {
+  uint64_t offset = (uint64_t)((const char*)p - page_start(page));
+  return (size_t)((offset * page->reciprocal) >> RECIPROCAL_SHIFT);
+}
+static inline side_t* block_side(const page_t* page, const void* p) {
+  return &page->side[block_index(page, p)];
+}
+/* The list of `page` goes on at a block that is in no list: reported. NULL. */
+INTERNAL block_t* secure_bad_list(const page_t* page, const block_t* block);
+static inline block_t* block_next(const page_t* page, const block_t* block) {
+  uint16_t link = load_relaxed(block_side(page, block));
+  if (likely(link < SIDE_LINKS)) return (block_t*)(page_start(page) + link * page->block_size);
+  return likely(link == SIDE_END) ? NULL : secure_bad_list(page, block);
+}
+static inline void block_link(page_t* page, block_t* block, block_t* next) {
+  uint16_t link = next == NULL ? SIDE_END : (uint16_t)block_index(page, next);
+  store_relaxed(block_side(page, block), link);
+}
+INTERNAL void secure_check_zero(page_t* page, const block_t* block);
+/* The block, the first of a list, is the program's from now on. */
+static inline void block_hand_out(page_t* page, block_t* block) {
+  if (SECURE_ZERO) secure_check_zero(page, block);
+  store_relaxed(block_side(page, block), SIDE_LIVE);
+}
+static inline bool block_is_live(const page_t* page, size_t i) {
+  return load_relaxed(&page->side[i]) == SIDE_LIVE;
+}
+
+INTERNAL void secure_init(void);
+INTERNAL uint64_t secure_random(void);
+/* A page that was set up: its table is cleared, its end guarded. */
+INTERNAL void secure_page_begin(page_t* page, arena_t* arena);
+INTERNAL void secure_page_end(page_t* page);
+/* The blocks [from, from + n) as a list, in random order where the level says so. */
+INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n);
+
+/* The page of the live block that starts at `p`; else NULL after a report that names `what`. */
+INTERNAL page_t* secure_live(const void* p, const char* what);
+/* The same, and the block counts as freed: the caller must free it. */
+INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what);
+
+INTERNAL bool secure_is_live(page_t* page, const void* p);
+
+/* Writes the seal behind the `size` bytes at `p`; or checks it: false after a report. */
+INTERNAL bool secure_check_seal(page_t* page, const void* p);
+#if SECURE_SEALS
+INTERNAL void secure_seal(page_t* page, void* p, size_t size);
+/* The size that the seal tells; 0 for a broken one. */
+INTERNAL size_t secure_size(page_t* page, const void* p);
+#endif
+INTERNAL void secure_size_mismatch(page_t* page, const void* p, size_t size);
+
+#else
+static inline block_t* block_next(const page_t* page, const block_t* block) {
+  (void)page;
+  return block->next;
+}
+static inline void block_link(page_t* page, block_t* block, block_t* next) {
+  (void)page;
+  block->next = next;
+}
+static inline void block_hand_out(page_t* page, block_t* block) { (void)page, (void)block; }
+#endif
+
+#endif
