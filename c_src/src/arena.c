@@ -30,7 +30,7 @@ static struct {
   _Atomic(size_t) count;
   size_t reserve_size;            /* what the OS gave last; guarded by arena_lock */
   _Atomic(uint64_t) purge_at;     /* ms; 0: nothing waits */
-  _Atomic(size_t) purging;        /* slices in the hands of purgers */
+  _Atomic(size_t) in_transit;     /* slices in the hands of purgers, or of claims that may fail */
   _Atomic(size_t) purges, purged; /* counters for the statistics */
 } arenas;
 
@@ -292,10 +292,28 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
   }
 }
 
+/* Between the two calls slices may be taken and put back: who finds none looks again afterwards,
+ * see arena_wait_for_transit. A claim over two words of bits takes those of the first before it
+ * knows of the second. */
+static void transit_begin(size_t slices) {
+  atomic_fetch_add_explicit(&arenas.in_transit, slices, memory_order_seq_cst);
+}
+static void transit_end(size_t slices) {
+  atomic_fetch_sub_explicit(&arenas.in_transit, slices, memory_order_release);
+}
+
+/* The slices [i, i + count), which is all or nothing. */
+static bool claim_at(arena_t* a, size_t i, uint32_t count) {
+  transit_begin(count);
+  bool claimed = bitmap_claim_at(a->free, i, count);
+  transit_end(count);
+  return claimed;
+}
+
 /* The first row in which the place is free. */
 static size_t arena_claim_first(arena_t* a, uint32_t count, size_t place) {
   for (size_t i = a->slices / PARTS * FIRST_PART + place; i + count <= a->slices; i += FIRST_ROW)
-    if (bitmap_claim_at(a->free, i, count)) return i;
+    if (claim_at(a, i, count)) return i;
   return BITMAP_NONE;
 }
 
@@ -303,7 +321,11 @@ static size_t arena_claim_first(arena_t* a, uint32_t count, size_t place) {
 static size_t claim_between(arena_t* a, bitword_t* wanted, size_t from, size_t to, uint32_t count,
                             size_t align) {
   size_t phase = a->first_slice & (align - 1);
-  return bitmap_claim(a->free, wanted, to, from, count, align, phase);
+  if (count == 1) return bitmap_claim(a->free, wanted, to, from, count, align, phase);
+  transit_begin(count);
+  size_t i = bitmap_claim(a->free, wanted, to, from, count, align, phase);
+  transit_end(count);
+  return i;
 }
 
 /* Slices that wait for purge are resident: to use them again saves the purge and the faults of
@@ -379,8 +401,8 @@ INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t 
              arena_alloc_existing(place, count, align, use, &run));
     os_unlock(&arena_lock);
   }
-  while (!found) { /* once more after each wait: a purge may have ended just now */
-    bool waited = arena_wait_for_purge();
+  while (!found) { /* once more after each wait: what was in transit may have come back just now */
+    bool waited = arena_wait_for_transit();
     found = arena_alloc_existing(place, count, align, use, &run);
     if (!waited) break;
   }
@@ -391,7 +413,7 @@ INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool*
   arena_t* a = arena_at(arena);
   if (a == NULL) return false;
   size_t i = slice - a->first_slice;
-  if (i + count > a->slices || !bitmap_claim_at(a->free, i, count)) return false;
+  if (i + count > a->slices || !claim_at(a, i, count)) return false;
   sub_relaxed(&a->free_count, count);
   if (arena_prepare(a, i, count, zero)) return true;
   arena_return(a, i, count);
@@ -469,8 +491,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
     size_t i = word * 64 + b;
     uint64_t run = (n == 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1)) << b;
     bits &= ~run;
-    /* Before the claim and until after the return, for arena_wait_for_purge. */
-    atomic_fetch_add_explicit(&arenas.purging, n, memory_order_seq_cst);
+    transit_begin(n); /* until after the return */
     if (bitmap_claim_at(a->free, i, n)) {
       sub_relaxed(&a->free_count, n);
       (void)bitmap_clear(a->purge, i, n);
@@ -485,7 +506,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
         arena_return(a, k, 1);
       }
     }
-    atomic_fetch_sub_explicit(&arenas.purging, n, memory_order_release);
+    transit_end(n);
   }
 }
 
@@ -554,15 +575,15 @@ INTERNAL void arena_purge_due(bool force) {
   }
 }
 
-INTERNAL bool arena_wait_for_purge(void) {
-  if (load_acquire(&arenas.purging) == 0) return false;
+INTERNAL bool arena_wait_for_transit(void) {
+  if (load_acquire(&arenas.in_transit) == 0) return false;
   os_yield();
   return true;
 }
 
 INTERNAL void arena_reset_after_fork(void) {
   /* Slices in the hands of a purger that is gone stay claimed: a bounded leak. */
-  store_relaxed(&arenas.purging, 0);
+  store_relaxed(&arenas.in_transit, 0);
   store_relaxed(&arenas.purge_at, os_clock_ms());
 }
 

@@ -65,6 +65,7 @@ typedef struct mi_heap_s {
   struct mi_heap_s* prev;
   page_t* large; /* first-class heaps: their large blocks; under large_lock */
 #if SECURE_HOLDS
+  uint64_t random;        /* chooses among them */
   void* held[HELD_COUNT]; /* backing heaps: freed blocks that wait, see free.c */
 #endif
 } heap_t;

@@ -514,10 +514,13 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
   uint32_t slices = (uint32_t)slices_of(bytes);
   bool movable = is_movable(page) && is_movable(to);
   int saved = errno;
+  large_unguard(page); /* whole slices are moved, and guards would go along */
+  large_unguard(to);
   if (movable && os_info.can_move && bytes >= MOVE_MIN && piece_count(page, slices) < PIECES_MAX)
     move_pieces(to, page, slices);
   else
     copy_and_purge(page_start(to), page_start(page), bytes, movable && bytes >= 2 * COPY_STEP);
+  large_guard(to);
   errno = saved;
   large_free(page, page_start(page));
   return page_start(to);

@@ -81,7 +81,9 @@ typedef struct page_s {
   };
 #if MI_SECURE > 0            /* see secure.h */
   _Alignas(64) side_t* side; /* of small pages, set up with the page */
+  char* start;
   uint64_t reciprocal;
+  uint32_t link_shift;
   _Atomic(uintptr_t) given; /* of large blocks: the address that was given out */
 #endif
 } page_t;

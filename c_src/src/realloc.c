@@ -59,9 +59,9 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
     page_t* to = map_page_checked(q);
     size_t room = block_room(to, q);
     track_open(q, room);
-    if (room > kept && page_class(to) != 0) memset((char*)q + kept, 0, room - kept);
+    if (room > kept) memset((char*)q + kept, 0, room - kept);
     (void)alloc_retracked(q, newsize);
-  } else if (newsize == 0 && MI_SECURE < 2) {
+  } else if (newsize == 0 && !SECURE_GUARDS) {
     *(char*)q = 0;
   }
   mi_free(p);

@@ -71,6 +71,8 @@ INTERNAL void secure_page_begin(page_t* page, arena_t* a) {
   char* dense = tables + i * SIDE_DENSE;
   char* wide = tables + a->slices * SIDE_DENSE + i * SIDE_WIDE;
   page->side = (side_t*)(void*)(page->block_size >= SIDE_DENSE_FROM ? dense : wide);
+  page->start = page_start(page);
+  page->link_shift = page->slice_count == 1 ? 3 : 6; /* sizes above SINGLE_SLICE_MAX are such */
   page->reciprocal = (UINT64_C(1) << RECIPROCAL_SHIFT) / page->block_size + 1;
   for (size_t k = 0; k < page->reserved; k++) store_relaxed(&page->side[k], SIDE_NONE);
   char* guard = guard_of(page, &size);
@@ -87,9 +89,10 @@ INTERNAL void secure_page_end(page_t* page) {
 
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   side_t* side = page->side + from;
-  size_t last = n - 1, first = from;
+  size_t size = page->block_size, unit = size >> page->link_shift, last = n - 1;
   for (size_t i = 0; i < n; i++)
-    store_relaxed(&side[i], (uint16_t)(from + (SECURE_ORDER ? i : i + 1)));
+    store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit));
+  size_t first = from * unit;
   if (SECURE_ORDER) {
     /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
     uint64_t random = secure_random();
@@ -104,11 +107,10 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
     first = load_relaxed(&side[last]);
   }
   store_relaxed(&side[last], SIDE_END);
-  char* start = page_start(page);
   /* Free blocks are zero: see secure_check_zero. */
   if (SECURE_ZERO && !page_has_flag(page, PAGE_ZERO) && page_class(page) != 0)
-    memset(start + from * page->block_size, 0, n * page->block_size);
-  return (block_t*)(start + first * page->block_size);
+    memset(page->start + from * size, 0, n * size);
+  return (block_t*)(void*)(page->start + (first << page->link_shift));
 }
 
 /* ---- frees ---- */
@@ -184,7 +186,24 @@ static uint64_t seal_of(const char* at, uint32_t slack) {
   uint64_t hash = mix((uintptr_t)at ^ secure.key[0] ^ ((uint64_t)slack << 48 | slack));
   return (hash & ~(uint64_t)UINT32_MAX) | slack;
 }
-static inline int fill_of(uint64_t seal) { return (int)(seal >> 56) | 0x80; }
+/* Eight bytes of filling. */
+static inline uint64_t fill_of(uint64_t seal) {
+  return ((seal >> 56) | 0x80) * UINT64_C(0x0101010101010101);
+}
+static inline uint64_t load_word(const char* at) {
+  uint64_t word;
+  memcpy(&word, at, sizeof(word));
+  return word;
+}
+static inline void store_word(char* at, uint64_t word) { memcpy(at, &word, sizeof(word)); }
+/* The last `n` bytes, 1 to 7, of a word in memory. */
+static inline uint64_t last_bytes(size_t n) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return (UINT64_C(1) << (8 * n)) - 1;
+#else
+  return ~UINT64_C(0) << (8 * (8 - n));
+#endif
+}
 
 /* NULL: such a block has none. */
 static char* seal_place(page_t* page, const void* p) {
@@ -197,9 +216,14 @@ INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   char *end = (char*)p + size, *at = seal_place(page, p);
   if (at == NULL) return;
   mi_assert_internal(end <= at);
-  uint64_t seal = seal_of(at, (uint32_t)(at - end));
-  for (; end < at; end++) *end = (char)fill_of(seal);
-  memcpy(at, &seal, sizeof(seal));
+  size_t slack = (size_t)(at - end);
+  uint64_t seal = seal_of(at, (uint32_t)slack), fill = fill_of(seal);
+  store_word(at, seal);
+  for (; slack >= sizeof(fill); slack -= sizeof(fill)) store_word(at -= sizeof(fill), fill);
+  if (slack == 0) return;
+  uint64_t mask = last_bytes(slack); /* a block has at least a word before its seal */
+  at -= sizeof(fill);
+  store_word(at, (load_word(at) & ~mask) | (fill & mask));
 }
 
 static COLD bool broken(page_t* page, const void* p) {
@@ -210,21 +234,20 @@ static COLD bool broken(page_t* page, const void* p) {
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return true;
-  uint64_t seal;
-  memcpy(&seal, at, sizeof(seal));
-  uint32_t slack = (uint32_t)seal;
-  if (unlikely(slack > (size_t)(at - (const char*)p) || seal != seal_of(at, slack)))
+  uint64_t seal = load_word(at), fill = fill_of(seal), changed = 0;
+  size_t slack = (uint32_t)seal;
+  if (unlikely(slack > (size_t)(at - (const char*)p) || seal != seal_of(at, (uint32_t)slack)))
     return broken(page, p);
-  for (const char* b = at - slack; b < at; b++)
-    if (unlikely(*b != (char)fill_of(seal))) return broken(page, p);
-  return true;
+  for (; slack >= sizeof(fill); slack -= sizeof(fill))
+    changed |= load_word(at -= sizeof(fill)) ^ fill;
+  if (slack > 0) changed |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
+  return likely(changed == 0) || broken(page, p);
 }
 
 INTERNAL size_t secure_size(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return 0;
-  uint64_t seal;
-  memcpy(&seal, at, sizeof(seal));
+  uint64_t seal = load_word(at);
   uint32_t slack = (uint32_t)seal;
   if (slack <= (size_t)(at - (const char*)p) && seal == seal_of(at, slack))
     return (size_t)(at - (const char*)p) - slack;

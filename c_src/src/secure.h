@@ -11,11 +11,12 @@
  *   4  freed blocks are zero, and still so when they are handed out again; of two threads that free
  *      a block at the same time one is reported.
  *
- * Side table: an entry of a page is SIDE_LIVE, a state, or the number of the next block in the free
- * list that the block is on. Who frees turns SIDE_LIVE into SIDE_HELD, and then owns the entry as
- * it owns the block: links are written before the push that publishes them, see page.h, so relaxed
- * accesses suffice. Below level 4 the owner of a page frees by a load and a store: a free of the
- * same block in another thread between the two is found when the block is handed out twice.
+ * Side table: an entry of a page is SIDE_LIVE, a state, or the offset of the next block in the free
+ * list that the block is on, in units that 13 bits suffice for. Who frees turns SIDE_LIVE into
+ * SIDE_HELD, and then owns the entry as it owns the block: links are written before the push that
+ * publishes them, see page.h, so relaxed accesses suffice. Below level 4 the owner of a page frees
+ * by a load and a store: a free of the same block in another thread between the two is found when
+ * the block is handed out twice.
  *
  * Owns:    the keys.
  * Uses:    map.h, log.h, os.h.          Used by: page and all floors above.
@@ -47,13 +48,13 @@ enum {
   SIDE_END = 0xfffe,  /* the last one of a list */
   SIDE_NONE = 0xfffd, /* never handed out */
   SIDE_HELD = 0xfffc, /* freed, and in no list yet */
-  SIDE_LINKS = 8192   /* below: the number of the next block */
+  SIDE_LINKS = 8192   /* below: where the next block starts, see link_shift */
 };
 
 #define RECIPROCAL_SHIFT 40 /* exact for offsets below 2^20 and sizes up to 2^16 */
 
 static inline size_t block_index(const page_t* page, const void* p) {
-  uint64_t offset = (uint64_t)((const char*)p - page_start(page));
+  uint64_t offset = (uint64_t)((const char*)p - page->start);
   return (size_t)((offset * page->reciprocal) >> RECIPROCAL_SHIFT);
 }
 static inline side_t* block_side(const page_t* page, const void* p) {
@@ -63,12 +64,13 @@ static inline side_t* block_side(const page_t* page, const void* p) {
 INTERNAL block_t* secure_bad_list(const page_t* page, const block_t* block);
 static inline block_t* block_next(const page_t* page, const block_t* block) {
   uint16_t link = load_relaxed(block_side(page, block));
-  if (likely(link < SIDE_LINKS)) return (block_t*)(page_start(page) + link * page->block_size);
+  if (likely(link < SIDE_LINKS))
+    return (block_t*)(void*)(page->start + ((size_t)link << page->link_shift));
   return likely(link == SIDE_END) ? NULL : secure_bad_list(page, block);
 }
 static inline void block_link(page_t* page, block_t* block, block_t* next) {
-  uint16_t link = next == NULL ? SIDE_END : (uint16_t)block_index(page, next);
-  store_relaxed(block_side(page, block), link);
+  size_t link = (size_t)((char*)next - page->start) >> page->link_shift;
+  store_relaxed(block_side(page, block), next == NULL ? SIDE_END : (uint16_t)link);
 }
 INTERNAL void secure_check_zero(page_t* page, const block_t* block);
 /* The block, the first of a list, is the program's from now on. */
