@@ -28,8 +28,6 @@ enum {
 #define HELD_SMALL ((size_t)(MI_SECURE >= 4 ? 512 : 64))
 #define HELD_MEDIUM ((size_t)8)
 #define HELD_COUNT (HELD_SMALL + HELD_MEDIUM)
-/* In free.c, which lies above: frees what the heap's thread holds back. */
-INTERNAL void heap_let_held_go(struct mi_heap_s* heap);
 #endif
 
 /* A heap record. Type-stable: reused for heaps of its kind, never unmapped; its address with flags
@@ -142,6 +140,10 @@ INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
 INTERNAL void heap_release_pages(heap_t* heap);
 /* Looks after the pages of one class that the heap keeps although they were full. */
 INTERNAL void heap_trim_kept(heap_t* heap, size_t class);
+#if SECURE_HOLDS
+/* In free.c, which lies above: frees what the heap's thread holds back. */
+INTERNAL void heap_let_held_go(heap_t* heap);
+#endif
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif
