@@ -150,8 +150,10 @@ fn select_defines(build: &mut cc::Build, target: &Target) {
     } else {
         build.define("MI_DEBUG", "0").define("NDEBUG", None);
     }
-    if has_feature("secure") {
+    if has_feature("secure-full") {
         build.define("MI_SECURE", "4");
+    } else if has_feature("secure") {
+        build.define("MI_SECURE", "1");
     }
     if has_feature("skip-collect-on-exit") {
         build.define("MI_SKIP_COLLECT_ON_EXIT", "1");

@@ -16,7 +16,8 @@
 //! | feature | effect |
 //! |---|---|
 //! | `extended` | bindings beyond the basic and the aligned functions (default) |
-//! | `secure` | every free is checked, and a violation of memory safety ends the program |
+//! | `secure` | a free of anything but a live block ends the program; links of free lists lie apart from blocks |
+//! | `secure-full` | the same, guard pages, random placement, checks for overflows and writes after free, zeroing |
 //! | `debug` | assertions, invariant checks, messages on standard error; slow |
 //! | `debug_in_debug` | the same, in profiles with debug information only |
 //! | `override` | `malloc`, `free`, `operator new` and the like of the whole program are ours too |

@@ -71,7 +71,8 @@ fn the_library_knows_how_it_was_built() {
     let line = text.lines().find(|line| line.contains("debug level")).expect("the first line");
     assert_eq!(level(line, "version"), 217);
     assert_eq!(level(line, "debug level"), if IS_DEBUG { 3 } else { 0 });
-    assert_eq!(level(line, "secure level"), if IS_SECURE { 4 } else { 0 });
+    let secure = if cfg!(feature = "secure-full") { 4 } else { u32::from(IS_SECURE) };
+    assert_eq!(level(line, "secure level"), secure);
     assert_eq!(level(line, "override"), u32::from(cfg!(feature = "override")));
 }
 
