@@ -260,9 +260,8 @@ static inline bool free_own(heap_t* heap, void* p) {
   return true;
 }
 
-static void free_secure(void* p, const char* what) {
+static NOINLINE void free_secure(void* p, const char* what) {
   heap_t* heap = heap_default;
-  if (likely(free_own(heap, p))) return;
   if (p == NULL) return;
   page_t* page = secure_take(p, (uintptr_t)heap, what);
 #if MI_TRACK
@@ -277,7 +276,7 @@ static void free_secure(void* p, const char* what) {
 
 void mi_free(void* p) mi_attr_noexcept {
 #if MI_SECURE > 0
-  free_secure(p, "free");
+  if (unlikely(!free_own(heap_default, p))) free_secure(p, "free");
 #else
 #if MI_DEBUG > 0
   if (!free_is_valid(p)) return;
