@@ -1,0 +1,1667 @@
+/* fuzz_api.c - random sequences of the C API against a model of what they promise.
+ *
+ * The model knows each live block: where it lies, what was asked for, what is written in it, and
+ * which heap it belongs to. It is held against the allocator at each step: blocks do not overlap,
+ * are aligned, keep their contents, are zero where that is documented, belong to their heap, and
+ * are what visits and statistics tell of.
+ *
+ * Several threads take turns: one has the baton, reads the next operation and does it; an
+ * operation of its own hands the baton on. So an input is the same sequence each time, and what
+ * one thread does to the blocks of another is in it, though not what happens at the same moment.
+ *
+ * The first two bytes choose options, see run(). Each operation is a byte and its arguments.
+ */
+#include "fuzz.h"
+#include "mimalloc-stats.h"
+#include "mimalloc.h"
+#include <pthread.h>
+#include <semaphore.h>
+
+#ifndef FUZZ_OVERRIDE /* the C library's allocations are in the same heaps */
+#define FUZZ_OVERRIDE 0
+#endif
+#ifndef MI_SECURE
+#define MI_SECURE 0
+#endif
+
+enum { THREADS = 3, HEAPS = 6, BLOCKS = 8192, WORK_MAX = 20000 };
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define LARGEST ((size_t)65536 * 4294967294u) /* that can be asked for, docs/guarantees.md */
+#define EASY (64 * MIB)                       /* up to this a request has to succeed */
+#define EASY_ALIGN (16 * MIB)
+#define LIVE_MAX (256 * MIB)
+#define FULL_PATTERN 4096 /* blocks up to this are filled wholly, larger ones here and there */
+
+/* Who a block belongs to: a slot of `heaps`, or one of these. */
+enum { OF_BACKING = 100, OF_NOBODY = 200, OF_TAG = 300 };
+
+typedef struct block_s {
+  char* p;
+  size_t asked;  /* what a sized free says */
+  size_t usable; /* as told */
+  size_t align, offset;
+  int owner;
+  bool small;  /* from a function of that name */
+  bool put_by; /* waits for the deferred-free callback */
+  uint32_t seed, visited;
+  uint16_t place; /* in `live` */
+} block_t;
+
+static block_t blocks[BLOCKS];
+static uint16_t free_ids[BLOCKS], live[BLOCKS], sorted[BLOCKS], put_by[BLOCKS];
+static size_t free_count, live_count, sorted_count, put_by_count;
+static size_t live_bytes, work;
+static uint32_t seeds, visits;
+
+static struct {
+  mi_heap_t* heap; /* NULL: an empty slot */
+  int thread, tag;
+  bool no_destroy;
+} heaps[HEAPS];
+
+static struct {
+  pthread_t handle;
+  sem_t turn;
+  bool running;
+  int default_heap; /* slot; -1: the backing heap */
+} threads[THREADS];
+
+static int wanted, left_thread; /* told to thread 0: start this one; join that one */
+static bool over;
+static input_t input;
+static bool trace;
+static int bad_errors, memory_errors; /* reported since the operation began */
+static bool deferred_on, freeing_deferred;
+
+#define TRACE(...)                                                                                 \
+  do {                                                                                             \
+    if (trace) fuzz_say(__VA_ARGS__);                                                              \
+  } while (0)
+
+/* The attributes of the header let a compiler assume what is to be checked. */
+static void* launder(void* p) {
+  __asm__ volatile("" : "+r"(p) : : "memory");
+  return p;
+}
+
+static void on_error(int code, void* arg) {
+  (void)arg;
+  if (code == ENOMEM || code == EOVERFLOW)
+    memory_errors++;
+  else
+    bad_errors++;
+}
+
+static size_t printed;
+static void on_output(const char* text, void* arg) {
+  (void)arg;
+  printed += strlen(text);
+  if (strstr(text, "assertion failed") != NULL || trace) fuzz_say("%s", text);
+}
+
+/* ---- contents ------------------------------------------------------------------ */
+
+/* The next place that is written and looked at: all of a smaller block, and of a larger one its
+ * ends and some places between. */
+static size_t next_probe(size_t i, size_t usable) {
+  if (usable <= FULL_PATTERN || i < 64 || i >= usable - 64) return i + 1;
+  size_t next = i + (usable - 128) / 32 + 1;
+  return next < usable - 64 ? next : usable - 64;
+}
+
+static unsigned char pattern(uint32_t seed, size_t i) {
+  return (unsigned char)((seed + i * 7 + (i >> 8) * 13) % 255 + 1); /* never 0 */
+}
+
+static void fill(block_t* b) {
+  b->seed = ++seeds;
+  for (size_t i = 0; i < b->usable; i = next_probe(i, b->usable))
+    b->p[i] = (char)pattern(b->seed, i);
+}
+
+/* What was filled into `usable` bytes, as far as `limit`. */
+static void check_contents(const char* p, uint32_t seed, size_t usable, size_t limit) {
+  for (size_t i = 0; i < usable && i < limit; i = next_probe(i, usable)) {
+    if ((unsigned char)p[i] != pattern(seed, i))
+      FUZZ_FAIL("block %p of %zu bytes: byte %zu is 0x%x and was 0x%x", (const void*)p, usable, i,
+                (unsigned char)p[i], pattern(seed, i));
+  }
+}
+
+static void check_zero(const char* p, size_t from, size_t to) {
+  size_t step = to - from <= 64 * KIB ? 1 : (to - from) / 4096 + 1;
+  for (size_t i = from; i < to; i += step)
+    if (p[i] != 0)
+      FUZZ_FAIL("block %p: byte %zu of %zu to %zu is not 0", (const void*)p, i, from, to);
+}
+
+/* ---- blocks --------------------------------------------------------------------- */
+
+static size_t position(const char* p) { /* of the first block at or behind `p` */
+  size_t low = 0, high = sorted_count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (blocks[sorted[middle]].p < p)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* The one block that lies in these bytes. */
+static block_t* block_within(const char* start, size_t size) {
+  size_t i = position(start);
+  if (i == sorted_count || blocks[sorted[i]].p >= start + (size > 0 ? size : 1)) return NULL;
+  return &blocks[sorted[i]];
+}
+
+static size_t extent(const block_t* b) { return b->usable > 0 ? b->usable : 1; }
+
+static void sorted_add(block_t* b) {
+  size_t i = position(b->p);
+  if (i > 0) {
+    const block_t* before = &blocks[sorted[i - 1]];
+    if (before->p + extent(before) > b->p)
+      FUZZ_FAIL("block %p overlaps %p of %zu bytes", (void*)b->p, (void*)before->p, before->usable);
+  }
+  if (i < sorted_count && b->p + extent(b) > blocks[sorted[i]].p)
+    FUZZ_FAIL("block %p of %zu bytes overlaps %p", (void*)b->p, b->usable,
+              (void*)blocks[sorted[i]].p);
+  memmove(&sorted[i + 1], &sorted[i], (sorted_count - i) * sizeof *sorted);
+  sorted[i] = (uint16_t)(b - blocks);
+  sorted_count++;
+}
+
+static void sorted_remove(const block_t* b) {
+  size_t i = position(b->p);
+  FUZZ_CHECK(i < sorted_count && sorted[i] == b - blocks);
+  memmove(&sorted[i], &sorted[i + 1], (sorted_count - i - 1) * sizeof *sorted);
+  sorted_count--;
+}
+
+static void live_add(block_t* b) {
+  b->place = (uint16_t)live_count;
+  live[live_count++] = (uint16_t)(b - blocks);
+}
+
+static void live_remove(const block_t* b) {
+  live[b->place] = live[--live_count];
+  blocks[live[b->place]].place = b->place;
+}
+
+/* Out of the model: it was freed. */
+static void forget(block_t* b) {
+  sorted_remove(b);
+  if (!b->put_by) live_remove(b);
+  live_bytes -= b->usable;
+  b->p = NULL;
+  free_ids[free_count++] = (uint16_t)(b - blocks);
+}
+
+static block_t* pick(void) {
+  return live_count == 0 ? NULL : &blocks[live[take16(&input) % live_count]];
+}
+
+static void check_block(const block_t* b) {
+  check_contents(b->p, b->seed, b->usable, b->usable);
+  if (mi_usable_size(b->p) != b->usable)
+    FUZZ_FAIL("block %p has %zu usable bytes and had %zu", (void*)b->p, mi_usable_size(b->p),
+              b->usable);
+}
+
+/* ---- requests -------------------------------------------------------------------- */
+
+typedef struct request_s {
+  size_t size, count, each; /* size: count * each */
+  size_t align, offset;
+  bool overflow;
+} request_t;
+
+static size_t take_size(void) {
+  uint8_t k = take8(&input);
+  if (k < 128) return k;
+  if (k < 192) return (size_t)(k & 63) * 16 + 16 + take8(&input) % 17 - 8;
+  if (k < 224) {
+    size_t size = (KIB << ((k & 31) >> 2)) / 4 * (4 + (k & 3));
+    return size + take8(&input) % 17 - 8;
+  }
+  if (k < 240) return 64 * KIB * (1 + take8(&input) % 64) + (size_t)(k - 232);
+  if (k < 246) return MIB * (1 + take8(&input) % 64) - 1;
+  switch (k) {
+  case 246:
+    return 512 * MIB + take8(&input) - 128;
+  case 247:
+    return 600 * MIB;
+  case 248:
+    return (size_t)1 << (30 + take8(&input) % 17);
+  case 249:
+    return LARGEST + take8(&input) - 128;
+  case 250:
+    return PTRDIFF_MAX - 128 + (size_t)take8(&input);
+  case 251:
+    return SIZE_MAX - take8(&input);
+  default:
+    return take16(&input);
+  }
+}
+
+static size_t take_align(void) {
+  uint8_t a = take8(&input);
+  if (a < 200) return (size_t)1 << a % 17;
+  if (a < 236) return (size_t)1 << (17 + a % 8);
+  if (a < 240) return (size_t)1 << (25 + a % 8);
+  if (a < 248) return a % 3 == 0 ? 0 : (size_t)a * 3; /* none is a power of two */
+  return 16;
+}
+
+static bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
+
+/* What is large is rare: the machine's memory is for all. */
+static size_t tamed(size_t size, size_t max) {
+  if (size > LARGEST) return size;
+  if (size > max || (size <= EASY && live_bytes + size > LIVE_MAX)) return size % (64 * KIB);
+  return size;
+}
+
+static request_t take_request(void) {
+  request_t r = {.align = 16};
+  r.count = 1;
+  r.size = r.each = tamed(take_size(), SIZE_MAX);
+  return r;
+}
+
+static void take_product(request_t* r) {
+  uint8_t k = take8(&input);
+  r->count = k < 200 ? k % 9 : k < 250 ? k : (size_t)1 << (k - 250) * 12;
+  r->each = r->size;
+  r->overflow = __builtin_mul_overflow(r->count, r->each, &r->size);
+  if (!r->overflow && r->size <= EASY && live_bytes + r->size > LIVE_MAX) {
+    r->count = 1;
+    r->each = r->size = r->size % 1000;
+  }
+}
+
+/* A number that an int64 of offsets may have; small ones mostly. */
+static size_t take_offset(void) {
+  uint8_t k = take8(&input);
+  return k < 240 ? k : k < 252 ? (size_t)k << 8 : SIZE_MAX - k;
+}
+
+static bool offset_matters(const request_t* r) {
+  return is_power_of_two(r->align) && (r->offset & (r->align - 1)) != 0;
+}
+
+static bool must_fail(const request_t* r) {
+  return r->overflow || r->size > LARGEST || !is_power_of_two(r->align) ||
+         (offset_matters(r) && r->align > EASY_ALIGN);
+}
+static bool must_succeed(const request_t* r) {
+  return !must_fail(r) && r->size <= EASY && r->align <= EASY_ALIGN;
+}
+
+static void check_result(const request_t* r, const void* p) {
+  if (p == NULL && must_succeed(r))
+    FUZZ_FAIL("no block of %zu bytes, alignment %zu, offset %zu", r->size, r->align, r->offset);
+  if (p != NULL && must_fail(r))
+    FUZZ_FAIL("a block of %zu bytes, %zu times %zu, alignment %zu, offset %zu", r->size, r->count,
+              r->each, r->align, r->offset);
+  if (p != NULL && (((uintptr_t)p + r->offset) & (r->align - 1)) != 0)
+    FUZZ_FAIL("block %p is not aligned to %zu, offset %zu", p, r->align, r->offset);
+}
+
+static int default_owner(int me) {
+  return threads[me].default_heap >= 0 ? threads[me].default_heap : OF_BACKING + me;
+}
+
+/* A heap of this thread as an argument, and who owns what comes from it. */
+static mi_heap_t* take_heap(int me, int* owner) {
+  int i = take8(&input) % (HEAPS + 2);
+  if (i < HEAPS && heaps[i].heap != NULL && heaps[i].thread == me) {
+    *owner = i;
+    return heaps[i].heap;
+  }
+  if (i == HEAPS) {
+    *owner = OF_BACKING + me;
+    return mi_heap_get_backing();
+  }
+  *owner = default_owner(me);
+  return NULL;
+}
+
+/* A new block enters the model. */
+static block_t* record(void* p, const request_t* r, int owner) {
+  size_t usable = mi_usable_size(p);
+  if (usable < r->size) FUZZ_FAIL("block %p has %zu bytes, %zu asked for", p, usable, r->size);
+  block_t* b = &blocks[free_ids[--free_count]];
+  *b = (block_t){.p = p, .asked = r->size, .usable = usable, .align = r->align, .owner = owner};
+  b->offset = offset_matters(r) ? r->offset : 0;
+  sorted_add(b);
+  live_add(b);
+  live_bytes += usable;
+  return b;
+}
+
+/* ---- allocation ------------------------------------------------------------------ */
+
+static const char text[] = "a string that has some length, but not too much of it; text text text";
+
+/* Of one of `text`'s tails: the string, its length, and a limit. */
+static const char* take_text(size_t* length, size_t* limit) {
+  *length = take8(&input) % sizeof text;
+  *limit = take8(&input) % (sizeof text + 4);
+  return text + sizeof text - 1 - *length;
+}
+
+static void* alloc_string(int kind, mi_heap_t* heap, request_t* r) {
+  size_t length, limit;
+  const char* s = take_text(&length, &limit);
+  char* p;
+  size_t size = length + 1;
+  switch (kind) {
+  case 0:
+    p = mi_strdup(s);
+    break;
+  case 1:
+    p = mi_heap_strdup(heap, s);
+    break;
+  case 2:
+    p = (char*)mi_mbsdup((const unsigned char*)s);
+    break;
+  case 3:
+    size = (limit < length ? limit : length) + 1;
+    p = mi_strndup(s, limit);
+    break;
+  default:
+    size = (limit < length ? limit : length) + 1;
+    p = mi_heap_strndup(heap, s, limit);
+    break;
+  }
+  p = launder(p);
+  FUZZ_CHECK(p != NULL && strlen(p) == size - 1 && memcmp(p, s, size - 1) == 0);
+  r->size = size;
+  return p;
+}
+
+static void* alloc_other(int kind, mi_heap_t* heap, request_t* r) {
+  char* p = NULL;
+  switch (kind) {
+  case 0: {
+    unsigned short wide[20];
+    size_t n = take8(&input) % 20;
+    for (size_t i = 0; i < n; i++) wide[i] = (unsigned short)(0x100 + i);
+    wide[n] = 0;
+    r->size = (n + 1) * sizeof *wide;
+    p = launder(mi_wcsdup(wide));
+    FUZZ_CHECK(p != NULL && memcmp(p, wide, r->size) == 0);
+    return p;
+  }
+  case 1:
+    p = launder(mi_realpath("/.", NULL));
+    break;
+  case 2:
+    p = launder(mi_heap_realpath(heap, "/..", NULL));
+    break;
+  default: {
+    size_t size = 99;
+    FUZZ_CHECK(mi_dupenv_s(&p, &size, "FUZZ_NO_SUCH_VARIABLE") == 0 && p == NULL && size == 0);
+    setenv("FUZZ_VARIABLE", "/", 1);
+    FUZZ_CHECK(mi_dupenv_s(&p, &size, "FUZZ_VARIABLE") == 0 && size == 2);
+    p = launder(p);
+    break;
+  }
+  }
+  FUZZ_CHECK(p != NULL && strcmp(p, "/") == 0);
+  r->size = 2;
+  return p;
+}
+
+/* Which heap it comes from, and what was asked for, is changed with what is called. */
+static void* alloc_some(int kind, int me, request_t* r, int* owner, bool* zero, bool* small) {
+  size_t told = SIZE_MAX;
+  void* p = NULL;
+  mi_heap_t* heap = NULL;
+  *owner = default_owner(me);
+  if (kind >= 36) heap = take_heap(me, owner);
+  if (kind >= 12 && kind <= 29) r->align = take_align();
+  if (kind == 17 || kind == 18 || kind == 19) r->offset = take_offset();
+  switch (kind) {
+  case 0:
+    p = mi_malloc(r->size);
+    break;
+  case 1:
+    *zero = true;
+    p = mi_zalloc(r->size);
+    break;
+  case 2:
+    *zero = true;
+    take_product(r);
+    p = mi_calloc(r->count, r->each);
+    break;
+  case 3:
+    take_product(r);
+    p = mi_mallocn(r->count, r->each);
+    break;
+  case 4:
+    *small = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_malloc_small(r->size);
+    break;
+  case 5:
+    *small = *zero = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_zalloc_small(r->size);
+    break;
+  case 6:
+    r->align = 8;
+    p = mi_malloc_align8(r->size);
+    break;
+  case 7:
+    r->align = 8;
+    *zero = true;
+    p = mi_zalloc_align8(r->size);
+    break;
+  case 8:
+    p = mi_umalloc(r->size, &told);
+    break;
+  case 9:
+    *zero = true;
+    take_product(r);
+    p = mi_ucalloc(r->count, r->each, &told);
+    break;
+  case 10:
+    *small = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_umalloc_small(r->size, &told);
+    break;
+  case 11:
+    *small = *zero = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_uzalloc_small(r->size, &told);
+    break;
+  case 12:
+    p = mi_umalloc_aligned(r->size, r->align, &told);
+    break;
+  case 13:
+    *zero = true;
+    p = mi_uzalloc_aligned(r->size, r->align, &told);
+    break;
+  case 14:
+    p = mi_malloc_aligned(r->size, r->align);
+    break;
+  case 15:
+    *zero = true;
+    p = mi_zalloc_aligned(r->size, r->align);
+    break;
+  case 16:
+    *zero = true;
+    take_product(r);
+    p = mi_calloc_aligned(r->count, r->each, r->align);
+    break;
+  case 17:
+    p = mi_malloc_aligned_at(r->size, r->align, r->offset);
+    break;
+  case 18:
+    *zero = true;
+    p = mi_zalloc_aligned_at(r->size, r->align, r->offset);
+    break;
+  case 19:
+    *zero = true;
+    take_product(r);
+    p = mi_calloc_aligned_at(r->count, r->each, r->align, r->offset);
+    break;
+  case 20: {
+    void* before = p = &told;
+    errno = 77;
+    int e = mi_posix_memalign(&p, r->align, r->size);
+    FUZZ_CHECK(errno == 77);
+    if (e != 0) {
+      FUZZ_CHECK(p == before && (e == EINVAL || e == ENOMEM));
+      bool valid = is_power_of_two(r->align) && r->align >= sizeof(void*);
+      FUZZ_CHECK((e == EINVAL) == !valid);
+      if (!valid) r->align = 0; /* has to fail */
+      p = NULL;
+    }
+    break;
+  }
+  case 21:
+    p = mi_memalign(r->align, r->size);
+    break;
+  case 22:
+    p = mi_aligned_alloc(r->align, r->size);
+    break;
+  case 23:
+    r->align = (size_t)sysconf(_SC_PAGESIZE);
+    p = mi_valloc(r->size);
+    break;
+  case 24: {
+    r->align = (size_t)sysconf(_SC_PAGESIZE);
+    p = mi_pvalloc(r->size);
+    if (r->size <= LARGEST) r->size = (r->size + r->align - 1) & ~(r->align - 1);
+    break;
+  }
+  case 25:
+    p = mi_new_aligned_nothrow(r->size, r->align);
+    break;
+  case 26:
+    r->align = 16;
+    p = mi_new_nothrow(r->size);
+    break;
+  case 27: /* those that throw are asked for what can be had */
+    r->align = 16;
+    r->size = tamed(r->size, EASY) % EASY;
+    p = mi_new(r->size);
+    break;
+  case 28:
+    r->align = 16;
+    r->size %= 100 * KIB;
+    r->count = take8(&input) % 10, r->each = r->size, r->size *= r->count;
+    p = mi_new_n(r->count, r->each);
+    break;
+  case 29:
+    if (!is_power_of_two(r->align) || r->align > MIB) r->align = 64;
+    r->size %= MIB;
+    p = mi_new_aligned(r->size, r->align);
+    break;
+  case 30:
+  case 31:
+  case 32:
+  case 33:
+    return alloc_string(kind == 33 ? 3 : kind == 32 ? 2 : 0, NULL, r);
+  case 34:
+    return alloc_other(take8(&input) % 2, NULL, r);
+  case 35:
+    return alloc_other(3, NULL, r);
+  case 36:
+    p = mi_heap_malloc(heap, r->size);
+    break;
+  case 37:
+    *zero = true;
+    p = mi_heap_zalloc(heap, r->size);
+    break;
+  case 38:
+    *zero = true;
+    take_product(r);
+    p = mi_heap_calloc(heap, r->count, r->each);
+    break;
+  case 39:
+    take_product(r);
+    p = mi_heap_mallocn(heap, r->count, r->each);
+    break;
+  case 40:
+    *small = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_heap_malloc_small(heap, r->size);
+    break;
+  case 41:
+    *small = *zero = true;
+    r->size %= MI_SMALL_SIZE_MAX + 1;
+    p = mi_heap_zalloc_small(heap, r->size);
+    break;
+  case 42:
+    return alloc_string(1, heap, r);
+  case 43:
+    return alloc_string(4, heap, r);
+  case 44:
+    return alloc_other(2, heap, r);
+  case 45:
+    r->align = take_align();
+    p = mi_heap_malloc_aligned(heap, r->size, r->align);
+    break;
+  case 46:
+    r->align = take_align(), r->offset = take_offset();
+    p = mi_heap_malloc_aligned_at(heap, r->size, r->align, r->offset);
+    break;
+  case 47:
+    *zero = true;
+    r->align = take_align();
+    p = mi_heap_zalloc_aligned(heap, r->size, r->align);
+    break;
+  case 48:
+    *zero = true;
+    r->align = take_align(), r->offset = take_offset();
+    p = mi_heap_zalloc_aligned_at(heap, r->size, r->align, r->offset);
+    break;
+  case 49:
+    *zero = true;
+    take_product(r);
+    r->align = take_align();
+    p = mi_heap_calloc_aligned(heap, r->count, r->each, r->align);
+    break;
+  case 50:
+    *zero = true;
+    take_product(r);
+    r->align = take_align(), r->offset = take_offset();
+    p = mi_heap_calloc_aligned_at(heap, r->count, r->each, r->align, r->offset);
+    break;
+  case 51:
+    r->size = tamed(r->size, EASY) % EASY;
+    p = mi_heap_alloc_new(heap, r->size);
+    break;
+  default:
+    r->size %= 100 * KIB;
+    r->count = take8(&input) % 10, r->each = r->size, r->size *= r->count;
+    p = mi_heap_alloc_new_n(heap, r->count, r->each);
+    break;
+  }
+  p = launder(p);
+  if (p != NULL && told != SIZE_MAX) FUZZ_CHECK(told == mi_usable_size(p));
+  return p;
+}
+enum { ALLOC_KINDS = 53 };
+
+static void alloc_one(int me, int kind, request_t r) {
+  if (free_count == 0) return;
+  int owner;
+  bool zero = false, small = false;
+  r.align = 16;
+  void* p = alloc_some(kind, me, &r, &owner, &zero, &small);
+  bool aligned_call = (kind >= 12 && kind <= 25) || kind == 29 || (kind >= 45 && kind <= 50);
+  /* Of nothing a block has 8, unless an alignment was asked for. */
+  if (r.size == 0 && !aligned_call && r.align == 16) r.align = 8;
+  TRACE("  alloc kind %d, %zu bytes, align %zu, offset %zu: %p of %d\n", kind, r.size, r.align,
+        r.offset, p, owner);
+  check_result(&r, p);
+  if (p == NULL) return;
+  if ((kind == 0 || kind == 36) && mi_usable_size(p) != mi_good_size(r.size))
+    FUZZ_FAIL("%zu bytes: usable %zu, good %zu", r.size, mi_usable_size(p), mi_good_size(r.size));
+  block_t* b = record(p, &r, owner);
+  b->small = small;
+  if (zero) check_zero(b->p, 0, b->usable);
+  if (b->usable > EASY && live_bytes > 2 * GIB) { /* was nice to see, but enough of it */
+    mi_free(b->p);
+    forget(b);
+  } else {
+    fill(b);
+  }
+}
+
+static void op_alloc(int me) {
+  int kind = take8(&input) % ALLOC_KINDS;
+  alloc_one(me, kind, take_request());
+}
+
+/* As many as it takes to fill pages. */
+static void op_alloc_many(int me) {
+  int kind = take8(&input) % 2 == 0 ? 0 : 36;
+  size_t count = (size_t)1 << take8(&input) % 13, size = take_size() % (128 * KIB);
+  const uint8_t* argument = input.at; /* the same heap for all */
+  for (size_t i = 0; i < count && work < WORK_MAX && live_bytes < LIVE_MAX / 2; i++, work++) {
+    input.at = argument;
+    alloc_one(me, kind, (request_t){.size = size});
+  }
+}
+
+/* ---- release ---------------------------------------------------------------------- */
+
+static void free_one(block_t* b, int kind) {
+  char* p = b->p;
+  size_t told = 0;
+  TRACE("  free %p of %zu bytes, kind %d\n", (void*)p, b->usable, kind);
+  check_block(b);
+  errno = 55;
+  switch (kind) {
+  default:
+    mi_free(p);
+    break;
+  case 1:
+    mi_cfree(p);
+    break;
+  case 2:
+    mi_free_size(p, b->asked);
+    break;
+  case 3:
+    if (b->offset == 0)
+      mi_free_size_aligned(p, b->asked, b->align);
+    else
+      mi_free_size(p, b->asked);
+    break;
+  case 4:
+    if (b->offset == 0)
+      mi_free_aligned(p, b->align);
+    else
+      mi_free(p);
+    break;
+  case 5:
+    if (b->small)
+      mi_free_small(p);
+    else
+      mi_free(p);
+    break;
+  case 6:
+    mi_ufree(p, &told);
+    FUZZ_CHECK(told == b->usable);
+    break;
+  case 7: {
+    void* holder = p;
+    FUZZ_CHECK(mi_reallocarr(&holder, 0, 8) == 0 && holder == NULL);
+    break;
+  }
+  }
+  FUZZ_CHECK(errno == 55);
+  forget(b);
+}
+
+static void op_free(void) {
+  int kind = take8(&input) % 8;
+  block_t* b = pick();
+  if (b != NULL) free_one(b, kind);
+}
+
+/* Every `step`-th of those that are live. */
+static void op_free_many(void) {
+  size_t step = 1 + take8(&input) % 5, from = take16(&input);
+  if (live_count == 0) return;
+  for (size_t i = from % live_count; i < live_count && work < WORK_MAX; i += step, work++)
+    free_one(&blocks[live[i]], 0);
+}
+
+/* Addresses that are not ours are told of and left alone. */
+static void op_free_foreign(void) {
+  static char object[64];
+  char local[64];
+  void* addresses[] = {local + 16,
+                       object + 16,
+                       (void*)(uintptr_t)8,
+                       (void*)(uintptr_t)0x10001,
+                       (void*)~(uintptr_t)15,
+                       (void*)(uintptr_t)0x7ffffffff000};
+  void* p = launder(addresses[take8(&input) % 6]);
+  uint8_t kind = take8(&input) % 5;
+  TRACE("  foreign %p, kind %d\n", p, kind);
+  errno = 44;
+  switch (kind) {
+  case 0:
+    mi_cfree(p); /* may be anything */
+    FUZZ_CHECK(bad_errors == 0 && errno == 44);
+    break;
+  case 1:
+    FUZZ_CHECK(mi_usable_size(p) == 0);
+    break;
+  case 2:
+    FUZZ_CHECK(launder(mi_realloc(p, 100)) == NULL && bad_errors > 0);
+    break;
+  default:
+    mi_free(p);
+    FUZZ_CHECK(bad_errors > 0 && errno == 44);
+    break;
+  }
+  bad_errors = 0;
+}
+
+/* ---- change of size ----------------------------------------------------------------- */
+
+enum {
+  R_PLAIN,
+  R_ALIGN8,
+  R_ZERO,    /* what is gained is zero */
+  R_ALIGNED, /* with alignment and offset, which may be 0 */
+  R_ALIGNED_ZERO,
+};
+
+static void* resize_some(int kind, mi_heap_t* heap, void* p, request_t* r, bool* freed) {
+  size_t n = r->size, pre = SIZE_MAX, post = SIZE_MAX;
+  switch (kind) {
+  case 0:
+    return mi_realloc(p, n);
+  case 1:
+    return mi_reallocn(p, r->count, r->each);
+  case 2: {
+    void* q = mi_reallocf(p, n);
+    *freed = q == NULL;
+    return q;
+  }
+  case 3:
+    return mi_reallocarray(p, r->count, r->each);
+  case 4: {
+    void* holder = p;
+    if (r->count == 0 || r->each == 0) return mi_realloc(p, n); /* that would be a free */
+    int e = mi_reallocarr(&holder, r->count, r->each);
+    FUZZ_CHECK(e == 0 || (holder == p && e == errno && (e == ENOMEM || e == EOVERFLOW)));
+    return e == 0 ? holder : NULL;
+  }
+  case 5: {
+    size_t before = mi_usable_size(p);
+    void* q = launder(mi_urealloc(p, n, &pre, &post));
+    if (q != NULL) FUZZ_CHECK(pre == before && post == mi_usable_size(q));
+    return q;
+  }
+  case 6:
+    if (n > EASY) return mi_realloc(p, n);
+    return mi_new_realloc(p, n);
+  case 7:
+    if (r->overflow || n > EASY) return mi_reallocn(p, r->count, r->each);
+    return mi_new_reallocn(p, r->count, r->each);
+  case 8:
+    return mi_heap_realloc(heap, p, n);
+  case 9:
+    return mi_heap_reallocn(heap, p, r->count, r->each);
+  case 10: {
+    void* q = mi_heap_reallocf(heap, p, n);
+    *freed = q == NULL;
+    return q;
+  }
+  case 11:
+    return mi_realloc_align8(p, n);
+  case 12:
+    return mi_rezalloc(p, n);
+  case 13:
+    return mi_recalloc(p, r->count, r->each);
+  case 14:
+    return mi_heap_rezalloc(heap, p, n);
+  case 15:
+    return mi_heap_recalloc(heap, p, r->count, r->each);
+  case 16:
+    return mi_realloc_aligned(p, n, r->align);
+  case 17:
+    return mi_realloc_aligned_at(p, n, r->align, r->offset);
+  case 18:
+    return mi_heap_realloc_aligned(heap, p, n, r->align);
+  case 19:
+    return mi_heap_realloc_aligned_at(heap, p, n, r->align, r->offset);
+  case 20:
+    return mi_rezalloc_aligned(p, n, r->align);
+  case 21:
+    return mi_rezalloc_aligned_at(p, n, r->align, r->offset);
+  case 22:
+    return mi_heap_rezalloc_aligned(heap, p, n, r->align);
+  case 23:
+    return mi_heap_rezalloc_aligned_at(heap, p, n, r->align, r->offset);
+  case 24:
+    return mi_recalloc_aligned(p, r->count, r->each, r->align);
+  case 25:
+    return mi_recalloc_aligned_at(p, r->count, r->each, r->align, r->offset);
+  case 26:
+    return mi_heap_recalloc_aligned(heap, p, r->count, r->each, r->align);
+  case 27:
+    return mi_heap_recalloc_aligned_at(heap, p, r->count, r->each, r->align, r->offset);
+  case 28:
+    return mi_aligned_recalloc(p, r->count, r->each, r->align);
+  default:
+    return mi_aligned_offset_recalloc(p, r->count, r->each, r->align, r->offset);
+  }
+}
+
+typedef struct resizer_s {
+  uint8_t family;
+  bool heap, product, offset;
+} resizer_t;
+
+static const resizer_t resizers[] = {
+    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
+    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
+    {R_PLAIN, false, true, false},         {R_PLAIN, false, false, false},
+    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
+    {R_PLAIN, true, false, false},         {R_PLAIN, true, true, false},
+    {R_PLAIN, true, false, false},         {R_ALIGN8, false, false, false},
+    {R_ZERO, false, false, false},         {R_ZERO, false, true, false},
+    {R_ZERO, true, false, false},          {R_ZERO, true, true, false},
+    {R_ALIGNED, false, false, false},      {R_ALIGNED, false, false, true},
+    {R_ALIGNED, true, false, false},       {R_ALIGNED, true, false, true},
+    {R_ALIGNED_ZERO, false, false, false}, {R_ALIGNED_ZERO, false, false, true},
+    {R_ALIGNED_ZERO, true, false, false},  {R_ALIGNED_ZERO, true, false, true},
+    {R_ALIGNED_ZERO, false, true, false},  {R_ALIGNED_ZERO, false, true, true},
+    {R_ALIGNED_ZERO, true, true, false},   {R_ALIGNED_ZERO, true, true, true},
+    {R_ALIGNED_ZERO, false, true, false},  {R_ALIGNED_ZERO, false, true, true},
+};
+
+/* The least alignment that the result of a resize has: a block that stays where it is keeps the
+ * alignment that it had, unless the function names one. */
+static size_t resized_align(const resizer_t* kind, const block_t* old, const void* q,
+                            const request_t* r) {
+  if (kind->family == R_ALIGNED || kind->family == R_ALIGNED_ZERO) return r->align;
+  if (old != NULL && q == old->p) return old->offset != 0 ? 1 : 8;
+  return r->size == 0 || kind->family == R_ALIGN8 ? 8 : 16;
+}
+
+static void op_resize(int me) {
+  int k = take8(&input) % (int)(sizeof resizers / sizeof *resizers);
+  const resizer_t* kind = &resizers[k];
+  block_t* b = take8(&input) % 8 == 0 ? NULL : pick();
+  if (b == NULL && free_count == 0) return;
+  request_t r = take_request();
+  bool zero = kind->family == R_ZERO || kind->family == R_ALIGNED_ZERO;
+  if (zero || kind->offset) r.size = r.each = tamed(r.size, 16 * MIB);
+  if (kind->product) take_product(&r);
+  if (zero && r.size > 16 * MIB && !must_fail(&r)) r.size = r.each = 100, r.count = 1;
+  if (kind->family >= R_ALIGNED) r.align = take_align();
+  if (kind->offset) r.offset = take_offset();
+  int owner = default_owner(me);
+  mi_heap_t* heap = kind->heap ? take_heap(me, &owner) : NULL;
+  if (b != NULL) check_block(b);
+  void* p = b != NULL ? b->p : NULL;
+  bool freed = false;
+  char* q = launder(resize_some(k, heap, p, &r, &freed));
+  TRACE("  resize kind %d: %p of %zu to %zu bytes, align %zu, offset %zu: %p\n", k, p,
+        b != NULL ? b->usable : 0, r.size, r.align, r.offset, (void*)q);
+  if (q != NULL && !must_fail(&r)) r.align = resized_align(kind, b, q, &r);
+  check_result(&r, q);
+  if (q == NULL) {
+    if (b == NULL) return;
+    if (freed)
+      forget(b);
+    else
+      check_block(b);
+    return;
+  }
+  size_t old_usable = b != NULL ? b->usable : 0;
+  uint32_t seed = b != NULL ? b->seed : 0;
+  size_t kept = old_usable < r.size ? old_usable : r.size;
+  if (b != NULL) {
+    if (q == p) owner = b->owner; /* it stays where it is */
+    if (q == p && r.align < b->align && kind->family < R_ALIGNED) {
+      r.align = b->align;
+      r.offset = b->offset;
+    }
+    forget(b);
+  }
+  b = record(q, &r, owner);
+  check_contents(q, seed, old_usable, kept);
+  if (zero) check_zero(q, old_usable, b->usable > old_usable ? b->usable : old_usable);
+  fill(b);
+}
+
+static void op_expand(void) {
+  block_t* b = pick();
+  uint8_t kind = take8(&input);
+  size_t size = take_size();
+  if (b == NULL) return;
+  if (kind % 4 == 0) size = b->usable + kind / 4 % 2;
+  char* p = launder(kind % 2 == 0 ? mi_expand(b->p, size) : mi__expand(b->p, size));
+  TRACE("  expand %p of %zu bytes to %zu: %p\n", (void*)b->p, b->usable, size, (void*)p);
+  FUZZ_CHECK(p == NULL || p == b->p);
+  if (size <= b->usable) FUZZ_CHECK(p != NULL);
+  if (p == NULL) {
+    check_block(b);
+    return;
+  }
+  size_t usable = mi_usable_size(p);
+  FUZZ_CHECK(usable >= size);
+  check_contents(p, b->seed, b->usable, usable < b->usable ? usable : b->usable);
+  live_bytes += usable - b->usable;
+  sorted_remove(b);
+  b->usable = usable;
+  b->asked = usable; /* right in any case */
+  sorted_add(b);
+  fill(b);
+}
+
+/* ---- questions ------------------------------------------------------------------------ */
+
+static int owner_of_heap(const mi_heap_t* heap) {
+  for (int i = 0; i < HEAPS; i++)
+    if (heaps[i].heap == heap) return i;
+  return -1;
+}
+
+static void check_membership(int me, const block_t* b, const char* p) {
+  mi_heap_t* of = mi_heap_of(p);
+  FUZZ_CHECK(of != NULL && mi_any_heap_contains(p) && mi_is_in_heap_region(p));
+  FUZZ_CHECK(mi_heap_contains(of, p));
+  if (b->owner < HEAPS) {
+    FUZZ_CHECK(of == heaps[b->owner].heap);
+    FUZZ_CHECK(mi_heap_contains_block(of, p));
+  } else {
+    FUZZ_CHECK(owner_of_heap(of) < 0);
+    if (b->owner >= OF_TAG) FUZZ_CHECK(of == mi_heap_main());
+  }
+  for (int i = 0; i < HEAPS; i++) {
+    mi_heap_t* h = heaps[i].heap;
+    if (h == NULL) continue;
+    FUZZ_CHECK(mi_heap_contains_block(h, p) == (b->owner == i));
+    FUZZ_CHECK(mi_heap_check_owned(h, p) == (b->owner == i && (uintptr_t)p % sizeof(void*) == 0));
+  }
+  if (threads[me].default_heap >= 0)
+    FUZZ_CHECK(mi_check_owned(p) ==
+               (b->owner == threads[me].default_heap && (uintptr_t)p % sizeof(void*) == 0));
+  (void)mi_unsafe_heap_page_is_under_utilized(NULL, b->p, take8(&input));
+}
+
+static void op_check(int me) {
+  block_t* b = pick();
+  if (b == NULL) return;
+  check_block(b);
+  check_membership(me, b, b->p);
+  if (b->usable > 0) check_membership(me, b, b->p + take16(&input) % b->usable);
+}
+
+static void op_ask(void) {
+  uintptr_t address = (uintptr_t)take64(&input);
+  block_t* b = pick();
+  if (b != NULL && address % 4 == 0) address = (uintptr_t)b->p + (address >> 56) * 1000;
+  if (address % 4 == 1) address &= ((uintptr_t)1 << 47) - 1;
+  const void* p = (const void*)address;
+  bool ours = mi_is_in_heap_region(p);
+  bool block = mi_any_heap_contains(p);
+  FUZZ_CHECK(block == (mi_heap_of(p) != NULL));
+  FUZZ_CHECK(ours || !block);
+  if (!ours) FUZZ_CHECK(mi_usable_size(p) == 0);
+  for (int i = 0; i < HEAPS; i++)
+    if (heaps[i].heap != NULL && mi_heap_contains_block(heaps[i].heap, p)) FUZZ_CHECK(block);
+  FUZZ_CHECK(!mi_heap_contains_block(NULL, p) && !mi_heap_check_owned(NULL, p));
+  size_t size = take_size(), good = mi_good_size(size);
+  FUZZ_CHECK(good >= size && (MI_SECURE >= 3 || size > EASY || mi_good_size(good) == good));
+  bad_errors = 0; /* secure builds may tell of the question */
+}
+
+/* ---- visits ----------------------------------------------------------------------------- */
+
+typedef struct visit_s {
+  int owner; /* the only one whose blocks may come; -1: nobody's heap, but no first-class one's */
+  size_t seen, stop_after;
+  size_t area_used, area_seen;
+  bool in_area, ended;
+  const char *blocks, *end;
+} visit_t;
+
+static void end_area(const visit_t* v) {
+  if (v->in_area && v->area_seen != v->area_used)
+    FUZZ_FAIL("an area has %zu blocks in use, %zu were visited", v->area_used, v->area_seen);
+}
+
+static bool on_visit(const mi_heap_t* heap, const mi_heap_area_t* area, void* block, size_t size,
+                     void* arg) {
+  visit_t* v = arg;
+  (void)heap;
+  FUZZ_CHECK(!v->ended);
+  if (block == NULL) {
+    end_area(v);
+    v->in_area = true;
+    v->area_used = area->used;
+    v->area_seen = 0;
+    v->blocks = area->blocks;
+    v->end = v->blocks + area->committed;
+    FUZZ_CHECK(area->committed <= area->reserved && area->block_size <= area->full_block_size);
+    return true;
+  }
+  v->area_seen++;
+  const char* p = block;
+  FUZZ_CHECK(v->in_area && p >= v->blocks && p < v->end && size <= area->full_block_size);
+  FUZZ_CHECK((size_t)(p - v->blocks) % area->full_block_size == 0);
+  block_t* b = block_within(p, size);
+  if (b == NULL) {
+    if (v->owner >= 0 || !FUZZ_OVERRIDE) FUZZ_FAIL("block %p is visited and not live", block);
+    return true;
+  }
+  if (b->visited == visits) FUZZ_FAIL("block %p is visited twice", block);
+  b->visited = visits;
+  if (v->owner >= 0 ? b->owner != v->owner : b->owner < HEAPS)
+    FUZZ_FAIL("block %p of %d is visited with those of %d", block, b->owner, v->owner);
+  v->seen++;
+  if (v->seen == v->stop_after) v->ended = true;
+  return !v->ended;
+}
+
+static size_t blocks_of(int owner) {
+  size_t n = 0;
+  for (size_t i = 0; i < sorted_count; i++) n += blocks[sorted[i]].owner == owner;
+  return n;
+}
+
+static void visit_done(const visit_t* v, int owner, bool result) {
+  if (v->ended) {
+    FUZZ_CHECK(!result);
+    return;
+  }
+  end_area(v);
+  if (v->owner < 0) return;
+  size_t there = blocks_of(owner);
+  if (v->seen != there) FUZZ_FAIL("%zu blocks of %d, %zu were visited", there, owner, v->seen);
+}
+
+static void visit_heap(int me, int i, size_t stop_after) {
+  visit_t v = {.owner = i, .stop_after = stop_after};
+  visits++;
+  bool result;
+  if (i >= 0) {
+    result = mi_heap_visit_blocks(heaps[i].heap, true, &on_visit, &v);
+  } else {
+    result = mi_heap_visit_blocks(mi_heap_get_backing(), true, &on_visit, &v);
+  }
+  TRACE("  visit %d by %d: %zu blocks\n", i, me, v.seen);
+  visit_done(&v, i, result);
+  if (i >= 0 && v.seen > 0 && !v.ended) FUZZ_CHECK(result);
+}
+
+static void visit_left(int tag, size_t stop_after) {
+  visit_t v = {.owner = tag > 0 ? OF_TAG + tag : -1, .stop_after = stop_after};
+  visits++;
+  bool result = mi_abandoned_visit_blocks(NULL, tag > 0 ? tag : -1, true, &on_visit, &v);
+  TRACE("  visit what is left, tag %d: %zu blocks\n", tag, v.seen);
+  visit_done(&v, v.owner, result);
+}
+
+static void op_visit(int me) {
+  uint8_t k = take8(&input);
+  size_t stop_after = take8(&input) % 4 == 0 ? take8(&input) : SIZE_MAX;
+  int i = k % (HEAPS + 4);
+  if (i >= HEAPS) {
+    if (i == HEAPS)
+      visit_heap(me, -1, stop_after);
+    else
+      visit_left(k / (HEAPS + 4) % 4, stop_after);
+  } else if (heaps[i].heap != NULL && heaps[i].thread == me) {
+    visit_heap(me, i, stop_after);
+  } else if (heaps[i].heap != NULL) { /* another thread's: debug builds tell */
+    visit_t v = {.owner = i, .stop_after = SIZE_MAX};
+    FUZZ_CHECK(!mi_heap_visit_blocks(heaps[i].heap, true, &on_visit, &v) && v.seen == 0);
+    bad_errors = 0;
+  }
+}
+
+/* ---- statistics --------------------------------------------------------------------------- */
+
+static void heap_stats(int i) {
+  mi_stats_t_decl(stats);
+  FUZZ_CHECK(mi_heap_stats_get(heaps[i].heap, &stats));
+  int64_t count = 0, bytes = 0, small = 0;
+  bool offsets = false;
+  for (size_t k = 0; k < sorted_count; k++) {
+    const block_t* b = &blocks[sorted[k]];
+    if (b->owner != i) continue;
+    count++;
+    bytes += (int64_t)b->usable;
+    offsets = offsets || b->offset != 0;
+  }
+  for (int k = 0; k <= MI_BIN_HUGE; k++) small += stats.malloc_bins[k].current;
+  int64_t told = stats.malloc_normal.current + stats.malloc_huge.current;
+  if (small != count)
+    FUZZ_FAIL("heap %d has %lld blocks, statistics tell %lld", i, (long long)count,
+              (long long)small);
+  if (told < bytes || (told > bytes && !offsets && MI_SECURE == 0))
+    FUZZ_FAIL("heap %d has %lld bytes, statistics tell %lld", i, (long long)bytes, (long long)told);
+}
+
+static char json[64 * 1024];
+
+static void op_stats(int me) {
+  uint8_t k = take8(&input) % 14;
+  int owner;
+  TRACE("  statistics, kind %d\n", k);
+  switch (k) {
+  case 0: {
+    mi_stats_t_decl(stats);
+    FUZZ_CHECK(mi_stats_get(&stats));
+    FUZZ_CHECK(stats.malloc_normal.current + stats.malloc_huge.current >= (int64_t)live_bytes);
+    FUZZ_CHECK(stats.committed.current <= stats.reserved.current);
+    FUZZ_CHECK(mi_stats_as_json(&stats, sizeof json, json) == json && json_is_valid(json));
+    stats.size -= take8(&input) % 2, stats.version += take8(&input) % 2;
+    bool right = stats.size == sizeof stats && stats.version == MI_STAT_VERSION;
+    FUZZ_CHECK(mi_stats_get(&stats) == right);
+    break;
+  }
+  case 1:
+  case 2: {
+    int i = take8(&input) % HEAPS;
+    if (heaps[i].heap != NULL && heaps[i].thread == me) heap_stats(i);
+    break;
+  }
+  case 3: {
+    size_t size = take16(&input);
+    memset(json, 'x', size + 1);
+    char* s = mi_stats_get_json(size, json);
+    FUZZ_CHECK(s == NULL ? json[0] == 'x' : s == json && json_is_valid(json));
+    FUZZ_CHECK(json[size] == 'x' && (s != NULL || size < 40000));
+    break;
+  }
+  case 4: {
+    char* s = launder(mi_stats_get_json(0, NULL));
+    FUZZ_CHECK(s != NULL && json_is_valid(s));
+    mi_free(s);
+    break;
+  }
+  case 5: {
+    char* s = mi_heap_stats_get_json(take_heap(me, &owner), sizeof json, json);
+    FUZZ_CHECK(s == json && json_is_valid(json));
+    break;
+  }
+  case 6:
+    mi_stats_print_out(&on_output, NULL);
+    break;
+  case 7:
+    mi_thread_stats_print_out(&on_output, NULL);
+    break;
+  case 8:
+    mi_heap_stats_print_out(take_heap(me, &owner), &on_output, NULL);
+    break;
+  case 9:
+    mi_arenas_print();
+    break;
+  case 10:
+    mi_stats_reset();
+    break;
+  case 11:
+    mi_stats_merge();
+    break;
+  case 12: {
+    size_t n[8];
+    mi_process_info(&n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7]);
+    mi_process_info_print_out(&on_output, NULL);
+    FUZZ_CHECK(n[3] <= n[4] && n[5] <= n[6]);
+    break;
+  }
+  default:
+    mi_options_print_out(&on_output, NULL);
+    FUZZ_CHECK(mi_stats_get_bin_size(take8(&input)) <= LARGEST);
+    break;
+  }
+}
+
+/* ---- heaps ---------------------------------------------------------------------------------- */
+
+/* Its blocks belong to somebody else now. */
+static void heap_gone(int i, int owner) {
+  for (size_t k = 0; k < sorted_count; k++)
+    if (blocks[sorted[k]].owner == i) blocks[sorted[k]].owner = owner;
+  int thread = heaps[i].thread;
+  if (threads[thread].default_heap == i) threads[thread].default_heap = -1;
+  heaps[i].heap = NULL;
+}
+
+static int left_to(int i) { return heaps[i].tag != 0 ? OF_TAG + heaps[i].tag : OF_NOBODY; }
+
+static void put_by_forget(const block_t* b);
+
+static void heap_destroyed(int i) {
+  for (size_t k = 0; k < sorted_count;) {
+    block_t* b = &blocks[sorted[k]];
+    if (b->owner != i) {
+      k++;
+      continue;
+    }
+    if (b->put_by) put_by_forget(b);
+    forget(b);
+  }
+  heap_gone(i, OF_NOBODY);
+}
+
+static void heap_new(int me, int i) {
+  uint8_t k = take8(&input);
+  int tag = 0;
+  bool destroy = true;
+  mi_heap_t* h;
+  if (k < 100) {
+    h = mi_heap_new();
+  } else if (k < 110) {
+    h = mi_heap_new_in_arena(0);
+  } else if (k < 115) {
+    FUZZ_CHECK(mi_heap_new_ex(256 + k, true, 0) == NULL && mi_heap_new_ex(-1, true, 0) == NULL);
+    FUZZ_CHECK(mi_heap_new_in_arena(1000 + k) == NULL && mi_heap_new_in_arena(-k) == NULL);
+    return;
+  } else {
+    tag = k % 4;
+    destroy = k % 3 != 0;
+    h = mi_heap_new_ex(tag, destroy, 0);
+  }
+  FUZZ_CHECK(h != NULL && owner_of_heap(h) < 0);
+  heaps[i].heap = h;
+  heaps[i].thread = me;
+  heaps[i].tag = tag;
+  heaps[i].no_destroy = !destroy;
+  FUZZ_CHECK(blocks_of(i) == 0);
+}
+
+static void heap_remove(int me, int i, bool destroy) {
+  for (size_t k = 0; k < sorted_count; k++)
+    if (blocks[sorted[k]].owner == i) check_block(&blocks[sorted[k]]);
+  mi_heap_t* h = heaps[i].heap;
+  if (destroy) {
+    mi_heap_destroy(h);
+    if (!heaps[i].no_destroy) {
+      heap_destroyed(i);
+      return;
+    }
+  } else {
+    mi_heap_delete(h);
+  }
+  heap_gone(i, heaps[i].tag != 0 ? left_to(i) : OF_BACKING + me);
+}
+
+static void op_heap(int me) {
+  uint8_t k = take8(&input) % 10;
+  int i = take8(&input) % HEAPS;
+  mi_heap_t* h = heaps[i].heap;
+  TRACE("  heap %d (%p), kind %d\n", i, (void*)h, k);
+  if (h == NULL) {
+    if (k < 6) heap_new(me, i);
+    if (k == 9) {
+      mi_heap_delete(mi_heap_get_backing());
+      mi_heap_destroy(NULL);
+      FUZZ_CHECK(mi_heap_set_default(NULL) == NULL);
+    }
+    return;
+  }
+  if (heaps[i].thread != me) { /* has no effect; debug builds tell */
+    if (k < 4) mi_heap_destroy(h);
+    if (k == 4) mi_heap_delete(h);
+    if (k == 5) FUZZ_CHECK(mi_heap_set_default(h) == NULL);
+    if (k == 6) mi_heap_collect(h, true);
+    bad_errors = 0;
+    return;
+  }
+  mi_heap_t* before = mi_heap_get_default();
+  switch (k) {
+  case 0:
+  case 1:
+    heap_remove(me, i, false);
+    break;
+  case 2:
+  case 3:
+    heap_remove(me, i, true);
+    break;
+  case 4:
+  case 5:
+    FUZZ_CHECK(mi_heap_set_default(h) == before && mi_heap_get_default() == h);
+    threads[me].default_heap = i;
+    break;
+  case 6:
+    FUZZ_CHECK(mi_heap_set_default(mi_heap_get_backing()) == before);
+    threads[me].default_heap = -1;
+    break;
+  case 7:
+  case 8:
+    mi_heap_collect(h, k == 7);
+    break;
+  default:
+    mi_heap_set_numa_affinity(h, (int)take16(&input) - 100);
+    break;
+  }
+}
+
+/* ---- deferred frees ---------------------------------------------------------------------------
+ */
+
+static void put_by_forget(const block_t* b) {
+  for (size_t i = 0; i < put_by_count; i++)
+    if (&blocks[put_by[i]] == b) {
+      put_by[i] = put_by[--put_by_count];
+      return;
+    }
+  FUZZ_FAIL("block %p was not put by", (void*)b->p);
+}
+
+static unsigned long long last_beat[THREADS];
+static _Thread_local int my_number;
+
+static void on_deferred(bool force, unsigned long long heartbeat, void* arg) {
+  FUZZ_CHECK(arg == &deferred_on && !freeing_deferred);
+  if (over) return;
+  freeing_deferred = true;
+  (void)heartbeat;
+  for (int i = 0; put_by_count > 0 && (i < 3 || force); i++) {
+    block_t* b = &blocks[put_by[--put_by_count]];
+    check_block(b);
+    mi_free(b->p);
+    forget(b);
+  }
+  mi_free(launder(mi_malloc(24)));
+  freeing_deferred = false;
+}
+
+static void op_deferred(void) {
+  uint8_t k = take8(&input);
+  if (k % 4 == 0) {
+    deferred_on = !deferred_on;
+    mi_register_deferred_free(deferred_on ? &on_deferred : NULL, &deferred_on);
+    return;
+  }
+  for (int i = 0; i < k % 16; i++) {
+    block_t* b = pick();
+    if (b == NULL) return;
+    live_remove(b);
+    b->put_by = true;
+    put_by[put_by_count++] = (uint16_t)(b - blocks);
+  }
+}
+
+/* ---- threads
+ * -------------------------------------------------------------------------------------- */
+
+/* Its heaps are gone, its blocks left to all. */
+static void thread_gone(int me) {
+  for (int i = 0; i < HEAPS; i++)
+    if (heaps[i].heap != NULL && heaps[i].thread == me) heap_gone(i, left_to(i));
+  for (size_t k = 0; k < sorted_count; k++)
+    if (blocks[sorted[k]].owner == OF_BACKING + me) blocks[sorted[k]].owner = OF_NOBODY;
+  last_beat[me] = 0;
+}
+
+static void op_process(void) {
+  uint8_t k = take8(&input) % 8;
+  TRACE("  process, kind %d\n", k);
+  switch (k) {
+  case 0:
+  case 1:
+    mi_collect(true);
+    break;
+  case 2:
+    mi_collect(false);
+    break;
+  case 3:
+    mi_collect_reduce((size_t)take16(&input) << 8);
+    break;
+  case 4:
+    mi_thread_init();
+    break;
+  case 5:
+    mi_process_init();
+    break;
+  case 6:
+    mi_thread_set_in_threadpool();
+    break;
+  default:
+    FUZZ_CHECK(mi_version() == MI_MALLOC_VERSION && !mi_is_redirected());
+    break;
+  }
+}
+
+typedef enum turn_e { KEEPS, PASSED, LEFT } turn_t;
+
+static turn_t pass(int me, int to) {
+  if (to == me) return KEEPS;
+  TRACE("thread %d\n", to);
+  if (to != 0 && !threads[to].running) {
+    wanted = to;
+    if (me == 0) return PASSED;
+    to = 0;
+  }
+  sem_post(&threads[to].turn);
+  return PASSED;
+}
+
+static turn_t step(int me) {
+  if (input_ended(&input) || work >= WORK_MAX) {
+    over = true;
+    return me == 0 ? PASSED : pass(me, 0);
+  }
+  work++;
+  bad_errors = memory_errors = 0;
+  uint8_t op = take8(&input) % 32;
+  turn_t turn = KEEPS;
+  switch (op) {
+  default:
+    op_alloc(me);
+    break;
+  case 6:
+    op_alloc_many(me);
+    break;
+  case 7:
+  case 8:
+  case 9:
+  case 10:
+  case 11:
+    op_free();
+    break;
+  case 12:
+    op_free_many();
+    break;
+  case 13:
+    op_free_foreign();
+    break;
+  case 14:
+  case 15:
+  case 16:
+  case 17:
+  case 18:
+    op_resize(me);
+    break;
+  case 19:
+    op_expand();
+    break;
+  case 20:
+    op_check(me);
+    break;
+  case 21:
+    op_ask();
+    break;
+  case 22:
+    op_visit(me);
+    break;
+  case 23:
+    op_stats(me);
+    break;
+  case 24:
+  case 25:
+    op_heap(me);
+    break;
+  case 26:
+    op_deferred();
+    break;
+  case 27:
+    op_process();
+    break;
+  case 28:
+  case 29:
+    turn = pass(me, take8(&input) % THREADS);
+    break;
+  case 30:
+    TRACE("  end of thread\n");
+    if (me == 0 || take8(&input) % 2 == 0) {
+      mi_thread_done();
+      threads[me].default_heap = -1;
+      thread_gone(me);
+    } else {
+      left_thread = me;
+      (void)pass(me, 0);
+      return LEFT;
+    }
+    break;
+  }
+  if (turn == KEEPS && bad_errors != 0) FUZZ_FAIL("%d errors were reported", bad_errors);
+  return turn;
+}
+
+static void* work_of_thread(void* arg) {
+  int me = (int)(intptr_t)arg;
+  my_number = me;
+  for (;;) {
+    while (sem_wait(&threads[me].turn) != 0) {
+    }
+    if (over) return NULL;
+    turn_t turn;
+    do {
+      turn = step(me);
+    } while (turn == KEEPS);
+    if (turn == LEFT) return NULL;
+  }
+}
+
+/* What the C library allocates for a thread stays out of the heaps that the model knows. */
+static void thread_start(int to) {
+  mi_heap_t* before = mi_heap_set_default(mi_heap_get_backing());
+  FUZZ_CHECK(pthread_create(&threads[to].handle, NULL, &work_of_thread, (void*)(intptr_t)to) == 0);
+  mi_heap_set_default(before);
+  threads[to].running = true;
+  threads[to].default_heap = -1;
+}
+
+static void thread_join(int which) {
+  FUZZ_CHECK(pthread_join(threads[which].handle, NULL) == 0);
+  threads[which].running = false;
+  thread_gone(which);
+}
+
+/* The first thread, which starts and joins the others. */
+static void serve(void) {
+  while (!over) {
+    if (step(0) == KEEPS) continue;
+    for (;;) {
+      if (wanted != 0) {
+        int to = wanted;
+        wanted = 0;
+        thread_start(to);
+        sem_post(&threads[to].turn);
+      }
+      if (over) break;
+      while (sem_wait(&threads[0].turn) != 0) {
+      }
+      if (left_thread != 0) thread_join(left_thread);
+      left_thread = 0;
+      if (wanted == 0) break;
+    }
+  }
+}
+
+static void end_threads(void) {
+  for (int i = 1; i < THREADS; i++) {
+    if (!threads[i].running) continue;
+    sem_post(&threads[i].turn);
+    thread_join(i);
+  }
+}
+
+static void free_all(void) {
+  while (put_by_count > 0) {
+    block_t* b = &blocks[put_by[--put_by_count]];
+    b->put_by = false;
+    live_add(b);
+  }
+  while (live_count > 0) free_one(&blocks[live[live_count / 2]], 0);
+  FUZZ_CHECK(sorted_count == 0 && live_bytes == 0 && free_count == BLOCKS);
+}
+
+static void run(const uint8_t* data, size_t size) {
+  static const long delays[] = {10, 0, -1, 1};
+  input = (input_t){data, data + size};
+  uint16_t options = take16(&input);
+  trace = getenv("FUZZ_TRACE") != NULL;
+  for (size_t i = 0; i < BLOCKS; i++) free_ids[i] = (uint16_t)(BLOCKS - 1 - i);
+  free_count = BLOCKS;
+  for (int i = 0; i < THREADS; i++) {
+    FUZZ_CHECK(sem_init(&threads[i].turn, 0, 0) == 0);
+    threads[i].default_heap = -1;
+  }
+  mi_register_error(&on_error, NULL);
+  mi_register_output(&on_output, NULL);
+  mi_option_set(mi_option_purge_delay, delays[options % 4]);
+  if ((options & 4) != 0) mi_option_set(mi_option_arena_eager_commit, 0);
+  if ((options & 8) != 0) mi_option_set(mi_option_arena_reserve, 1024);
+  if ((options & 16) != 0) mi_option_set(mi_option_purge_decommits, 0);
+  if ((options & 32) != 0) mi_option_set(mi_option_arena_max_object_size, 1024);
+  if ((options & 64) != 0) mi_option_set(mi_option_arena_purge_mult, 0);
+
+  serve();
+
+  bad_errors = 0;
+  if ((options & 256) != 0) free_all();
+  end_threads();
+  free_all();
+  for (int i = 0; i < HEAPS; i++)
+    if (heaps[i].heap != NULL) heap_remove(0, i, i % 2 == 0);
+  mi_collect(true);
+  FUZZ_CHECK(bad_errors == 0);
+  mi_stats_t_decl(stats);
+  FUZZ_CHECK(mi_stats_get(&stats));
+  FUZZ_CHECK(mi_stats_get_json(sizeof json, json) == json && json_is_valid(json));
+  /* Nothing is left, unless the C library has something. */
+  if (!FUZZ_OVERRIDE && stats.malloc_normal.current + stats.malloc_huge.current != 0)
+    FUZZ_FAIL("%lld bytes are left", (long long)stats.malloc_normal.current);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz_apart(&run, data, size);
+  return 0;
+}
