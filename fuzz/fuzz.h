@@ -83,8 +83,7 @@ FUZZ_UNUSED static uint64_t take64(input_t* in) {
 #if defined(__has_feature)
 #if __has_feature(coverage_sanitizer)
 #define FUZZ_COUNTERS 1
-extern uint8_t __start___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
-extern uint8_t __stop___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
+uint8_t* fuzz_counters(size_t* count);
 #endif
 #endif
 #ifndef FUZZ_COUNTERS
@@ -98,9 +97,11 @@ typedef void (*fuzz_run_t)(const uint8_t* data, size_t size);
 FUZZ_UNUSED static void fuzz_apart(fuzz_run_t run, const uint8_t* data, size_t size) {
 #if FUZZ_COUNTERS
   static uint8_t* shared;
-  size_t counters = (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs);
+  size_t size_of_counters;
+  uint8_t* counters = fuzz_counters(&size_of_counters);
   if (shared == NULL) {
-    shared = mmap(NULL, counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared =
+        mmap(NULL, size_of_counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     FUZZ_CHECK(shared != MAP_FAILED);
   }
 #endif
@@ -117,7 +118,7 @@ FUZZ_UNUSED static void fuzz_apart(fuzz_run_t run, const uint8_t* data, size_t s
     alarm(FUZZ_STUCK_SECONDS);
     run(data, size);
 #if FUZZ_COUNTERS
-    memcpy(shared, __start___sancov_cntrs, counters);
+    memcpy(shared, counters, size_of_counters);
 #endif
     _exit(0);
   }
@@ -129,7 +130,7 @@ FUZZ_UNUSED static void fuzz_apart(fuzz_run_t run, const uint8_t* data, size_t s
   if (WIFSIGNALED(status)) FUZZ_FAIL("the input ended with signal %d", WTERMSIG(status));
   if (WEXITSTATUS(status) != 0) FUZZ_FAIL("the input ended with status %d", WEXITSTATUS(status));
 #if FUZZ_COUNTERS
-  memcpy(__start___sancov_cntrs, shared, counters);
+  memcpy(counters, shared, size_of_counters);
 #endif
 }
 
