@@ -1469,15 +1469,31 @@ static void op_process(void) {
   }
 }
 
-typedef enum turn_e { KEEPS, PASSED, LEFT } turn_t;
+static void* work_of_thread(void* arg);
 
+/* What the C library allocates for a thread stays out of the heaps that the model knows. */
+static void thread_start(int to) {
+  mi_heap_t* before = mi_heap_set_default(mi_heap_get_backing());
+  FUZZ_CHECK(pthread_create(&threads[to].handle, NULL, &work_of_thread, (void*)(intptr_t)to) == 0);
+  mi_heap_set_default(before);
+  threads[to].running = true;
+  threads[to].default_heap = -1;
+}
+
+typedef enum turn_e { KEEPS, PASSED, LEFT, OVER } turn_t;
+
+/* Hands the baton on. From here on the others may be at work: nothing is looked at any more. Only
+ * the first thread starts others, so it may get the baton on the way. */
 static turn_t pass(int me, int to) {
   if (to == me) return KEEPS;
   TRACE("thread %d\n", to);
   if (to != 0 && !threads[to].running) {
-    wanted = to;
-    if (me == 0) return PASSED;
-    to = 0;
+    if (me != 0) {
+      wanted = to;
+      to = 0;
+    } else {
+      thread_start(to);
+    }
   }
   sem_post(&threads[to].turn);
   return PASSED;
@@ -1486,7 +1502,7 @@ static turn_t pass(int me, int to) {
 static turn_t step(int me) {
   if (input_ended(&input) || work >= WORK_MAX) {
     over = true;
-    return me == 0 ? PASSED : pass(me, 0);
+    return me == 0 ? OVER : pass(me, 0);
   }
   work++;
   bad_errors = memory_errors = 0;
@@ -1580,15 +1596,6 @@ static void* work_of_thread(void* arg) {
   }
 }
 
-/* What the C library allocates for a thread stays out of the heaps that the model knows. */
-static void thread_start(int to) {
-  mi_heap_t* before = mi_heap_set_default(mi_heap_get_backing());
-  FUZZ_CHECK(pthread_create(&threads[to].handle, NULL, &work_of_thread, (void*)(intptr_t)to) == 0);
-  mi_heap_set_default(before);
-  threads[to].running = true;
-  threads[to].default_heap = -1;
-}
-
 static void thread_join(int which) {
   FUZZ_CHECK(pthread_join(threads[which].handle, NULL) == 0);
   threads[which].running = false;
@@ -1598,21 +1605,17 @@ static void thread_join(int which) {
 /* The first thread, which starts and joins the others. */
 static void serve(void) {
   while (!over) {
-    if (step(0) == KEEPS) continue;
-    for (;;) {
-      if (wanted != 0) {
-        int to = wanted;
-        wanted = 0;
-        thread_start(to);
-        sem_post(&threads[to].turn);
-      }
-      if (over) break;
+    turn_t turn = step(0);
+    if (turn != PASSED) continue;
+    do {
       while (sem_wait(&threads[0].turn) != 0) {
       }
       if (left_thread != 0) thread_join(left_thread);
       left_thread = 0;
-      if (wanted == 0) break;
-    }
+      int to = wanted;
+      wanted = 0; /* before the baton goes on */
+      turn = to != 0 ? pass(0, to) : KEEPS;
+    } while (turn == PASSED);
   }
 }
 
