@@ -69,7 +69,7 @@ c_files() {
 
 step_format() {
   local files
-  mapfile -t files < <(c_files c_src ctest bench ci tests)
+  mapfile -t files < <(c_files c_src ctest fuzz bench ci tests)
   echo "clang-format: ${#files[@]} files"
   [ ${#files[@]} -gt 0 ]
   clang-format --dry-run -Werror "${files[@]}"
@@ -217,8 +217,12 @@ step_forks() {
   CTEST_SCALE=34 "$work/ctest-release/fork"
 }
 
+# FUZZ_SECONDS for each of the fuzz targets (1200 if not given); writes docs/runs/DATE-fuzz.txt.
+step_fuzz() { fuzz/run; }
+
 # Each check that has a demonstration of its own, then one planted fault for each gate.
 step_self_tests() {
+  fuzz/self-test
   ci/layers --self-test
   ci/preload --self-test
   guard --self-test
@@ -272,7 +276,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | stress_tsan | forks)
+      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | \
+      stress_tsan | forks | fuzz)
         cat "$log"
         ;;
       ctest_*) grep -E 'tests passed|tests failed' "$log" || true ;;
