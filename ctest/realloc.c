@@ -132,6 +132,29 @@ static void realloc_aligned_always_aligns_the_result(void) {
   }
 }
 
+/* Found by fuzzing: a block that lies on an odd address, because an offset was aligned, stayed
+ * there although it was asked to be aligned, or resized by functions that align by themselves. */
+static void block_at_an_odd_address_does_not_stay_there(void) {
+  for (size_t size = 1; size < 16; size++) {
+    for (size_t alignment = 2; alignment <= 8; alignment *= 2) {
+      for (int kind = 0; kind < 4; kind++) {
+        char* p = (char*)opaque(mi_malloc_aligned_at(15, alignment, alignment - 1));
+        REQUIRE(p != NULL);
+        pattern_fill(p, 15, 8);
+        void* q = kind == 0   ? mi_realloc_aligned(p, size, alignment)
+                  : kind == 1 ? mi_rezalloc_aligned(p, size, alignment)
+                  : kind == 2 ? mi_realloc(p, size)
+                              : mi_rezalloc(p, size);
+        q = opaque(q); /* else the compiler knows that it is aligned */
+        REQUIRE(q != NULL);
+        CHECK(is_aligned(q, kind < 2 ? alignment : 8));
+        CHECK(pattern_holds(q, size, 8));
+        mi_free(q);
+      }
+    }
+  }
+}
+
 /* D4.27: a large block that fits where it lies does not stay there if it lies wrong. */
 static void large_blocks_are_aligned_above_64_kib(void) {
   const size_t next[] = {210000, 200000, 150000, 140000, 900000, 7 * MIB};
@@ -365,6 +388,7 @@ static const check_case_t cases[] = {
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),
+    CASE(block_at_an_odd_address_does_not_stay_there),
     CASE(large_blocks_are_aligned_above_64_kib),
     CASE(realloc_aligned_of_null_allocates),
     CASE(realloc_aligned_at_keeps_the_given_offset),

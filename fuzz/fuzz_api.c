@@ -923,7 +923,7 @@ static const resizer_t resizers[] = {
 static size_t resized_align(const resizer_t* kind, const block_t* old, const void* q,
                             const request_t* r) {
   if (kind->family == R_ALIGNED || kind->family == R_ALIGNED_ZERO) return r->align;
-  if (old != NULL && q == old->p) return old->offset != 0 ? 1 : 8;
+  if (old != NULL && q == old->p) return 8;
   return r->size == 0 || kind->family == R_ALIGN8 ? 8 : 16;
 }
 
