@@ -75,6 +75,27 @@ FUZZ_UNUSED static uint64_t take64(input_t* in) {
   return x;
 }
 
+/* ---- what is seen, and what is not ----------------------------------------------- */
+
+FUZZ_UNUSED static bool trace; /* FUZZ_TRACE in the environment: each operation is printed */
+
+#define TRACE(...)                                                                                 \
+  do {                                                                                             \
+    if (trace) fuzz_say(__VA_ARGS__);                                                              \
+  } while (0)
+
+/* The library's messages: of interest is why an assertion has failed. */
+FUZZ_UNUSED static void on_output(const char* text, void* arg) {
+  (void)arg;
+  if (trace || strstr(text, "assertion failed") != NULL) fuzz_say("%s", text);
+}
+
+/* The attributes of the library's header let a compiler assume what is to be checked. */
+FUZZ_UNUSED static void* launder(void* p) {
+  __asm__ volatile("" : "+r"(p) : : "memory");
+  return p;
+}
+
 /* ---- one process for each input ------------------------------------------------- */
 
 /* An allocator remembers. So that an input does the same each time, whatever was run before it,
@@ -105,6 +126,7 @@ FUZZ_UNUSED static void fuzz_apart(fuzz_run_t run, const uint8_t* data, size_t s
     FUZZ_CHECK(shared != MAP_FAILED);
   }
 #endif
+  trace = getenv("FUZZ_TRACE") != NULL;
   if (getenv("FUZZ_TOGETHER") != NULL) { /* for a debugger: this process, this one input */
     run(data, size);
     return;

@@ -11,9 +11,11 @@
  *
  * The first two bytes choose options, see run(). Each operation is a byte and its arguments.
  */
+#include "calls.h"
 #include "fuzz.h"
 #include "mimalloc-stats.h"
 #include "mimalloc.h"
+#include "model.h"
 #include <pthread.h>
 #include <semaphore.h>
 
@@ -27,38 +29,7 @@
 #define MI_DEBUG 0
 #endif
 
-enum { THREADS = 3, HEAPS = 6, BLOCKS = 8192, WORK_MAX = 20000 };
-
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define LARGEST ((size_t)65536 * 4294967294u) /* that can be asked for, docs/guarantees.md */
-#define EASY (64 * MIB)                       /* up to this a request has to succeed */
-#define HUGE_MAX (64 * GIB)                   /* giving terabytes back takes its time */
-#define EASY_ALIGN (16 * MIB)
-#define LIVE_MAX (128 * MIB)
-#define FULL_PATTERN 4096 /* blocks up to this are filled wholly, larger ones here and there */
-
-/* Who a block belongs to: a slot of `heaps`, or one of these. */
-enum { OF_BACKING = 100, OF_NOBODY = 200, OF_TAG = 300 };
-
-typedef struct block_s {
-  char* p;
-  size_t asked;  /* what a sized free says */
-  size_t usable; /* as told */
-  size_t align, offset;
-  int owner;
-  bool small;  /* from a function of that name */
-  bool put_by; /* waits for the deferred-free callback */
-  uint32_t seed, visited;
-  uint16_t place; /* in `live` */
-} block_t;
-
-static block_t blocks[BLOCKS];
-static uint16_t free_ids[BLOCKS], live[BLOCKS], sorted[BLOCKS], put_by[BLOCKS];
-static size_t free_count, live_count, sorted_count, put_by_count;
-static size_t live_bytes, work;
-static uint32_t seeds, visits;
+enum { THREADS = 3, HEAPS = 6, WORK_MAX = 20000 };
 
 static struct {
   mi_heap_t* heap; /* NULL: an empty slot */
@@ -75,248 +46,15 @@ static struct {
 
 static int wanted, left_thread; /* told to thread 0: start this one; join that one */
 static bool over;
-static input_t input;
-static bool trace;
-static int bad_errors, memory_errors; /* reported since the operation began */
 static bool deferred_on, freeing_deferred;
+static int bad_errors; /* reported since the operation began */
+static size_t work;
+static uint32_t visits;
 
-#define TRACE(...)                                                                                 \
-  do {                                                                                             \
-    if (trace) fuzz_say(__VA_ARGS__);                                                              \
-  } while (0)
-
-/* The attributes of the header let a compiler assume what is to be checked. */
-static void* launder(void* p) {
-  __asm__ volatile("" : "+r"(p) : : "memory");
-  return p;
-}
-
+/* That memory runs out, or never was enough, may be. */
 static void on_error(int code, void* arg) {
   (void)arg;
-  if (code == ENOMEM || code == EOVERFLOW)
-    memory_errors++;
-  else
-    bad_errors++;
-}
-
-static size_t printed;
-static void on_output(const char* text, void* arg) {
-  (void)arg;
-  printed += strlen(text);
-  if (strstr(text, "assertion failed") != NULL || trace) fuzz_say("%s", text);
-}
-
-/* ---- contents ------------------------------------------------------------------ */
-
-/* The next place that is written and looked at: all of a smaller block, and of a larger one its
- * ends and some places between. */
-static size_t next_probe(size_t i, size_t usable) {
-  if (usable <= FULL_PATTERN || i < 64 || i >= usable - 64) return i + 1;
-  size_t next = i + (usable - 128) / 32 + 1;
-  return next < usable - 64 ? next : usable - 64;
-}
-
-static unsigned char pattern(uint32_t seed, size_t i) {
-  return (unsigned char)((seed + i * 7 + (i >> 8) * 13) % 255 + 1); /* never 0 */
-}
-
-static void fill(block_t* b) {
-  b->seed = ++seeds;
-  for (size_t i = 0; i < b->usable; i = next_probe(i, b->usable))
-    b->p[i] = (char)pattern(b->seed, i);
-}
-
-/* What was filled into `usable` bytes, as far as `limit`. */
-static void check_contents(const char* p, uint32_t seed, size_t usable, size_t limit) {
-  for (size_t i = 0; i < usable && i < limit; i = next_probe(i, usable)) {
-    if ((unsigned char)p[i] != pattern(seed, i))
-      FUZZ_FAIL("block %p of %zu bytes: byte %zu is 0x%x and was 0x%x", (const void*)p, usable, i,
-                (unsigned char)p[i], pattern(seed, i));
-  }
-}
-
-static void check_zero(const char* p, size_t from, size_t to) {
-  size_t step = to - from <= 64 * KIB ? 1 : (to - from) / 64 + 1;
-  for (size_t i = from; i < to; i += step)
-    if (p[i] != 0)
-      FUZZ_FAIL("block %p: byte %zu of %zu to %zu is not 0", (const void*)p, i, from, to);
-}
-
-/* ---- blocks --------------------------------------------------------------------- */
-
-static size_t position(const char* p) { /* of the first block at or behind `p` */
-  size_t low = 0, high = sorted_count;
-  while (low < high) {
-    size_t middle = (low + high) / 2;
-    if (blocks[sorted[middle]].p < p)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-/* The one block that lies in these bytes. */
-static block_t* block_within(const char* start, size_t size) {
-  size_t i = position(start);
-  if (i == sorted_count || blocks[sorted[i]].p >= start + (size > 0 ? size : 1)) return NULL;
-  return &blocks[sorted[i]];
-}
-
-static size_t extent(const block_t* b) { return b->usable > 0 ? b->usable : 1; }
-
-static void sorted_add(block_t* b) {
-  size_t i = position(b->p);
-  if (i > 0) {
-    const block_t* before = &blocks[sorted[i - 1]];
-    if (before->p + extent(before) > b->p)
-      FUZZ_FAIL("block %p overlaps %p of %zu bytes", (void*)b->p, (void*)before->p, before->usable);
-  }
-  if (i < sorted_count && b->p + extent(b) > blocks[sorted[i]].p)
-    FUZZ_FAIL("block %p of %zu bytes overlaps %p", (void*)b->p, b->usable,
-              (void*)blocks[sorted[i]].p);
-  memmove(&sorted[i + 1], &sorted[i], (sorted_count - i) * sizeof *sorted);
-  sorted[i] = (uint16_t)(b - blocks);
-  sorted_count++;
-}
-
-static void sorted_remove(const block_t* b) {
-  size_t i = position(b->p);
-  FUZZ_CHECK(i < sorted_count && sorted[i] == b - blocks);
-  memmove(&sorted[i], &sorted[i + 1], (sorted_count - i - 1) * sizeof *sorted);
-  sorted_count--;
-}
-
-static void live_add(block_t* b) {
-  b->place = (uint16_t)live_count;
-  live[live_count++] = (uint16_t)(b - blocks);
-}
-
-static void live_remove(const block_t* b) {
-  live[b->place] = live[--live_count];
-  blocks[live[b->place]].place = b->place;
-}
-
-/* Out of the model: it was freed. */
-static void forget(block_t* b) {
-  sorted_remove(b);
-  if (!b->put_by) live_remove(b);
-  live_bytes -= b->usable;
-  b->p = NULL;
-  free_ids[free_count++] = (uint16_t)(b - blocks);
-}
-
-static block_t* pick(void) {
-  return live_count == 0 ? NULL : &blocks[live[take16(&input) % live_count]];
-}
-
-static void check_block(const block_t* b) {
-  check_contents(b->p, b->seed, b->usable, b->usable);
-  if (mi_usable_size(b->p) != b->usable)
-    FUZZ_FAIL("block %p has %zu usable bytes and had %zu", (void*)b->p, mi_usable_size(b->p),
-              b->usable);
-}
-
-/* ---- requests -------------------------------------------------------------------- */
-
-typedef struct request_s {
-  size_t size, count, each; /* size: count * each */
-  size_t align, offset;
-  bool overflow;
-} request_t;
-
-static size_t take_size(void) {
-  uint8_t k = take8(&input);
-  if (k < 128) return k;
-  if (k < 192) return (size_t)(k & 63) * 16 + 16 + take8(&input) % 17 - 8;
-  if (k < 224) {
-    size_t size = (KIB << ((k & 31) >> 2)) / 4 * (4 + (k & 3));
-    return size + take8(&input) % 17 - 8;
-  }
-  if (k < 240) return 64 * KIB * (1 + take8(&input) % 64) + (size_t)(k - 232);
-  if (k < 246) return MIB * (1 + take8(&input) % 64) - 1;
-  switch (k) {
-  case 246:
-    return 512 * MIB + take8(&input) - 128;
-  case 247:
-    return 600 * MIB;
-  case 248:
-    return GIB << take8(&input) % 6;
-  case 249:
-    return LARGEST + take8(&input) - 128;
-  case 250:
-    return PTRDIFF_MAX - 128 + (size_t)take8(&input);
-  case 251:
-    return SIZE_MAX - take8(&input);
-  default:
-    return take16(&input);
-  }
-}
-
-static size_t take_align(void) {
-  uint8_t a = take8(&input);
-  if (a < 200) return (size_t)1 << a % 17;
-  if (a < 236) return (size_t)1 << (17 + a % 8);
-  if (a < 240) return (size_t)1 << (25 + a % 8);
-  if (a < 248) return a % 3 == 0 ? 0 : (size_t)a * 3; /* none is a power of two */
-  return 16;
-}
-
-static bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
-
-/* What is large is rare: the machine's memory is for all. */
-static size_t tamed(size_t size, size_t max) {
-  if (size > LARGEST) return size;
-  if (size > max || (size <= EASY && live_bytes + size > LIVE_MAX)) return size % (64 * KIB);
-  return size;
-}
-
-static request_t take_request(void) {
-  request_t r = {.align = 16};
-  r.count = 1;
-  r.size = r.each = tamed(take_size(), SIZE_MAX);
-  return r;
-}
-
-static void take_product(request_t* r) {
-  uint8_t k = take8(&input);
-  r->count = k < 200 ? k % 9 : k < 250 ? k : (size_t)1 << (k - 250) * 12;
-  r->each = r->size;
-  r->overflow = __builtin_mul_overflow(r->count, r->each, &r->size);
-  bool too_much = r->size <= EASY && live_bytes + r->size > LIVE_MAX;
-  bool too_long = r->size > HUGE_MAX && r->size <= LARGEST;
-  if (!r->overflow && (too_much || too_long)) {
-    r->count = 1;
-    r->each = r->size = r->size % 1000;
-  }
-}
-
-/* A number that an int64 of offsets may have; small ones mostly. */
-static size_t take_offset(void) {
-  uint8_t k = take8(&input);
-  return k < 240 ? k : k < 252 ? (size_t)k << 8 : SIZE_MAX - k;
-}
-
-static bool offset_matters(const request_t* r) {
-  return is_power_of_two(r->align) && (r->offset & (r->align - 1)) != 0;
-}
-
-static bool must_fail(const request_t* r) {
-  return r->overflow || r->size > LARGEST || !is_power_of_two(r->align) ||
-         (offset_matters(r) && r->align > EASY_ALIGN);
-}
-static bool must_succeed(const request_t* r) {
-  return !must_fail(r) && r->size <= EASY && r->align <= EASY_ALIGN;
-}
-
-static void check_result(const request_t* r, const void* p) {
-  if (p == NULL && must_succeed(r))
-    FUZZ_FAIL("no block of %zu bytes, alignment %zu, offset %zu", r->size, r->align, r->offset);
-  if (p != NULL && must_fail(r))
-    FUZZ_FAIL("a block of %zu bytes, %zu times %zu, alignment %zu, offset %zu", r->size, r->count,
-              r->each, r->align, r->offset);
-  if (p != NULL && (((uintptr_t)p + r->offset) & (r->align - 1)) != 0)
-    FUZZ_FAIL("block %p is not aligned to %zu, offset %zu", p, r->align, r->offset);
+  if (code != ENOMEM && code != EOVERFLOW) bad_errors++;
 }
 
 static int default_owner(int me) {
@@ -353,330 +91,33 @@ static block_t* record(void* p, const request_t* r, int owner) {
 
 /* ---- allocation ------------------------------------------------------------------ */
 
-static const char text[] = "a string that has some length, but not too much of it; text text text";
-
-/* Of one of `text`'s tails: the string, its length, and a limit. */
-static const char* take_text(size_t* length, size_t* limit) {
-  *length = take8(&input) % sizeof text;
-  *limit = take8(&input) % (sizeof text + 4);
-  return text + sizeof text - 1 - *length;
-}
-
-static void* alloc_string(int kind, mi_heap_t* heap, request_t* r) {
-  size_t length, limit;
-  const char* s = take_text(&length, &limit);
-  char* p;
-  size_t size = length + 1;
-  switch (kind) {
-  case 0:
-    p = mi_strdup(s);
-    break;
-  case 1:
-    p = mi_heap_strdup(heap, s);
-    break;
-  case 2:
-    p = (char*)mi_mbsdup((const unsigned char*)s);
-    break;
-  case 3:
-    size = (limit < length ? limit : length) + 1;
-    p = mi_strndup(s, limit);
-    break;
-  default:
-    size = (limit < length ? limit : length) + 1;
-    p = mi_heap_strndup(heap, s, limit);
-    break;
-  }
-  p = launder(p);
-  FUZZ_CHECK(p != NULL && strlen(p) == size - 1 && memcmp(p, s, size - 1) == 0);
-  r->size = size;
-  return p;
-}
-
-static void* alloc_other(int kind, mi_heap_t* heap, request_t* r) {
-  char* p = NULL;
-  switch (kind) {
-  case 0: {
-    unsigned short wide[20];
-    size_t n = take8(&input) % 20;
-    for (size_t i = 0; i < n; i++) wide[i] = (unsigned short)(0x100 + i);
-    wide[n] = 0;
-    r->size = (n + 1) * sizeof *wide;
-    p = launder(mi_wcsdup(wide));
-    FUZZ_CHECK(p != NULL && memcmp(p, wide, r->size) == 0);
-    return p;
-  }
-  case 1:
-    p = launder(mi_realpath("/.", NULL));
-    break;
-  case 2:
-    p = launder(mi_heap_realpath(heap, "/..", NULL));
-    break;
-  default: {
-    size_t size = 99;
-    FUZZ_CHECK(mi_dupenv_s(&p, &size, "FUZZ_NO_SUCH_VARIABLE") == 0 && p == NULL && size == 0);
-    setenv("FUZZ_VARIABLE", "/", 1);
-    FUZZ_CHECK(mi_dupenv_s(&p, &size, "FUZZ_VARIABLE") == 0 && size == 2);
-    p = launder(p);
-    break;
-  }
-  }
-  FUZZ_CHECK(p != NULL && strcmp(p, "/") == 0);
-  r->size = 2;
-  return p;
-}
-
-/* Which heap it comes from, and what was asked for, is changed with what is called. */
-static void* alloc_some(int kind, int me, request_t* r, int* owner, bool* zero, bool* small) {
-  size_t told = SIZE_MAX;
-  void* p = NULL;
-  mi_heap_t* heap = NULL;
-  *owner = default_owner(me);
-  if (kind >= 36) heap = take_heap(me, owner);
-  if (kind >= 12 && kind <= 29) r->align = take_align();
-  if (kind == 17 || kind == 18 || kind == 19) r->offset = take_offset();
-  switch (kind) {
-  case 0:
-    p = mi_malloc(r->size);
-    break;
-  case 1:
-    *zero = true;
-    p = mi_zalloc(r->size);
-    break;
-  case 2:
-    *zero = true;
-    take_product(r);
-    p = mi_calloc(r->count, r->each);
-    break;
-  case 3:
-    take_product(r);
-    p = mi_mallocn(r->count, r->each);
-    break;
-  case 4:
-    *small = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_malloc_small(r->size);
-    break;
-  case 5:
-    *small = *zero = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_zalloc_small(r->size);
-    break;
-  case 6:
-    r->align = 8;
-    p = mi_malloc_align8(r->size);
-    break;
-  case 7:
-    r->align = 8;
-    *zero = true;
-    p = mi_zalloc_align8(r->size);
-    break;
-  case 8:
-    p = mi_umalloc(r->size, &told);
-    break;
-  case 9:
-    *zero = true;
-    take_product(r);
-    p = mi_ucalloc(r->count, r->each, &told);
-    break;
-  case 10:
-    *small = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_umalloc_small(r->size, &told);
-    break;
-  case 11:
-    *small = *zero = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_uzalloc_small(r->size, &told);
-    break;
-  case 12:
-    p = mi_umalloc_aligned(r->size, r->align, &told);
-    break;
-  case 13:
-    *zero = true;
-    p = mi_uzalloc_aligned(r->size, r->align, &told);
-    break;
-  case 14:
-    p = mi_malloc_aligned(r->size, r->align);
-    break;
-  case 15:
-    *zero = true;
-    p = mi_zalloc_aligned(r->size, r->align);
-    break;
-  case 16:
-    *zero = true;
-    take_product(r);
-    p = mi_calloc_aligned(r->count, r->each, r->align);
-    break;
-  case 17:
-    p = mi_malloc_aligned_at(r->size, r->align, r->offset);
-    break;
-  case 18:
-    *zero = true;
-    p = mi_zalloc_aligned_at(r->size, r->align, r->offset);
-    break;
-  case 19:
-    *zero = true;
-    take_product(r);
-    p = mi_calloc_aligned_at(r->count, r->each, r->align, r->offset);
-    break;
-  case 20: {
-    void* before = p = &told;
-    errno = 77;
-    int e = mi_posix_memalign(&p, r->align, r->size);
-    FUZZ_CHECK(errno == 77);
-    if (e != 0) {
-      FUZZ_CHECK(p == before && (e == EINVAL || e == ENOMEM));
-      bool valid = is_power_of_two(r->align) && r->align >= sizeof(void*);
-      FUZZ_CHECK((e == EINVAL) == !valid);
-      if (!valid) r->align = 0; /* has to fail */
-      p = NULL;
-    }
-    break;
-  }
-  case 21:
-    p = mi_memalign(r->align, r->size);
-    break;
-  case 22:
-    p = mi_aligned_alloc(r->align, r->size);
-    break;
-  case 23:
-    r->align = (size_t)sysconf(_SC_PAGESIZE);
-    p = mi_valloc(r->size);
-    break;
-  case 24: {
-    r->align = (size_t)sysconf(_SC_PAGESIZE);
-    p = mi_pvalloc(r->size);
-    if (r->size <= LARGEST) r->size = (r->size + r->align - 1) & ~(r->align - 1);
-    break;
-  }
-  case 25:
-    p = mi_new_aligned_nothrow(r->size, r->align);
-    break;
-  case 26:
-    r->align = 16;
-    p = mi_new_nothrow(r->size);
-    break;
-  case 27: /* those that throw are asked for what can be had */
-    r->align = 16;
-    r->size = tamed(r->size, EASY) % EASY;
-    p = mi_new(r->size);
-    break;
-  case 28:
-    r->align = 16;
-    r->size %= 100 * KIB;
-    r->count = take8(&input) % 10, r->each = r->size, r->size *= r->count;
-    p = mi_new_n(r->count, r->each);
-    break;
-  case 29:
-    if (!is_power_of_two(r->align) || r->align > MIB) r->align = 64;
-    r->size %= MIB;
-    p = mi_new_aligned(r->size, r->align);
-    break;
-  case 30:
-  case 31:
-  case 32:
-  case 33:
-    return alloc_string(kind == 33 ? 3 : kind == 32 ? 2 : 0, NULL, r);
-  case 34:
-    return alloc_other(take8(&input) % 2, NULL, r);
-  case 35:
-    return alloc_other(3, NULL, r);
-  case 36:
-    p = mi_heap_malloc(heap, r->size);
-    break;
-  case 37:
-    *zero = true;
-    p = mi_heap_zalloc(heap, r->size);
-    break;
-  case 38:
-    *zero = true;
-    take_product(r);
-    p = mi_heap_calloc(heap, r->count, r->each);
-    break;
-  case 39:
-    take_product(r);
-    p = mi_heap_mallocn(heap, r->count, r->each);
-    break;
-  case 40:
-    *small = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_heap_malloc_small(heap, r->size);
-    break;
-  case 41:
-    *small = *zero = true;
-    r->size %= MI_SMALL_SIZE_MAX + 1;
-    p = mi_heap_zalloc_small(heap, r->size);
-    break;
-  case 42:
-    return alloc_string(1, heap, r);
-  case 43:
-    return alloc_string(4, heap, r);
-  case 44:
-    return alloc_other(2, heap, r);
-  case 45:
-    r->align = take_align();
-    p = mi_heap_malloc_aligned(heap, r->size, r->align);
-    break;
-  case 46:
-    r->align = take_align(), r->offset = take_offset();
-    p = mi_heap_malloc_aligned_at(heap, r->size, r->align, r->offset);
-    break;
-  case 47:
-    *zero = true;
-    r->align = take_align();
-    p = mi_heap_zalloc_aligned(heap, r->size, r->align);
-    break;
-  case 48:
-    *zero = true;
-    r->align = take_align(), r->offset = take_offset();
-    p = mi_heap_zalloc_aligned_at(heap, r->size, r->align, r->offset);
-    break;
-  case 49:
-    *zero = true;
-    take_product(r);
-    r->align = take_align();
-    p = mi_heap_calloc_aligned(heap, r->count, r->each, r->align);
-    break;
-  case 50:
-    *zero = true;
-    take_product(r);
-    r->align = take_align(), r->offset = take_offset();
-    p = mi_heap_calloc_aligned_at(heap, r->count, r->each, r->align, r->offset);
-    break;
-  case 51:
-    r->size = tamed(r->size, EASY) % EASY;
-    p = mi_heap_alloc_new(heap, r->size);
-    break;
-  default:
-    r->size %= 100 * KIB;
-    r->count = take8(&input) % 10, r->each = r->size, r->size *= r->count;
-    p = mi_heap_alloc_new_n(heap, r->count, r->each);
-    break;
-  }
-  p = launder(p);
-  if (p != NULL && told != SIZE_MAX) FUZZ_CHECK(told == mi_usable_size(p));
-  return p;
-}
-enum { ALLOC_KINDS = 53 };
-
-static void alloc_one(int me, int kind, request_t r) {
+static void alloc_one(int me, alloc_t kind, request_t r) {
   if (free_count == 0) return;
-  int owner;
-  bool zero = false, small = false;
-  r.align = 16;
-  void* p = alloc_some(kind, me, &r, &owner, &zero, &small);
-  bool aligned_call = (kind >= 12 && kind <= 25) || kind == 29 || (kind >= 45 && kind <= 50);
+  unsigned flags = alloc_flags[kind];
+  int owner = default_owner(me);
+  mi_heap_t* heap = (flags & HEAP) != 0 ? take_heap(me, &owner) : NULL;
+  size_t told = SIZE_MAX;
+  if ((flags & SMALL) != 0) r.size %= MI_SMALL_SIZE_MAX + 1;
+  if ((flags & MODEST) != 0) r.size = r.each = r.size % (100 * KIB);
+  if ((flags & PRODUCT) != 0) take_product(&r);
+  if ((flags & ALIGN) != 0) r.align = take_align();
+  if ((flags & OFFSET) != 0) r.offset = take_offset();
+  if ((flags & OS_PAGE) != 0) r.align = (size_t)sysconf(_SC_PAGESIZE);
+  if ((flags & MODEST) != 0 && must_fail(&r)) r.size = r.each = 1, r.count = 1, r.align = 16;
+  if ((flags & (MODEST | ALIGN)) == (MODEST | ALIGN) && r.align > MIB) r.align = MIB;
   /* Of nothing a block has 8, unless an alignment was asked for. */
-  if (r.size == 0 && !aligned_call && r.align == 16) r.align = 8;
+  if ((flags & ALIGN8) != 0 || (r.size == 0 && (flags & (ALIGN | OS_PAGE)) == 0)) r.align = 8;
+  void* p = launder(call_alloc(kind, heap, &r, &told));
+  if (p != NULL && told != SIZE_MAX) FUZZ_CHECK(told == mi_usable_size(p));
   TRACE("  alloc kind %d, %zu bytes, align %zu, offset %zu: %p of %d\n", kind, r.size, r.align,
         r.offset, p, owner);
   check_result(&r, p);
   if (p == NULL) return;
-  if ((kind == 0 || kind == 36) && mi_usable_size(p) != mi_good_size(r.size))
+  if ((kind == A_MALLOC || kind == A_HEAP_MALLOC) && mi_usable_size(p) != mi_good_size(r.size))
     FUZZ_FAIL("%zu bytes: usable %zu, good %zu", r.size, mi_usable_size(p), mi_good_size(r.size));
   block_t* b = record(p, &r, owner);
-  b->small = small;
-  if (zero) check_zero(b->p, 0, b->usable);
+  b->small = (flags & SMALL) != 0;
+  if ((flags & ZERO) != 0) check_zero(b->p, 0, b->usable);
   if (b->usable > EASY && live_bytes > 2 * GIB) { /* was nice to see, but enough of it */
     mi_free(b->p);
     forget(b);
@@ -686,19 +127,19 @@ static void alloc_one(int me, int kind, request_t r) {
 }
 
 static void op_alloc(int me) {
-  int kind = take8(&input) % ALLOC_KINDS;
+  alloc_t kind = (alloc_t)(take8(&input) % ALLOC_KINDS);
   alloc_one(me, kind, take_request());
 }
 
 /* As many as it takes to fill pages. */
 static void op_alloc_many(int me) {
-  int kind = take8(&input) % 2 == 0 ? 0 : 36;
+  alloc_t kind = take8(&input) % 2 == 0 ? A_MALLOC : A_HEAP_MALLOC;
   size_t count = (size_t)1 << take8(&input) % 13, size = take_size() % (128 * KIB);
   if (count * size > 4 * MIB) count = 4 * MIB / size;
   const uint8_t* argument = input.at; /* the same heap for all */
   for (size_t i = 0; i < count && work < WORK_MAX && live_bytes < LIVE_MAX / 2; i++, work++) {
     input.at = argument;
-    alloc_one(me, kind, (request_t){.size = size});
+    alloc_one(me, kind, (request_t){.size = size, .align = 16});
   }
 }
 
@@ -804,173 +245,54 @@ static void op_free_foreign(void) {
 
 /* ---- change of size ----------------------------------------------------------------- */
 
-enum {
-  R_PLAIN,
-  R_ALIGN8,
-  R_ZERO,    /* what is gained is zero */
-  R_ALIGNED, /* with alignment and offset, which may be 0 */
-  R_ALIGNED_ZERO,
-};
-
-static void* resize_some(int kind, mi_heap_t* heap, void* p, request_t* r, bool* freed) {
-  size_t n = r->size, pre = SIZE_MAX, post = SIZE_MAX;
-  switch (kind) {
-  case 0:
-    return mi_realloc(p, n);
-  case 1:
-    return mi_reallocn(p, r->count, r->each);
-  case 2: {
-    void* q = mi_reallocf(p, n);
-    *freed = q == NULL;
-    return q;
-  }
-  case 3:
-    return mi_reallocarray(p, r->count, r->each);
-  case 4: {
-    void* holder = p;
-    if (r->count == 0 || r->each == 0) return mi_realloc(p, n); /* that would be a free */
-    int e = mi_reallocarr(&holder, r->count, r->each);
-    FUZZ_CHECK(e == 0 || (holder == p && e == errno && (e == ENOMEM || e == EOVERFLOW)));
-    return e == 0 ? holder : NULL;
-  }
-  case 5: {
-    size_t before = mi_usable_size(p);
-    void* q = launder(mi_urealloc(p, n, &pre, &post));
-    if (q != NULL) FUZZ_CHECK(pre == before && post == mi_usable_size(q));
-    return q;
-  }
-  case 6:
-    if (n > EASY) return mi_realloc(p, n);
-    return mi_new_realloc(p, n);
-  case 7:
-    if (r->overflow || n > EASY) return mi_reallocn(p, r->count, r->each);
-    return mi_new_reallocn(p, r->count, r->each);
-  case 8:
-    return mi_heap_realloc(heap, p, n);
-  case 9:
-    return mi_heap_reallocn(heap, p, r->count, r->each);
-  case 10: {
-    void* q = mi_heap_reallocf(heap, p, n);
-    *freed = q == NULL;
-    return q;
-  }
-  case 11:
-    return mi_realloc_align8(p, n);
-  case 12:
-    return mi_rezalloc(p, n);
-  case 13:
-    return mi_recalloc(p, r->count, r->each);
-  case 14:
-    return mi_heap_rezalloc(heap, p, n);
-  case 15:
-    return mi_heap_recalloc(heap, p, r->count, r->each);
-  case 16:
-    return mi_realloc_aligned(p, n, r->align);
-  case 17:
-    return mi_realloc_aligned_at(p, n, r->align, r->offset);
-  case 18:
-    return mi_heap_realloc_aligned(heap, p, n, r->align);
-  case 19:
-    return mi_heap_realloc_aligned_at(heap, p, n, r->align, r->offset);
-  case 20:
-    return mi_rezalloc_aligned(p, n, r->align);
-  case 21:
-    return mi_rezalloc_aligned_at(p, n, r->align, r->offset);
-  case 22:
-    return mi_heap_rezalloc_aligned(heap, p, n, r->align);
-  case 23:
-    return mi_heap_rezalloc_aligned_at(heap, p, n, r->align, r->offset);
-  case 24:
-    return mi_recalloc_aligned(p, r->count, r->each, r->align);
-  case 25:
-    return mi_recalloc_aligned_at(p, r->count, r->each, r->align, r->offset);
-  case 26:
-    return mi_heap_recalloc_aligned(heap, p, r->count, r->each, r->align);
-  case 27:
-    return mi_heap_recalloc_aligned_at(heap, p, r->count, r->each, r->align, r->offset);
-  case 28:
-    return mi_aligned_recalloc(p, r->count, r->each, r->align);
-  default:
-    return mi_aligned_offset_recalloc(p, r->count, r->each, r->align, r->offset);
-  }
-}
-
-typedef struct resizer_s {
-  uint8_t family;
-  bool heap, product, offset;
-} resizer_t;
-
-static const resizer_t resizers[] = {
-    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
-    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
-    {R_PLAIN, false, true, false},         {R_PLAIN, false, false, false},
-    {R_PLAIN, false, false, false},        {R_PLAIN, false, true, false},
-    {R_PLAIN, true, false, false},         {R_PLAIN, true, true, false},
-    {R_PLAIN, true, false, false},         {R_ALIGN8, false, false, false},
-    {R_ZERO, false, false, false},         {R_ZERO, false, true, false},
-    {R_ZERO, true, false, false},          {R_ZERO, true, true, false},
-    {R_ALIGNED, false, false, false},      {R_ALIGNED, false, false, true},
-    {R_ALIGNED, true, false, false},       {R_ALIGNED, true, false, true},
-    {R_ALIGNED_ZERO, false, false, false}, {R_ALIGNED_ZERO, false, false, true},
-    {R_ALIGNED_ZERO, true, false, false},  {R_ALIGNED_ZERO, true, false, true},
-    {R_ALIGNED_ZERO, false, true, false},  {R_ALIGNED_ZERO, false, true, true},
-    {R_ALIGNED_ZERO, true, true, false},   {R_ALIGNED_ZERO, true, true, true},
-    {R_ALIGNED_ZERO, false, true, false},  {R_ALIGNED_ZERO, false, true, true},
-};
-
-/* The least alignment that the result of a resize has: a block that stays where it is keeps the
- * alignment that it had, unless the function names one. */
-static size_t resized_align(const resizer_t* kind, const block_t* old, const void* q,
-                            const request_t* r) {
-  if (kind->family == R_ALIGNED || kind->family == R_ALIGNED_ZERO) return r->align;
+/* The least alignment that the result has: a block that stays where it is keeps the one that it
+ * had, unless the function names one. */
+static size_t resized_align(unsigned flags, const block_t* old, const void* q, const request_t* r) {
+  if ((flags & ALIGN) != 0) return r->align;
   if (old != NULL && q == old->p) return 8;
-  return r->size == 0 || kind->family == R_ALIGN8 ? 8 : 16;
+  return r->size == 0 || (flags & ALIGN8) != 0 ? 8 : 16;
 }
 
 static void op_resize(int me) {
-  int k = take8(&input) % (int)(sizeof resizers / sizeof *resizers);
-  const resizer_t* kind = &resizers[k];
+  resize_t kind = (resize_t)(take8(&input) % RESIZE_KINDS);
+  unsigned flags = resize_flags[kind];
   block_t* b = take8(&input) % 8 == 0 ? NULL : pick();
   if (b == NULL && free_count == 0) return;
   request_t r = take_request();
-  bool zero = kind->family == R_ZERO || kind->family == R_ALIGNED_ZERO;
-  if (zero || kind->offset) r.size = r.each = tamed(r.size, 16 * MIB);
-  if (kind->product) take_product(&r);
-  if (zero && r.size > 16 * MIB && !must_fail(&r)) r.size = r.each = 100, r.count = 1;
-  if (kind->family >= R_ALIGNED) r.align = take_align();
-  if (kind->offset) r.offset = take_offset();
+  bool zero = (flags & ZERO) != 0, copies = zero || (flags & OFFSET) != 0;
+  if (copies) r.size = r.each = tamed(r.size, 16 * MIB);
+  if ((flags & PRODUCT) != 0) take_product(&r);
+  if (copies && r.size > 16 * MIB && !must_fail(&r)) r.size = r.each = 100, r.count = 1;
+  if ((flags & ALIGN) != 0) r.align = take_align();
+  if ((flags & OFFSET) != 0) r.offset = take_offset();
   int owner = default_owner(me);
-  mi_heap_t* heap = kind->heap ? take_heap(me, &owner) : NULL;
-  if (b != NULL) check_block(b);
-  void* p = b != NULL ? b->p : NULL;
+  mi_heap_t* heap = (flags & HEAP) != 0 ? take_heap(me, &owner) : NULL;
+  block_t old = {0};
+  if (b != NULL) {
+    check_block(b);
+    old = *b;
+  }
   bool freed = false;
-  char* q = launder(resize_some(k, heap, p, &r, &freed));
-  TRACE("  resize kind %d: %p of %zu to %zu bytes, align %zu, offset %zu: %p\n", k, p,
-        b != NULL ? b->usable : 0, r.size, r.align, r.offset, (void*)q);
-  if (q != NULL && !must_fail(&r)) r.align = resized_align(kind, b, q, &r);
+  char* q = launder(call_resize(kind, heap, old.p, &r, &freed));
+  TRACE("  resize kind %d: %p of %zu to %zu bytes, align %zu, offset %zu: %p\n", kind, (void*)old.p,
+        old.usable, r.size, r.align, r.offset, (void*)q);
+  if (q != NULL && !must_fail(&r)) r.align = resized_align(flags, b, q, &r);
   check_result(&r, q);
   if (q == NULL) {
-    if (b == NULL) return;
-    if (freed)
+    if (b != NULL && freed)
       forget(b);
-    else
+    else if (b != NULL)
       check_block(b);
     return;
   }
-  size_t old_usable = b != NULL ? b->usable : 0;
-  uint32_t seed = b != NULL ? b->seed : 0;
-  size_t kept = old_usable < r.size ? old_usable : r.size;
-  if (b != NULL) {
-    if (q == p) owner = b->owner; /* it stays where it is */
-    if (q == p && r.align < b->align && kind->family < R_ALIGNED) {
-      r.align = b->align;
-      r.offset = b->offset;
-    }
-    forget(b);
+  if (b != NULL) forget(b);
+  if (b != NULL && q == old.p) { /* it stays where it is */
+    owner = old.owner;
+    if ((flags & ALIGN) == 0) r.align = old.align, r.offset = old.offset;
   }
   b = record(q, &r, owner);
-  check_contents(q, seed, old_usable, kept);
-  if (zero) check_zero(q, old_usable, b->usable > old_usable ? b->usable : old_usable);
+  check_contents(q, old.seed, old.usable, old.usable < r.size ? old.usable : r.size);
+  if (zero && b->usable > old.usable) check_zero(q, old.usable, b->usable);
   fill(b);
 }
 
@@ -1395,13 +717,14 @@ static void put_by_forget(const block_t* b) {
 }
 
 static unsigned long long last_beat[THREADS];
-static _Thread_local int my_number;
+static _Thread_local int my_number; /* of the thread */
 
 static void on_deferred(bool force, unsigned long long heartbeat, void* arg) {
   FUZZ_CHECK(arg == &deferred_on && !freeing_deferred);
   if (over) return;
   freeing_deferred = true;
-  (void)heartbeat;
+  FUZZ_CHECK(heartbeat > last_beat[my_number]);
+  last_beat[my_number] = heartbeat;
   for (int i = 0; put_by_count > 0 && (i < 3 || force); i++) {
     block_t* b = &blocks[put_by[--put_by_count]];
     check_block(b);
@@ -1505,7 +828,7 @@ static turn_t step(int me) {
     return me == 0 ? OVER : pass(me, 0);
   }
   work++;
-  bad_errors = memory_errors = 0;
+  bad_errors = 0;
   uint8_t op = take8(&input) % 32;
   turn_t turn = KEEPS;
   switch (op) {
@@ -1641,13 +964,13 @@ static void run(const uint8_t* data, size_t size) {
   static const long delays[] = {10, 0, -1, 1};
   input = (input_t){data, data + size};
   uint16_t options = take16(&input);
-  trace = getenv("FUZZ_TRACE") != NULL;
   for (size_t i = 0; i < BLOCKS; i++) free_ids[i] = (uint16_t)(BLOCKS - 1 - i);
   free_count = BLOCKS;
   for (int i = 0; i < THREADS; i++) {
     FUZZ_CHECK(sem_init(&threads[i].turn, 0, 0) == 0);
     threads[i].default_heap = -1;
   }
+  setenv("FUZZ_VARIABLE", "/", 1);
   mi_register_error(&on_error, NULL);
   mi_register_output(&on_output, NULL);
   mi_option_set(mi_option_purge_delay, delays[options % 4]);

@@ -49,28 +49,13 @@ static size_t block_count;
 static unsigned char marks;
 static input_t input;
 static int bad_errors;
-static bool trace, may_run_out, was_reset;
+static bool may_run_out, was_reset;
 static char* regions[2]; /* accessible; not yet */
 static char json[64 * 1024];
-
-#define TRACE(...)                                                                                 \
-  do {                                                                                             \
-    if (trace) fuzz_say(__VA_ARGS__);                                                              \
-  } while (0)
-
-static void* launder(void* p) {
-  __asm__ volatile("" : "+r"(p) : : "memory");
-  return p;
-}
 
 static void on_error(int code, void* arg) {
   (void)arg;
   if (code != ENOMEM && code != EOVERFLOW) bad_errors++;
-}
-
-static void on_output(const char* text, void* arg) {
-  (void)arg;
-  if (strstr(text, "assertion failed") != NULL || trace) fuzz_say("%s", text);
 }
 
 /* ---- arenas ------------------------------------------------------------------------ */
@@ -558,7 +543,6 @@ static void step(void) {
 
 static void run(const uint8_t* data, size_t size) {
   input = (input_t){data, data + size};
-  trace = getenv("FUZZ_TRACE") != NULL;
   mi_register_error(&on_error, NULL);
   mi_register_output(&on_output, NULL);
   for (int i = 0; i < 2; i++) {

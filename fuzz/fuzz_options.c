@@ -173,7 +173,7 @@ static void on_message(const char* message, void* arg) {
   (void)arg;
   size_t n = strlen(message);
   FUZZ_CHECK(n < MESSAGE_MAX && strncmp(message, "mimalloc: ", 10) == 0);
-  if (getenv("FUZZ_TRACE") != NULL) fuzz_say("%s", message);
+  TRACE("%s", message);
 }
 
 static void check_all(const char* when) {
@@ -314,6 +314,7 @@ static void run(const uint8_t* data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (name_count == 0) {
+    trace = getenv("FUZZ_TRACE") != NULL;
     mi_process_init();
     mi_register_output(&on_message, NULL);
     memcpy(pristine, options, sizeof options);
