@@ -103,7 +103,7 @@ static void alloc_one(int me, alloc_t kind, request_t r) {
   if ((flags & ALIGN) != 0) r.align = take_align();
   if ((flags & OFFSET) != 0) r.offset = take_offset();
   if ((flags & OS_PAGE) != 0) r.align = (size_t)sysconf(_SC_PAGESIZE);
-  if ((flags & MODEST) != 0 && must_fail(&r)) r.size = r.each = 1, r.count = 1, r.align = 16;
+  if ((flags & MODEST) != 0 && must_fail(&r)) r = (request_t){1, 1, 1, 16, 0, false};
   if ((flags & (MODEST | ALIGN)) == (MODEST | ALIGN) && r.align > MIB) r.align = MIB;
   /* Of nothing a block has 8, unless an alignment was asked for. */
   if ((flags & ALIGN8) != 0 || (r.size == 0 && (flags & (ALIGN | OS_PAGE)) == 0)) r.align = 8;

@@ -305,6 +305,7 @@ static int take_heap(void) {
 
 static size_t take_size(void) {
   size_t k = take8(&input), n = take8(&input);
+  if (k == 255) return 600 * MIB; /* no arena's */
   return k < 128 ? n * (1 + k % 8) : k < 240 ? n * 1024 : n * SLICE;
 }
 
@@ -406,6 +407,19 @@ static void op_heap(void) {
   }
 }
 
+/* Memory that is ours is not taken once more, wherever the range begins in it. */
+static void op_manage_ours(void) {
+  size_t i = take16(&input), offset = take8(&input) * SLICE, size = (1 + take8(&input)) * SLICE;
+  if (block_count == 0) return;
+  const block_t* b = &blocks[i % block_count];
+  char* start = b->p + (b->usable > 0 ? offset % b->usable : 0);
+  mi_arena_id_t id = -7;
+  /* The slice that the block's byte lies in has to be among those that are given. */
+  start = (char*)((uintptr_t)start & ~(SLICE - 1));
+  TRACE("  manage what is ours, %p, %zu bytes\n", (void*)start, size);
+  FUZZ_CHECK(!mi_manage_os_memory_ex(start, size, true, false, false, -1, true, &id) && id == 0);
+}
+
 /* ---- on top ------------------------------------------------------------------------------ */
 
 typedef struct visit_s {
@@ -488,7 +502,7 @@ static void op_option(void) {
 
 static void step(void) {
   bad_errors = 0;
-  switch (take8(&input) % 20) {
+  switch (take8(&input) % 21) {
   case 0:
   case 1:
   case 2:
@@ -533,6 +547,9 @@ static void step(void) {
     break;
   case 18:
     op_option();
+    break;
+  case 19:
+    op_manage_ours();
     break;
   default:
     mi_collect(take8(&input) % 2 == 0);
