@@ -132,7 +132,7 @@ static void realloc_aligned_always_aligns_the_result(void) {
   }
 }
 
-/* Found by fuzzing: a block that lies on an odd address, because an offset was aligned, stayed
+/* A block that lies on an odd address, because an offset was aligned, stayed
  * there although it was asked to be aligned, or resized by functions that align by themselves. */
 static void block_at_an_odd_address_does_not_stay_there(void) {
   for (size_t size = 1; size < 16; size++) {
