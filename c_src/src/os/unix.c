@@ -299,24 +299,25 @@ INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_N
 enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
 static _Atomic(int) guard_kind, guards; /* relaxed: the system's answer is the same to everybody */
 
-static bool guard_lightly(void* p, size_t size) {
+static bool guard_is_light(void* p, size_t size, bool on) {
 #if defined(MADV_GUARD_INSTALL)
-  int kind = load_relaxed(&guard_kind);
-  if (kind != GUARDS_HEAVY && madvise(p, size, MADV_GUARD_INSTALL) == 0) {
-    if (kind == GUARDS_UNKNOWN) store_relaxed(&guard_kind, GUARDS_LIGHT);
-    return true;
-  }
+  return madvise(p, size, on ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE) == 0;
 #else
-  (void)p, (void)size;
-#endif
-  if (load_relaxed(&guard_kind) == GUARDS_UNKNOWN) store_relaxed(&guard_kind, GUARDS_HEAVY);
+  (void)p, (void)size, (void)on;
   return false;
+#endif
 }
 
 INTERNAL bool os_guard(void* p, size_t size) {
-  int saved = errno;
-  bool done = guard_lightly(p, size);
-  if (!done && load_relaxed(&guard_kind) == GUARDS_HEAVY) {
+  int saved = errno, kind = load_relaxed(&guard_kind);
+  bool done = kind != GUARDS_HEAVY && guard_is_light(p, size, true);
+  if (kind == GUARDS_UNKNOWN) {
+    int wanted = done ? GUARDS_LIGHT : GUARDS_HEAVY;
+    /* One kind for ever, for a guard is taken away as it was set. */
+    if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
+    if (done && kind == GUARDS_HEAVY) done = !guard_is_light(p, size, false);
+  }
+  if (kind == GUARDS_HEAVY && !done) {
     done = add_relaxed(&guards, 1) < GUARDS_MAX && os_protect(p, size);
     if (!done) sub_relaxed(&guards, 1);
   }
@@ -326,13 +327,10 @@ INTERNAL bool os_guard(void* p, size_t size) {
 
 INTERNAL void os_unguard(void* p, size_t size) {
   int saved = errno;
-#if defined(MADV_GUARD_REMOVE)
-  if (load_relaxed(&guard_kind) == GUARDS_LIGHT) (void)madvise(p, size, MADV_GUARD_REMOVE);
-#endif
-  if (load_relaxed(&guard_kind) == GUARDS_HEAVY) {
-    sub_relaxed(&guards, 1);
-    (void)os_commit(p, size);
-  }
+  bool light = load_relaxed(&guard_kind) == GUARDS_LIGHT;
+  bool done = light ? guard_is_light(p, size, false) : os_commit(p, size);
+  if (!light) sub_relaxed(&guards, 1);
+  if (!done) (void)os_renew(p, size); /* nothing of value lies behind a guard */
   errno = saved;
 }
 
