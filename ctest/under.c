@@ -18,15 +18,16 @@ static bool limit(const char* word, const char* name, int resource) {
     check_fail("under: cannot set %s\n", word);
     return true;
   }
-  void* p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* p =
+      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p != MAP_FAILED) check_fail("under: %s does not hold\n", word);
   return true;
 }
 
 int main(int argc, char** argv) {
   int i = 1;
-  while (i < argc && (limit(argv[i], "as=", RLIMIT_AS) || limit(argv[i], "data=", RLIMIT_DATA))) i++;
+  while (i < argc && (limit(argv[i], "as=", RLIMIT_AS) || limit(argv[i], "data=", RLIMIT_DATA)))
+    i++;
   if (i == 1 || i == argc) check_fail("usage: under as=MIB|data=MIB PROGRAM...\n");
   if (check_failures > 0) return 125;
   execv(argv[i], argv + i);
