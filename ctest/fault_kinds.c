@@ -36,7 +36,7 @@ static const kind_t kinds[] = {
     {"any", OS_CALL_ANY, {"MIMALLOC_PURGE_DELAY=0"}, 400},
 };
 
-/* ---- one run ------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------- */
 
 static void helper_workload(void) {
   load_begin();

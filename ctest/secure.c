@@ -249,8 +249,7 @@ static int helper_mistake(const char* name, const char* size) {
   return 0;
 }
 
-/* ---- the program's own reaction
- * ------------------------------------------------------------------ */
+/* ---- the program's own reaction -------------------------------------------- */
 
 static int last_code;
 static int code_count;
@@ -291,8 +290,7 @@ static void error_function_is_told_and_blocks_stay_apart(void) {
   CHECK_EQ(last_code, EINVAL);
 }
 
-/* ---- nothing where there is nothing
- * --------------------------------------------------------------- */
+/* ---- nothing where there is nothing ---------------------------------------- */
 
 static void use_all_of(char* p, size_t size) {
   REQUIRE(p != NULL);

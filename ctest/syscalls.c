@@ -63,7 +63,7 @@ static const int own_calls[] = {
 #endif
 };
 
-/* ---- the document ------------------------------------------------------------------------ */
+/* ---- the document ---------------------------------------------------------- */
 
 /* One row: | `call` | mode | ... */
 typedef struct row_s {
@@ -103,7 +103,7 @@ static void rows_read(void) {
   REQUIRE(row_count >= 10); /* else the table looks different from what we think */
 }
 
-/* ---- the filter ---------------------------------------------------------------------------- */
+/* ---- the filter ------------------------------------------------------------ */
 
 /* The library never uses writev, so the workload's words need no write. */
 static void say(const char* text) {
@@ -172,7 +172,7 @@ static void install_first(int argc, char** argv, char** environment) {
 __attribute__((section(".preinit_array"),
                used)) static void (*const first)(int, char**, char**) = &install_first;
 
-/* ---- the workload ---------------------------------------------------------------------------- */
+/* ---- the workload ---------------------------------------------------------- */
 
 #define THREADS 4
 static char stacks[THREADS][256 * KIB] __attribute__((aligned(64)));
@@ -271,7 +271,7 @@ static void helper_unlisted(void) {
   exit(0);
 }
 
-/* ---- the cases ------------------------------------------------------------------------------- */
+/* ---- the cases ------------------------------------------------------------- */
 
 static char output[4096];
 
@@ -348,7 +348,7 @@ static void violation_aborts_with_the_listed_calls_only(void) {
 #endif
 }
 
-/* ---- the filter notices -------------------------------------------------------------------- */
+/* ---- the filter notices ---------------------------------------------------- */
 
 static void call_that_is_not_listed_is_noticed(void) {
   CHECK(is_trapped(run_under("always", NULL, "helper_unlisted")));
