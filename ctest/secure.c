@@ -1,7 +1,7 @@
 /* secure.c - what a secure build (MI_SECURE 1 to 4) finds of a program's mistakes, how it says so,
- * and that it finds nothing where there is nothing (D12.92, D12.95, D12.96). Built only with
- * MI_SECURE; the level comes from the library. A mistake runs in a process of its own, which must
- * end with SIGABRT behind one line that begins as documented.
+ * and that it finds nothing where there is nothing (D12.91, D12.92, D12.95, D12.96). Built only
+ * with MI_SECURE; the level comes from the library. A mistake runs in a process of its own, which
+ * must end with SIGABRT behind one line that begins as documented.
  */
 #include "probe.h"
 #include <mimalloc.h>
@@ -335,7 +335,28 @@ static void legal_program_is_not_reported(void) {
   for (size_t i = 0; i < COUNT_OF(mistakes); i++) CHECK(!is_reported(&mistakes[i], status));
 }
 
+/* D12.91: what was free does not tell where anything lies. */
+static void fresh_blocks_hold_no_addresses(void) {
+  enum { COUNT = 3000 };
+  static void* blocks[COUNT];
+  for (size_t k = 1; k < SIZES && sizes[k] <= 5000; k++) {
+    size_t size = sizes[k];
+    for (int round = 0; round < 3; round++) {
+      for (size_t i = 0; i < COUNT; i++) {
+        void** p = (void**)mi_malloc(size);
+        REQUIRE(p != NULL);
+        for (size_t w = 0; w < size / sizeof *p; w++)
+          if (!CHECK(p[w] == NULL || !mi_is_in_heap_region(p[w]))) return;
+        memset((void*)p, 0, size);
+        blocks[i] = (void*)p;
+      }
+      for (size_t i = 0; i < COUNT; i++) mi_free(blocks[(i * 7) % COUNT]);
+    }
+  }
+}
+
 static const check_case_t cases[] = {
+    CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
     CASE(error_function_is_told_and_blocks_stay_apart),
     CASE(legal_program_is_not_reported),
