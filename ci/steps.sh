@@ -299,8 +299,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | stress_tsan | forks | ends | \
-      faults)
+      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | \
+        stress_tsan | forks | ends | faults)
         cat "$log"
         ;;
       ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;
