@@ -219,7 +219,7 @@ static void memory_at_low_and_high_addresses_serves(void) {
     served += (uintptr_t)at >> widths[i] == 0 && (uintptr_t)at >> (widths[i] - 1) != 0;
     mi_heap_destroy(heap);
   }
-  CHECK_GE(served, 3); /* the system may have had other plans with some of them */
+  CHECK_GE(served, MI_WATCHED ? 1 : 3); /* a sanitizer has other plans with some of them */
 }
 
 static void words_for_atomics_are_aligned(void) {
