@@ -220,6 +220,33 @@ step_forks() {
 # FUZZ_SECONDS for each of the fuzz targets (1200 if not given); writes docs/runs/DATE-fuzz.txt.
 step_fuzz() { fuzz/run; }
 
+# The process ends in five ways while threads allocate, 1,000 times each; the library is opened and
+# closed 1,000 times and 10,000 threads come and go, as in every run of the C tests.
+step_ends() {
+  cmake_build ctest-release ctest -DMI_WERROR=ON
+  local way
+  for way in exit immediate_exit quick_exit return_from_main end_of_the_main_thread; do
+    echo "$way while others allocate"
+    CTEST_SCALE=50 "$work/ctest-release/thread_exit" "${way}_while_others_allocate"
+  done
+  "$work/ctest-release/thread_exit" ten_thousand_threads_in_waves_leave_memory_flat
+  "$work/ctest-release/remote" ten_thousand_threads_leave_memory_flat
+  TEST_LIBRARY=$work/ctest-release/lib/libmimalloc.so.2 "$work/ctest-release/unload"
+}
+
+# Of each kind of system call the n-th fails, n up to 408.
+step_faults() {
+  cmake_build ctest-release ctest -DMI_WERROR=ON
+  CTEST_SCALE=34 "$work/ctest-release/fault_kinds"
+}
+
+# All test programs under limits of address space and of writable memory.
+step_limits() {
+  cmake_build ctest-limits ctest -DMI_WERROR=ON -DMI_TEST_LIMITS=ON
+  ctest --test-dir "$work/ctest-limits" --label-regex limits --parallel "$jobs" --no-tests=error \
+    --output-on-failure
+}
+
 # Each check that has a demonstration of its own, then one planted fault for each gate.
 step_self_tests() {
   fuzz/self-test
@@ -277,10 +304,10 @@ run_steps() {
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
       preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | \
-      stress_tsan | forks | fuzz)
+        stress_tsan | forks | fuzz | ends | faults)
         cat "$log"
         ;;
-      ctest_*) grep -E 'tests passed|tests failed' "$log" || true ;;
+      ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;
     esac
   done
 }

@@ -16,6 +16,11 @@ docs_test(errno -DPROGRAM=$<TARGET_FILE:errno_table> -DDOCS=${docs_root}/docs/gu
 
 library_test(compat SOURCES compat.c)
 docs_test(tests)
+docs_test(failures)
+add_test(NAME docs_failures_are_noticed COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DLINES=112
+  -P ${CMAKE_CURRENT_LIST_DIR}/docs_failures.cmake)
+set_tests_properties(docs_failures_are_noticed PROPERTIES LABELS quick TIMEOUT 60
+  PASS_REGULAR_EXPRESSION "names the lines 112")
 
 # The programs are those of somebody whose malloc is ours.
 if(MI_OVERRIDE)

@@ -136,7 +136,7 @@ static void errno_is_enomem_on_failure_where_the_contract_says_so(void) {
   CHECK_EQ(errno, ENOMEM);
 }
 
-/* D2.69: failing at once and often is cheap and leaves memory in use alone. */
+/* D8.69: failing at once and often is cheap and leaves memory in use alone. */
 static void failing_requests_are_answered_at_once(void) {
   void* held = mi_malloc(100000);
   REQUIRE(held != NULL);

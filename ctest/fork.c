@@ -1,10 +1,11 @@
-/* fork.c - fork while other threads allocate: the child goes on (D3.24, D3.25). A child
- * that hangs is ended by its alarm (SIGALRM) and counted as a failure.
+/* fork.c - fork while other threads allocate and make heaps: the child goes on, starts threads and
+ * forks again (D3.24, D3.25). A child that hangs is ended by its alarm (SIGALRM) and counted as a
+ * failure. CTEST_SCALE=34 makes it 10,200 forks.
  */
 #include "probe.h"
 #include <mimalloc.h>
 
-#define BUSY_THREADS 4
+#define BUSY_THREADS 8
 #define CHILD_SECONDS 30
 
 static int busy_stop;
@@ -21,6 +22,12 @@ static void* busy_run(void* arg) {
       *(char*)held[at] = 1;
     }
     if (rng_below(&rng, 50) == 0) mi_collect(rng_below(&rng, 4) == 0);
+    if (rng_below(&rng, 4) == 0) {
+      mi_heap_t* heap = mi_heap_new();
+      REQUIRE(heap != NULL);
+      for (size_t i = 0; i < 30; i++) REQUIRE(mi_heap_malloc(heap, i * i * i) != NULL);
+      mi_heap_destroy(heap);
+    }
     sleep_ms(1); /* leaves the child some of the processor */
   }
   for (size_t i = 0; i < COUNT_OF(held); i++) mi_free(held[i]);

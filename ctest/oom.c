@@ -288,7 +288,27 @@ static void small_reserve_does_not_limit_what_can_be_allocated(void) {
   }
 }
 
+/* D8.71: what the first arena needs besides itself is part of what the limit must leave. */
+static void first_requests_find_room_whatever_the_limit_leaves(void) {
+  const size_t requests[] = {100, 5 * MIB};
+  for (size_t room = 8 * MIB; room < 1100 * MIB; room += room < 80 * MIB ? 256 * KIB : 2 * MIB) {
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+      if (room < 12 * MIB + 3 * requests[i]) continue;
+      pid_t pid = fork();
+      REQUIRE(pid >= 0);
+      if (pid == 0) {
+        lower_address_space(room);
+        if (!CHECK_NOT_NULL(mi_malloc(requests[i])))
+          check_note("%zu bytes with %zu KiB of room\n", requests[i], room / KIB);
+        _exit(check_end());
+      }
+      check_wait_ok(pid, "child whose first request comes under a limit");
+    }
+  }
+}
+
 static const check_case_t cases[] = {
+    CASE(first_requests_find_room_whatever_the_limit_leaves),
     CASE(library_starts_and_works_under_a_limit),
     CASE(limit_set_after_start),
     CASE(threads_start_when_memory_is_out),

@@ -2,9 +2,9 @@
  * calls of the static library here, and the n-th of them fails with ENOMEM.
  *
  * The plan comes from the environment, so that calls made before main() are covered:
- * OS_FAULT_FIRST=<n> and OS_FAULT_ALL=1 (from the n-th on; otherwise only the n-th).
- * munmap is not refused: the system does not run out of memory by it in a way that a
- * program can answer.
+ * OS_FAULT_FIRST=<n> and OS_FAULT_ALL=1 (from the n-th on; otherwise only the n-th),
+ * OS_FAULT_KIND=<k> for calls of one kind of os_call_t. With OS_FAULT_LIE=1 a call that is to fail
+ * says that it has worked: a system that no library can live with, to see that a test notices.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -12,6 +12,7 @@
 #include "os_fault.h"
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -20,6 +21,8 @@ static size_t fault_calls;
 static size_t fault_refused;
 static size_t fault_first;
 static int fault_all;
+static int fault_kind;
+static int fault_lies;
 static int fault_ready;
 
 static int mremap_mode;
@@ -41,12 +44,16 @@ static size_t number_from_environment(const char* name) {
   return 0;
 }
 
-static int call_is_refused(void) {
+static int call_is_refused(os_call_t kind) {
   if (!__atomic_load_n(&fault_ready, __ATOMIC_ACQUIRE)) {
     __atomic_store_n(&fault_first, number_from_environment("OS_FAULT_FIRST"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_all, (int)number_from_environment("OS_FAULT_ALL"), __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_kind, (int)number_from_environment("OS_FAULT_KIND"), __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_lies, (int)number_from_environment("OS_FAULT_LIE"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_ready, 1, __ATOMIC_RELEASE);
   }
+  int wanted = __atomic_load_n(&fault_kind, __ATOMIC_RELAXED);
+  if (wanted == OS_CALL_ANY ? kind == OS_CALL_RELEASE : (int)kind != wanted) return 0;
   size_t number = __atomic_add_fetch(&fault_calls, 1, __ATOMIC_RELAXED);
   size_t first = __atomic_load_n(&fault_first, __ATOMIC_RELAXED);
   int refused =
@@ -85,15 +92,25 @@ size_t os_fault_mremap_successes(void) {
 
 void* __real_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
 void* __real_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
+int __real_munmap(void* addr, size_t size);
 int __real_mprotect(void* addr, size_t size, int prot);
 int __real_madvise(void* addr, size_t size, int advice);
 void* __wrap_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset);
 void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...);
+int __wrap_munmap(void* addr, size_t size);
 int __wrap_mprotect(void* addr, size_t size, int prot);
 int __wrap_madvise(void* addr, size_t size, int advice);
 
+static bool lies(void) { return __atomic_load_n(&fault_lies, __ATOMIC_RELAXED) != 0; }
+
+static os_call_t kind_of_mmap(int prot, int flags) {
+  if ((flags & MAP_FIXED) == 0) return OS_CALL_RESERVE;
+  return prot == PROT_NONE ? OS_CALL_DECOMMIT : OS_CALL_RENEW;
+}
+
 void* __wrap_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset) {
-  if (call_is_refused()) return MAP_FAILED;
+  if (call_is_refused(kind_of_mmap(prot, flags)))
+    return lies() ? (addr != NULL ? addr : (void*)((uintptr_t)1 << 40)) : MAP_FAILED;
   return __real_mmap(addr, size, prot, flags, fd, offset);
 }
 
@@ -102,11 +119,11 @@ void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...)
   va_start(args, flags);
   void* target = (flags & MREMAP_FIXED) != 0 ? va_arg(args, void*) : NULL;
   va_end(args);
-  if (call_is_refused()) return MAP_FAILED;
+  if (call_is_refused(OS_CALL_MOVE)) return lies() ? (target != NULL ? target : old) : MAP_FAILED;
   bool fixed = (flags & MREMAP_FIXED) != 0;
   int mode = __atomic_load_n(&mremap_mode, __ATOMIC_RELAXED);
   if (mode == OS_MREMAP_FAILS || (mode == OS_MREMAP_FIXED_FAILS && fixed)) {
-    if (fixed) munmap(target, new_size);
+    if (fixed) __real_munmap(target, new_size);
     __atomic_fetch_add(&mremap_failures, 1, __ATOMIC_RELAXED);
     errno = mode == OS_MREMAP_FAILS ? EFAULT : ENOMEM;
     return MAP_FAILED;
@@ -117,12 +134,18 @@ void* __wrap_mremap(void* old, size_t old_size, size_t new_size, int flags, ...)
   return moved;
 }
 
+int __wrap_munmap(void* addr, size_t size) {
+  if (call_is_refused(OS_CALL_RELEASE)) return lies() ? 0 : -1;
+  return __real_munmap(addr, size);
+}
+
 int __wrap_mprotect(void* addr, size_t size, int prot) {
-  if (call_is_refused()) return -1;
+  if (call_is_refused(prot == PROT_NONE ? OS_CALL_PROTECT : OS_CALL_COMMIT)) return lies() ? 0 : -1;
   return __real_mprotect(addr, size, prot);
 }
 
 int __wrap_madvise(void* addr, size_t size, int advice) {
-  if (call_is_refused()) return -1;
+  bool advises = advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE;
+  if (call_is_refused(advises ? OS_CALL_ADVISE : OS_CALL_PURGE)) return lies() ? 0 : -1;
   return __real_madvise(addr, size, advice);
 }

@@ -3,9 +3,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Calls are numbered from 1, from the start of the process. */
+/* What a call is for. */
+typedef enum os_call_e {
+  OS_CALL_ANY,      /* those below but for the last */
+  OS_CALL_RESERVE,  /* new address space */
+  OS_CALL_COMMIT,   /* makes it accessible */
+  OS_CALL_DECOMMIT, /* gives memory and access back */
+  OS_CALL_RENEW,    /* maps a range of ours anew */
+  OS_CALL_PURGE,    /* gives memory back */
+  OS_CALL_PROTECT,  /* guard pages */
+  OS_CALL_MOVE,
+  OS_CALL_ADVISE, /* huge pages */
+  OS_CALL_RELEASE /* gives address space back */
+} os_call_t;
+
+/* Calls of the kind that may fail, numbered from 1, from the start of the process. */
 typedef struct os_fault_s {
-  size_t calls; /* so far, of all wrapped kinds */
+  size_t calls; /* so far */
   size_t refused;
 } os_fault_t;
 

@@ -1,6 +1,7 @@
 /* thread_exit.c - allocation at the ends of threads and of the process: destructors of
  * thread-specific data that run before and after the allocator's own (D2.12), a main
- * thread that ends first (D2.13), exit while others allocate (D3.20).
+ * thread that ends first (D2.13), each way of ending the process while others allocate (D3.20; 20
+ * times each, 1,000 with CTEST_SCALE=50), waves of threads (D2.9).
  */
 #include "probe.h"
 #include <limits.h>
@@ -223,6 +224,60 @@ static void thread_done_inside_deferred_free_is_ignored(void) {
   allocate_with_deferred_free(NULL);
 }
 
+/* ---- waves of threads ------------------------------------------------------------- */
+
+#define WAVE 200
+#define WAVES 50
+
+static pthread_barrier_t wave_is_up;
+
+static void* allocate_in_a_wave(void* arg) {
+  bool* leaks = (bool*)arg;
+  void* held[40];
+  for (size_t i = 0; i < COUNT_OF(held); i++) {
+    size_t size = i * i * 3 + 1;
+    held[i] = mi_malloc(size);
+    REQUIRE(held[i] != NULL);
+    memset(held[i], 1, size);
+  }
+  mi_heap_t* heap = mi_heap_new();
+  REQUIRE(heap != NULL);
+  for (int i = 0; i < 10; i++) REQUIRE(mi_heap_malloc(heap, 100) != NULL);
+  mi_heap_destroy(heap);
+  pthread_barrier_wait(
+      &wave_is_up); /* so that each wave holds as much, whatever the machine does */
+  for (size_t i = *leaks ? 1 : 0; i < COUNT_OF(held); i++) mi_free(held[COUNT_OF(held) - 1 - i]);
+  return NULL;
+}
+
+/* Resident after 2,000 threads and after 10,000. */
+static bool waves_are_flat(bool leaks) {
+  size_t early = 0;
+  pthread_t threads[WAVE];
+  pthread_attr_t attributes;
+  REQUIRE(pthread_attr_init(&attributes) == 0);
+  REQUIRE(pthread_attr_setstacksize(&attributes, 128 * KIB) == 0);
+  REQUIRE(pthread_barrier_init(&wave_is_up, NULL, WAVE) == 0);
+  for (int wave = 0; wave < WAVES; wave++) {
+    for (size_t i = 0; i < WAVE; i++)
+      REQUIRE(pthread_create(&threads[i], &attributes, &allocate_in_a_wave, &leaks) == 0);
+    for (size_t i = 0; i < WAVE; i++) thread_join(threads[i]);
+    if (wave + 1 != WAVES / 5 && wave + 1 != WAVES) continue;
+    mi_collect(true);
+    if (wave + 1 < WAVES) early = rss_bytes();
+  }
+  size_t late = rss_bytes();
+  check_note("resident after %d threads %zu KiB, after %d threads %zu KiB\n", WAVES / 5 * WAVE,
+             early / KIB, WAVES * WAVE, late / KIB);
+  return late <= early + early / 10 + 256 * KIB; /* inexact by some OS pages per processor */
+}
+
+/* D2.9 */
+static void ten_thousand_threads_in_waves_leave_memory_flat(void) { CHECK(waves_are_flat(false)); }
+static void waves_that_leave_blocks_are_noticed(void) {
+  if (RSS_IS_MEANINGFUL) CHECK(!waves_are_flat(true));
+}
+
 /* ---- the main thread ends first --------------------------------------------------- */
 
 static void* work_on_and_exit(void* arg) {
@@ -278,22 +333,83 @@ static void* allocate_until_exit(void* arg) {
   return NULL;
 }
 
-static void helper_exit_while_others_allocate(void) {
-  for (size_t i = 0; i < 4; i++) thread_start(&allocate_until_exit, (void*)(i + 1));
-  sleep_ms(3);
-  exit(43);
+/* For the end that waits for all threads. */
+static void* allocate_for_a_while(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  void* held[100] = {0};
+  double end = now_seconds() + 0.004;
+  while (now_seconds() < end) {
+    size_t at = rng_below(&rng, COUNT_OF(held));
+    mi_free(held[at]);
+    held[at] = mi_malloc(rng_size(&rng, 100000));
+    if (held[at] != NULL) *(char*)held[at] = 1;
+  }
+  return NULL;
 }
 
-static void exit_while_others_allocate(void) {
-  const char* args[] = {"helper_exit_while_others_allocate", NULL};
-  for (size_t i = 0; i < check_scaled(50); i++) {
-    int status = 0;
-    pid_t pid = check_start_self(args, -1, -1);
-    REQUIRE(waitpid(pid, &status, 0) == pid);
-    if (!CHECK_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 43) && WIFSIGNALED(status)) {
-      check_note("run %zu died of signal %d\n", i, WTERMSIG(status));
+#define EXIT_STATUS 43
+#define EXIT_THREADS 4
+
+static void end_crashes(void) { raise(SIGSEGV); }
+
+/* The ways in which a program ends, each while threads allocate. */
+static int helper_end(const char* way) {
+  bool waits = strcmp(way, "pthread_exit") == 0;
+  for (size_t i = 0; i < EXIT_THREADS; i++)
+    thread_start(waits ? &allocate_for_a_while : &allocate_until_exit, (void*)(i + 1));
+  sleep_ms(3);
+  if (strcmp(way, "exit") == 0) exit(EXIT_STATUS);
+  if (strcmp(way, "_exit") == 0) _exit(EXIT_STATUS);
+  if (strcmp(way, "quick_exit") == 0) quick_exit(EXIT_STATUS);
+  if (waits) pthread_exit(NULL); /* the process ends with 0 after the last thread */
+  if (strcmp(way, "crash") == 0) {
+    atexit(&end_crashes);
+    exit(EXIT_STATUS);
+  }
+  return EXIT_STATUS; /* from main */
+}
+
+static int status_of_end(const char* way) {
+  int status = 0;
+  const char* args[] = {"helper_end", way, NULL};
+  pid_t pid = check_start_self(args, -1, -1);
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  return status;
+}
+
+static bool ended_with(int status, int wanted) {
+  return WIFEXITED(status) && WEXITSTATUS(status) == wanted;
+}
+
+/* D3.20 */
+static void check_end_of_process(const char* way, int wanted) {
+  for (size_t i = 0; i < check_scaled(20); i++) {
+    int status = status_of_end(way);
+    if (!CHECK(ended_with(status, wanted))) {
+      check_note("run %zu, %s: status 0x%x\n", i, way, status);
+      return;
     }
   }
+}
+static void exit_while_others_allocate(void) { check_end_of_process("exit", EXIT_STATUS); }
+static void immediate_exit_while_others_allocate(void) {
+  check_end_of_process("_exit", EXIT_STATUS);
+}
+static void quick_exit_while_others_allocate(void) {
+  check_end_of_process("quick_exit", EXIT_STATUS);
+}
+static void return_from_main_while_others_allocate(void) {
+  check_end_of_process("return", EXIT_STATUS);
+}
+static void end_of_the_main_thread_while_others_allocate(void) {
+  if (UNDER_THREAD_SANITIZER) {
+    check_note("skipped: ThreadSanitizer cannot do without the main thread\n");
+    return;
+  }
+  check_end_of_process("pthread_exit", 0);
+}
+static void crash_at_the_end_is_noticed(void) {
+  CHECK(!ended_with(status_of_end("crash"), EXIT_STATUS));
 }
 
 /* D3.26 and types.md 14: allocation works from exit handlers. */
@@ -335,17 +451,24 @@ static const check_case_t cases[] = {
     CASE(thread_whose_first_request_comes_from_a_destructor),
     CASE(thread_done_may_be_called_by_the_program),
     CASE(thread_done_inside_deferred_free_is_ignored),
+    CASE(ten_thousand_threads_in_waves_leave_memory_flat),
+    CASE(waves_that_leave_blocks_are_noticed),
     CASE(main_thread_may_end_before_the_process),
     CASE(exit_while_others_allocate),
+    CASE(immediate_exit_while_others_allocate),
+    CASE(quick_exit_while_others_allocate),
+    CASE(return_from_main_while_others_allocate),
+    CASE(end_of_the_main_thread_while_others_allocate),
+    CASE(crash_at_the_end_is_noticed),
     CASE(exit_handlers_and_destructors_may_allocate),
 };
 static const check_case_t helpers[] = {
     CASE(helper_main_thread_ends),
-    CASE(helper_exit_while_others_allocate),
     CASE(helper_exit_handler),
 };
 
 int main(int argc, char** argv) {
+  if (argc == 3 && strcmp(argv[1], "helper_end") == 0) return helper_end(argv[2]);
   if (argc == 2 && strncmp(argv[1], "helper_", 7) == 0) return CHECK_MAIN(argc, argv, helpers);
   return CHECK_MAIN(argc, argv, cases);
 }

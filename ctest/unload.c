@@ -65,6 +65,48 @@ static void unloading_is_survived_by_threads_and_blocks(void) {
   CHECK_EQ(pthread_key_create(&key, NULL), 0);
 }
 
+/* ---- threads at work meanwhile ------------------------------------------------------ */
+
+#define WORKERS 3
+static int workers_stop;
+
+static void* work_without_pause(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  void* held[50] = {0};
+  size_t sizes[50] = {0};
+  while (!__atomic_load_n(&workers_stop, __ATOMIC_RELAXED)) {
+    size_t at = rng_below(&rng, COUNT_OF(held));
+    if (held[at] != NULL) CHECK(pattern_holds(held[at], sizes[at], (unsigned)at));
+    library.mi_free(held[at]);
+    sizes[at] = rng_size(&rng, 20000);
+    held[at] = library.mi_malloc(sizes[at]);
+    REQUIRE(held[at] != NULL);
+    pattern_fill(held[at], sizes[at], (unsigned)at);
+  }
+  for (size_t i = 0; i < COUNT_OF(held); i++) library.mi_free(held[i]);
+  return NULL;
+}
+
+/* D3.22: none of these threads knows that the library is closed and opened again. */
+static void threads_allocate_while_the_library_is_opened_and_closed(void) {
+  pthread_t threads[WORKERS];
+  library = library_open();
+  REQUIRE(dlclose(library.handle) == 0);
+  for (size_t i = 0; i < WORKERS; i++)
+    threads[i] = thread_start(&work_without_pause, (void*)(i + 1));
+  for (size_t i = 0; i < check_scaled(1000); i++) {
+    library_t again = library_open();
+    CHECK(again.mi_malloc == library.mi_malloc); /* it never went away */
+    char* p = (char*)again.mi_malloc(3000);
+    REQUIRE(p != NULL);
+    memset(p, 1, 3000);
+    REQUIRE(dlclose(again.handle) == 0);
+    again.mi_free(p);
+  }
+  __atomic_store_n(&workers_stop, 1, __ATOMIC_RELAXED);
+  for (size_t i = 0; i < WORKERS; i++) thread_join(threads[i]);
+}
+
 static void the_programs_own_malloc_stays(void) {
   library = library_open();
   void* ours = library.mi_malloc(100);
@@ -82,6 +124,7 @@ static void the_programs_own_malloc_stays(void) {
 
 static const check_case_t cases[] = {
     CASE(unloading_is_survived_by_threads_and_blocks),
+    CASE(threads_allocate_while_the_library_is_opened_and_closed),
     CASE(the_programs_own_malloc_stays),
 };
 

@@ -187,9 +187,10 @@ static bool arena_reserve_by_need(uint32_t count, uint32_t align) {
     arena_memory_t memory =
         memory_from_os(size, (size_t)align * SLICE_SIZE, is_eager_commit(), true);
     memory.by_need = true;
-    if (memory.start != NULL) {
+    /* Where there is room for the memory but not for its descriptors, less may be had. */
+    if (memory.start != NULL && arena_add_or_release(&memory) != NULL) {
       arenas.reserve_size = size >= whole ? 0 : size * 4;
-      return arena_add_or_release(&memory) != NULL;
+      return true;
     }
     if (last) return false;
     size = round_up(size, 4 * SLICE_SIZE); /* quarters stay whole slices */

@@ -1,0 +1,377 @@
+/* secure.c - what a secure build (MI_SECURE 1 to 4) finds of a program's mistakes, how it says so,
+ * and that it finds nothing where there is nothing (D12.91, D12.92, D12.95, D12.96). Built only
+ * with MI_SECURE; the level comes from the library. A mistake runs in a process of its own, which
+ * must end with SIGABRT behind one line that begins as documented.
+ */
+#include "probe.h"
+#include <mimalloc.h>
+
+#define DOUBLE_FREE "mimalloc: error: double free"
+#define INVALID_FREE "mimalloc: error: invalid free"
+#define OVERFLOW_FOUND "mimalloc: error: overflow"
+#define WRITE_AFTER_FREE "mimalloc: error: write after free"
+#define SIZE_MISMATCH "mimalloc: error: size mismatch"
+
+static const size_t sizes[] = {1,    8,     24,    40,     200,     1000,
+                               5000, 20000, 60000, 300000, 5 * MIB, 600 * MIB};
+#define SIZES COUNT_OF(sizes)
+
+static void on_options(const char* text, void* arg) {
+  const char* at = strstr(text, "secure level ");
+  if (at != NULL) *(int*)arg = atoi(at + 13);
+}
+static int level(void) {
+  int found = 0;
+  mi_options_print_out(&on_options, &found);
+  return found;
+}
+
+/* ---- mistakes ---------------------------------------------------------------------------------
+ */
+
+/* The block that the report must name. */
+static void announce(const void* p) {
+  char text[32];
+  int n = snprintf(text, sizeof text, "BLOCK 0x%zx\n", (size_t)(uintptr_t)p);
+  REQUIRE(write(STDERR_FILENO, text, (size_t)n) == n);
+}
+
+static char* block_new(size_t size) {
+  char* p = (char*)mi_malloc(size);
+  REQUIRE(p != NULL);
+  p[0] = p[size - 1] = 1;
+  return p;
+}
+
+static void twice(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  mi_free(p);
+  mi_free(p);
+}
+static void twice_with_others_between(size_t size) {
+  char* p = block_new(size);
+  char* q = block_new(size);
+  char* r = block_new(size);
+  announce(p);
+  mi_free(r);
+  mi_free(p);
+  mi_free(q);
+  mi_free(p);
+}
+/* The block lives again under another name: the second free of that is one too many. */
+static void twice_after_reuse(size_t size) {
+  static void* again[5000];
+  char* p = block_new(size);
+  size_t n = size > MIB ? 4 : COUNT_OF(again);
+  mi_free(p);
+  size_t found = n;
+  for (size_t i = 0; i < n; i++) {
+    again[i] = block_new(size);
+    if (again[i] == p) found = i;
+  }
+  announce(p);
+  mi_free(p); /* the new block, if there is one there */
+  if (found < n) mi_free(again[found]);
+}
+static void* free_it(void* p) {
+  mi_free(p);
+  return NULL;
+}
+static void by_another_thread_and_then_by_us(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  thread_join(thread_start(&free_it, p));
+  mi_free(p);
+}
+static void by_us_and_then_by_another_thread(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  mi_free(p);
+  thread_join(thread_start(&free_it, p));
+}
+static void by_two_others(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  thread_join(thread_start(&free_it, p));
+  thread_join(thread_start(&free_it, p));
+}
+static void after_the_end_of_the_owner(size_t size) {
+  void* p = block_new(size);
+  announce(p);
+  thread_join(thread_start(&free_it, p));
+  mi_collect(true);
+  mi_free(p);
+}
+static pthread_barrier_t both;
+static void* free_at_once(void* p) {
+  pthread_barrier_wait(&both);
+  mi_free(p);
+  return NULL;
+}
+static void by_two_at_the_same_time(size_t size) {
+  REQUIRE(pthread_barrier_init(&both, NULL, 2) == 0);
+  for (int i = 0; i < 500; i++) { /* the first time it is noticed is the last */
+    void* p = block_new(size);
+    pthread_t a = thread_start(&free_at_once, p);
+    pthread_t b = thread_start(&free_at_once, p);
+    thread_join(a);
+    thread_join(b);
+  }
+}
+static void resized_after_free(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  mi_free(p);
+  mi_free(mi_realloc(p, size * 2));
+}
+
+static void interior(size_t size) {
+  char* p = block_new(size < 64 ? 64 : size);
+  mi_free(p + 16);
+}
+static void misaligned(size_t size) { mi_free(block_new(size) + 1); }
+static void foreign(size_t size) {
+  static char global[64];
+  (void)size;
+  mi_free(opaque(global + 16));
+}
+static void on_the_stack(size_t size) {
+  char local[64] __attribute__((aligned(16)));
+  (void)size;
+  mi_free(opaque(local + 16));
+}
+
+static void one_byte_too_many(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  ((volatile char*)p)[size] ^= 0x5A;
+  mi_free(p);
+}
+static void one_byte_too_many_resized(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  ((volatile char*)p)[size] ^= 0x5A;
+  mi_free(mi_realloc(p, size + 1000));
+}
+static void wrong_size(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  mi_free_size(p, size + 1);
+}
+static void written_after_free(size_t size) {
+  char* p = block_new(size < 16 ? 16 : size);
+  announce(p);
+  mi_free(p);
+  ((volatile char*)p)[8] = 0x77;
+  /* It may wait behind other frees, and is looked at no later than when it is somebody's again. */
+  static char* later[200];
+  for (size_t round = 0; round < 500; round++) {
+    for (size_t i = 0; i < COUNT_OF(later); i++) {
+      later[i] = block_new(size < 16 ? 16 : size);
+      if (later[i] == p) return; /* without a report */
+    }
+    for (size_t i = 0; i < COUNT_OF(later); i++) mi_free(later[i]);
+  }
+}
+
+typedef struct mistake_s {
+  const char* name;
+  void (*make)(size_t size);
+  const char* report;
+  int level;   /* from which it is found */
+  size_t from; /* sizes for which it is made */
+  size_t upto;
+  bool announced;
+} mistake_t;
+
+#define MISTAKE(function, report, level, from, upto, announced)                                    \
+  { #function, function, report, level, from, upto, announced }
+static const mistake_t mistakes[] = {
+    MISTAKE(twice, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(twice_with_others_between, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(twice_after_reuse, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(by_another_thread_and_then_by_us, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(by_us_and_then_by_another_thread, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(by_two_others, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(after_the_end_of_the_owner, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(by_two_at_the_same_time, DOUBLE_FREE, 4, 1, 1000, false),
+    MISTAKE(resized_after_free, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(interior, INVALID_FREE, 1, 1, SIZE_MAX, false),
+    MISTAKE(misaligned, INVALID_FREE, 1, 8, SIZE_MAX, false),
+    MISTAKE(foreign, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(on_the_stack, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(one_byte_too_many, OVERFLOW_FOUND, 3, 1, 60000, true),
+    MISTAKE(one_byte_too_many_resized, OVERFLOW_FOUND, 3, 1, 60000, true),
+    MISTAKE(wrong_size, SIZE_MISMATCH, 3, 1, SIZE_MAX, true),
+    MISTAKE(written_after_free, WRITE_AFTER_FREE, 4, 8, 5000, true),
+};
+
+/* ---- the reports ------------------------------------------------------------------------------
+ */
+
+static char output[4096];
+
+/* A freed block may have been given back as a whole by the time of the second free: then it is no
+ * block any more. And a large one lies beyond reach from level 2 on. */
+static bool is_reported(const mistake_t* m, int status) {
+  bool again = strcmp(m->report, DOUBLE_FREE) == 0;
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) return false;
+  if (strstr(output, m->report) == NULL && !(again && strstr(output, INVALID_FREE) != NULL))
+    return false;
+  if (!m->announced) return true;
+  /* D12.96: it names the block. */
+  const char* block = strstr(output, "BLOCK 0x");
+  if (block == NULL) return false;
+  char address[32];
+  snprintf(address, sizeof address, "%.*s", (int)strcspn(block + 6, "\n"), block + 6);
+  return strstr(block + 6 + strlen(address), address) != NULL;
+}
+
+static void each_mistake_is_reported(void) {
+  int here = level();
+  CHECK_GE(here, 1);
+  for (size_t i = 0; i < COUNT_OF(mistakes); i++) {
+    const mistake_t* m = &mistakes[i];
+    if (here < m->level) {
+      check_note("level %d does not promise: %s\n", here, m->name);
+      continue;
+    }
+    for (size_t k = 0; k < SIZES; k++) {
+      if (sizes[k] < m->from || sizes[k] > m->upto) continue;
+      char size[32];
+      snprintf(size, sizeof size, "%zu", sizes[k]);
+      const char* args[] = {"helper_mistake", m->name, size, NULL};
+      int status = check_capture_self(args, true, output, sizeof output);
+      if (!CHECK(is_reported(m, status)))
+        check_note("%s, %zu bytes: status 0x%x, %s\n", m->name, sizes[k], status, output);
+    }
+  }
+}
+
+/* "mistake" is one of the table, made in this process. */
+static int helper_mistake(const char* name, const char* size) {
+  for (size_t i = 0; i < COUNT_OF(mistakes); i++)
+    if (strcmp(mistakes[i].name, name) == 0) mistakes[i].make(strtoul(size, NULL, 10));
+  return 0;
+}
+
+/* ---- the program's own reaction -------------------------------------------- */
+
+static int last_code;
+static int code_count;
+static void on_error(int code, void* arg) {
+  (void)arg;
+  last_code = code;
+  code_count++;
+}
+
+/* D12.92, D12.96: with an error function the free is ignored, and no two blocks overlap. */
+static void error_function_is_told_and_blocks_stay_apart(void) {
+  mi_register_error(&on_error, NULL);
+  static char* blocks[4000];
+  for (size_t k = 0; k < SIZES && sizes[k] <= 60000; k++) {
+    size_t size = sizes[k] < sizeof(size_t) ? sizeof(size_t) : sizes[k];
+    for (int round = 0; round < 20; round++) {
+      char* p = block_new(size);
+      code_count = 0;
+      mi_free(p);
+      mi_free(p);
+      CHECK_EQ(code_count, 1);
+      CHECK_EQ(last_code, EAGAIN);
+    }
+    size_t count = size > 5000 ? 400 : COUNT_OF(blocks);
+    for (size_t i = 0; i < count; i++) {
+      blocks[i] = block_new(size);
+      memcpy(blocks[i], &i, sizeof i);
+    }
+    for (size_t i = 0; i < count; i++) {
+      if (!CHECK(memcmp(blocks[i], &i, sizeof i) == 0)) break; /* somebody else has it, too */
+    }
+    for (size_t i = 0; i < count; i++) mi_free(blocks[i]);
+  }
+  code_count = 0;
+  static char foreign_bytes[64];
+  mi_free(opaque(foreign_bytes + 16));
+  CHECK_EQ(code_count, 1);
+  CHECK_EQ(last_code, EINVAL);
+}
+
+/* ---- nothing where there is nothing ---------------------------------------- */
+
+static void use_all_of(char* p, size_t size) {
+  REQUIRE(p != NULL);
+  CHECK_GE(mi_usable_size(p), size);
+  memset(p, 0xA5, mi_usable_size(p));
+}
+
+/* D12.95: all that mi_usable_size tells may be written. */
+static void helper_legal(void) {
+  for (size_t size = 0; size <= 70000; size += size < 2100 ? 1 : 517) {
+    char* p = (char*)mi_malloc(size);
+    use_all_of(p, size);
+    p = (char*)mi_realloc(p, size + size / 3 + 1);
+    use_all_of(p, size);
+    p = (char*)mi_realloc(p, size / 2);
+    use_all_of(p, size / 2);
+    mi_free(p);
+    p = (char*)mi_zalloc(size);
+    use_all_of(p, size);
+    mi_free_size(p, size);
+    p = (char*)mi_malloc_aligned(size, 256);
+    use_all_of(p, size);
+    mi_free_aligned(p, 256);
+    p = (char*)mi_malloc_aligned_at(size, 128, 8);
+    use_all_of(p, size);
+    mi_free(p);
+    p = (char*)mi_expand(mi_malloc(size), size);
+    if (p != NULL) mi_free(p);
+  }
+  for (size_t k = 0; k < SIZES - 1; k++) {
+    char* p = (char*)mi_calloc(1, sizes[k]);
+    use_all_of(p, sizes[k]);
+    thread_join(thread_start(&free_it, p));
+  }
+}
+static void legal_program_is_not_reported(void) {
+  const char* args[] = {"helper_legal", NULL};
+  int status = check_capture_self(args, true, output, sizeof output);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  CHECK_TEXT(output, "");
+  /* Nor is it taken for a mistake that is found. */
+  for (size_t i = 0; i < COUNT_OF(mistakes); i++) CHECK(!is_reported(&mistakes[i], status));
+}
+
+/* D12.91: what was free does not tell where anything lies. */
+static void fresh_blocks_hold_no_addresses(void) {
+  enum { COUNT = 3000 };
+  static void* blocks[COUNT];
+  for (size_t k = 1; k < SIZES && sizes[k] <= 5000; k++) {
+    size_t size = sizes[k];
+    for (int round = 0; round < 3; round++) {
+      for (size_t i = 0; i < COUNT; i++) {
+        void** p = (void**)mi_malloc(size);
+        REQUIRE(p != NULL);
+        for (size_t w = 0; w < size / sizeof *p; w++)
+          if (!CHECK(p[w] == NULL || !mi_is_in_heap_region(p[w]))) return;
+        memset((void*)p, 0, size);
+        blocks[i] = (void*)p;
+      }
+      for (size_t i = 0; i < COUNT; i++) mi_free(blocks[(i * 7) % COUNT]);
+    }
+  }
+}
+
+static const check_case_t cases[] = {
+    CASE(fresh_blocks_hold_no_addresses),
+    CASE(each_mistake_is_reported),
+    CASE(error_function_is_told_and_blocks_stay_apart),
+    CASE(legal_program_is_not_reported),
+};
+static const check_case_t helpers[] = {CASE(helper_legal)};
+
+int main(int argc, char** argv) {
+  if (argc == 4 && strcmp(argv[1], "helper_mistake") == 0) return helper_mistake(argv[2], argv[3]);
+  if (argc == 2 && strncmp(argv[1], "helper_", 7) == 0) return CHECK_MAIN(argc, argv, helpers);
+  return CHECK_MAIN(argc, argv, cases);
+}
