@@ -176,8 +176,7 @@ static void uaf_read(void) {
   act(read_stale);
 }
 
-/* What is written stands in the block when it is handed out, as if the new owner had put it there.
- */
+/* What is written stands in the block when that is handed out, as if its new owner had done it. */
 #define STALE UINT64_C(0x57a1e57a1e57a1e5)
 static size_t stale_offset;
 static void write_stale(void) { *(volatile uint64_t*)(victim + stale_offset) = STALE; }
