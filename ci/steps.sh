@@ -235,7 +235,7 @@ step_features() { ci/features; }
 # The whole product of attacks against all levels and the hardened peers; writes docs/attacks.md.
 step_attacks() {
   local peers=mi217-secure,mi2-secure,mi3-secure,snmalloc-check,hardened,scudo
-  ctest/attacks/run --self-test
+  ctest/attacks/run --self-test --quick
   cargo run --release --quiet --manifest-path bench/Cargo.toml --target-dir "$work/bench" -- \
     build --allocators "$peers"
   ctest/attacks/run --report --check
