@@ -99,7 +99,7 @@ class Attacker(threading.Thread):
                 except queue.Empty:
                     return
                 self.outcomes[cell] = self.attack(cell)
-        except Exception as fault:  # pylint: disable=broad-except
+        except Exception as fault:  # attack() raises it again
             self.faults.append(fault)
         finally:
             os.close(self.out)
