@@ -204,14 +204,21 @@ size_t crowd(void) {
   return cell.size == MIB ? 6 : 3;
 }
 
+enum { HUNT_MAX = 4096 };
+
+static struct {
+  void* p[2 * HUNT_MAX];
+  size_t count;
+} hunted;
+
 /* As many as lists of free blocks are long. They are kept: a block that comes twice shows. */
 static void hunt_step(void) {
-  enum { HUNT_MAX = 4096 };
   size_t count = cell.size < MIB ? 2 * MIB / cell.size : 2 * crowd();
   for (size_t i = 0; i < count && i < HUNT_MAX; i++) {
     void* p = take_over_live(cell.size);
     if (p == NULL) break;
     if (taken_before(p)) reached("a block was handed out twice");
+    hunted.p[hunted.count++] = p;
   }
 }
 
@@ -220,16 +227,23 @@ void hunt(void) {
   if (cell.other) hunt_step();
 }
 
+void hunt_release(void) {
+  if (aim != NULL) return; /* what was won is no block */
+  for (size_t i = 0; i < hunted.count; i++) cell.entry->release(hunted.p[i], cell.size);
+  hunted.count = 0;
+}
+
 static struct {
   const void* wanted;
   bool (*look)(const void* p);
   bool found;
 } chase;
 
-/* Allocates `drain` blocks to empty the lists of free ones, then keeps these in a ring, each step
- * releasing the oldest: what waits in a quarantine behind other releases comes out too. */
+/* Allocates `drain` blocks, more than hunt() may have released, so that every page with free blocks
+ * has its turn; then keeps these in a ring, each step releasing the oldest: what waits in a
+ * quarantine behind other releases comes out too. */
 static void chase_step(void) {
-  enum { RING = 512 };
+  enum { RING = HUNT_MAX + 512 };
   static _Thread_local void* ring[RING];
   bool small = cell.size <= KIB;
   size_t drain = small ? RING : 4 * crowd();

@@ -86,6 +86,8 @@ void* take(size_t size);
 /* Many more blocks of the cell's size, by the violating thread and by the first one; reaches the
  * aim if one of them overlaps what is live, or comes twice. */
 void hunt(void);
+/* Releases what hunt() allocated, once, and unless the aim is reached. */
+void hunt_release(void);
 /* Allocates and releases until `wanted` (or, when that is NULL, any block) satisfies `look`, or
  * gives up. The blocks are not touched otherwise. */
 void hunt_for(const void* wanted, bool (*look)(const void* p));

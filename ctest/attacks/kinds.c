@@ -469,7 +469,8 @@ static void poison(bool mangled) {
   others_run();
   act(write_links);
   hunt();
-  hunt_for_victim(note_handed_out); /* what a quarantine holds comes out by releases only */
+  hunt_release(); /* what a quarantine holds comes out by releases only */
+  hunt_for_victim(note_handed_out);
 }
 static void poison_plain(void) { poison(false); }
 static void poison_mangled(void) { poison(true); }
