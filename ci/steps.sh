@@ -259,6 +259,15 @@ step_gates() { ci/gates; }
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
 
+# The whole product of attacks against all levels and the hardened peers; writes docs/attacks.md.
+step_attacks() {
+  local peers=mi217-secure,mi2-secure,mi3-secure,snmalloc-check,hardened,scudo
+  ctest/attacks/run --self-test --quick
+  cargo run --release --quiet --manifest-path bench/Cargo.toml --target-dir "$work/bench" -- \
+    build --allocators "$peers"
+  ctest/attacks/run --report --check
+}
+
 # A hundred planted faults; nine of ten must be caught.
 step_mutants() { ci/mutants; }
 
@@ -303,8 +312,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | bench | \
-        stress_tsan | forks | fuzz | ends | faults)
+      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | \
+        bench | stress_tsan | forks | fuzz | ends | faults | attacks)
         cat "$log"
         ;;
       ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;

@@ -215,6 +215,7 @@ fn planted(fault: &Fault) -> Result<Library, String> {
         // As libraries.toml has it, relative to this package.
         kind: Kind::Cmake { source: tools::shown(&copy), file: file.clone() },
         version: None,
+        by_name: false,
     };
     make::build(&library)?;
     Ok(library)

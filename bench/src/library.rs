@@ -39,6 +39,8 @@ pub struct Library {
     pub kind: Kind,
     /// What the library must say of itself.
     pub version: Option<String>,
+    /// Takes part only where the command line names it.
+    pub by_name: bool,
 }
 
 impl Library {
@@ -99,6 +101,7 @@ fn library(entry: &toml::Table) -> Result<Library, String> {
         label: text(entry, "label")?,
         kind,
         version: text(entry, "version").ok(),
+        by_name: entry.get("by_name").and_then(toml::Value::as_bool).unwrap_or(false),
     })
 }
 
@@ -130,6 +133,8 @@ pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
             }
         }
         all.retain(|l| l.name == BASE || wanted.contains(&l.name));
+    } else {
+        all.retain(|l| !l.by_name);
     }
     for (name, path) in &options.extra {
         if all.iter().any(|l| &l.name == name) {
@@ -141,6 +146,7 @@ pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
             label: name.clone(),
             kind: Kind::Given(path),
             version: None,
+            by_name: false,
         });
     }
     Ok(all)

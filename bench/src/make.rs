@@ -178,12 +178,18 @@ fn by_debian(package: &str, file: &str) -> Result<PathBuf, String> {
     let missing = format!("{file} is not installed: apt-get install {package}");
     let known = output(Command::new("ldconfig").arg("-p"))
         .or_else(|_| output(Command::new("/sbin/ldconfig").arg("-p")))?;
-    known
+    let linked = known
         .lines()
         .filter_map(|line| line.split_once(" => "))
         .find(|(name, _)| name.split_whitespace().next() == Some(file))
-        .map(|(_, path)| PathBuf::from(path.trim()))
-        .ok_or(missing)
+        .map(|(_, path)| PathBuf::from(path.trim()));
+    // A compiler keeps its libraries where the dynamic linker does not look.
+    let installed = || {
+        let list = output(Command::new("dpkg-query").args(["-L", package])).ok()?;
+        let mut files = list.lines().map(PathBuf::from);
+        files.find(|path| path.file_name().is_some_and(|name| name == file))
+    };
+    linked.or_else(installed).ok_or(missing)
 }
 
 fn package_version(package: &str) -> String {
