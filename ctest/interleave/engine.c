@@ -1,0 +1,865 @@
+/* engine.c - see engine.h.
+ *
+ * Owns:    the schedule, the clocks of the race detector, the pages that executions wrote to.
+ * Always:  the same choices lead to the same execution: nothing here depends on time or addresses
+ *          that change.
+ *
+ * Points. Threads change only at a lock and before an atomic access to a word for which two threads
+ * were seen to conflict (one writes, another reads or writes; additions whose result nobody looks
+ * at do not conflict with each other). An access to any other word commutes with all that the other
+ * threads do, and so does a plain access in a program without data races; so orders that differ
+ * in these alone end in the same state. When an execution shows a new conflict the exploration
+ * begins again with it, until one shows none.
+ *
+ * Search. Depth first without stored states: an execution follows the choices of the one before up
+ * to the last point at which there is another choice. Two ways to limit the choices:
+ *   bounded    a thread that could go on is left at most so many times (preemptions). All orders
+ *              within the bound are tried; if none was left out the search was complete.
+ *   all        any number of times, but of orders that differ only in steps that commute one is
+ *              enough (sleep sets).
+ *
+ * Waiting. A thread that finds nothing to do (os_yield) goes on when another one has written to a
+ * word that it has read since it last waited: before that it could only find the same again. If
+ * nobody can go on, the threads wait for each other for ever.
+ *
+ * Races. Each thread has a vector clock, each atomic word the clocks that were released into it, by
+ * the orders that the source names: a release that is only relaxed carries nothing. Two plain
+ * accesses, or a plain and an atomic one, of which one writes and which are not ordered by that,
+ * are a race. So orders too weak to carry what a plain access needs are found although the machine
+ * that this runs on would forgive them. What relaxed atomics themselves may return is not: they
+ * return the last value written.
+ *
+ * Memory. All that the library can write to is write-protected after the set-up. The first write to
+ * an OS page saves it, and from then on it is put back before each execution.
+ */
+#define _GNU_SOURCE
+#include "engine.h"
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define OS_PAGE ((size_t)4096)
+#define STACK_SIZE ((size_t)1 << 20)
+#define NODES_MAX 4096
+#define STEPS_MAX 20000 /* atomic accesses of one execution */
+#define READS_MAX 128
+#define RANGES_MAX 4
+#define TOUCHED_MAX 8192
+#define LOCKS_MAX 16
+#define TABLE_SIZE ((size_t)1 << 15) /* places of a hash table; a power of two */
+
+enum { READ, ADD, WRITE };
+
+typedef struct access_s {
+  uintptr_t address; /* 0: nothing that anybody could care about */
+  int kind;
+  bool is_lock;
+} access_t;
+
+typedef struct thread_s {
+  void (*run)(void);
+  jmp_buf entry; /* where each execution begins */
+  jmp_buf at;
+  bool live;
+  access_t next; /* what it does when it goes on */
+  bool waits;    /* for a write to what it has read */
+  bool woken;
+  size_t read_count;
+  uintptr_t reads[READS_MAX];
+  uint32_t clock[THREADS_MAX];
+} thread_t;
+
+typedef struct node_s {
+  uint8_t options[THREADS_MAX];
+  uint8_t count, index;
+} node_t;
+
+/* A word that was accessed atomically, over all executions. */
+typedef struct word_s {
+  uintptr_t address;
+  uint8_t by[3]; /* masks of threads: by kind */
+  bool shared;   /* a point */
+  bool found;    /* to be one from the next execution on */
+} word_t;
+
+/* What was released into a word or a lock in this execution. */
+typedef struct sync_s {
+  uintptr_t address;
+  uint64_t execution;
+  uint32_t clock[THREADS_MAX];
+} sync_t;
+
+/* The last accesses of each thread to eight bytes of memory in this execution. */
+typedef struct seen_s {
+  uint32_t clock;
+  uint8_t bytes; /* mask */
+} seen_t;
+enum { PLAIN_READ, PLAIN_WRITE, ATOMIC_READ, ATOMIC_WRITE, ACCESS_KINDS };
+typedef struct shadow_s {
+  uintptr_t address;
+  uint64_t execution;
+  seen_t by[ACCESS_KINDS][THREADS_MAX];
+} shadow_t;
+
+typedef struct step_s {
+  uint8_t thread;
+  bool shared;
+  void* pc;
+} step_t;
+
+typedef struct range_s {
+  char *start, *end;
+} range_t;
+
+typedef enum end_e { END_DONE = 1, END_REDUNDANT } end_t;
+
+/* In memory of its own, which is not put back. */
+static struct engine_s {
+  const scenario_t* scenario;
+  int threads;
+  bool exploring; /* the threads run */
+  bool ready;     /* the set-up is done and its memory protected */
+  int current, running;
+  thread_t thread[THREADS_MAX];
+  jmp_buf driver;
+
+  bool all;
+  int bound, preemptions;
+  bool left_out, grown;
+  uint8_t sleeping; /* mask */
+  node_t nodes[NODES_MAX];
+  size_t depth, length;
+  size_t most_points, steps, points;
+  uint64_t execution, executions, redundant, seen_by_watch, total;
+  uint64_t cap;
+
+  struct lock_s {
+    void* lock;
+    int holder;
+  } locks[LOCKS_MAX];
+
+  range_t ranges[RANGES_MAX];
+  size_t range_count;
+  struct touched_s {
+    char* page;
+    char* saved;
+  } touched[TOUCHED_MAX];
+  size_t touched_count;
+  char* saved;
+  uint8_t* is_touched[RANGES_MAX];
+
+  word_t words[TABLE_SIZE];
+  sync_t syncs[TABLE_SIZE];
+  shadow_t shadows[TABLE_SIZE];
+  step_t trace[STEPS_MAX + 1];
+} * e;
+
+/* What the library takes for the C library's word that there is one thread only. */
+char engine_single_threaded;
+
+static void* os_memory(size_t size) {
+  void* p =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) {
+    fputs("interleave: no memory\n", stderr);
+    _exit(2);
+  }
+  return p;
+}
+
+static size_t hash(uintptr_t address) {
+  return (size_t)((address >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (TABLE_SIZE - 1);
+}
+
+/* ---- what is told about a violation ---- */
+
+static void print_trace(void) {
+  char exe[256];
+  ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+  exe[n < 0 ? 0 : n] = 0;
+  printf("  the schedule (thread: function file:line; * another thread may go on before it):\n");
+  for (size_t i = 0; i < e->steps;) {
+    /* One call for each stretch of a thread. */
+    uint8_t t = e->trace[i].thread;
+    size_t end = i;
+    char addresses[16000];
+    size_t used = 0;
+    while (end < e->steps && e->trace[end].thread == t && used < sizeof(addresses) - 40) {
+      if (e->trace[end].shared)
+        used += (size_t)snprintf(addresses + used, sizeof(addresses) - used, " %p",
+                                 (char*)e->trace[end].pc - 1);
+      end++;
+    }
+    if (used > 0) {
+      char line[17000];
+      snprintf(line, sizeof(line),
+               "addr2line -e '%s' -f -s%s | sed -n 'N;s/\\n/ /;s/^/    %d: * /;p'", exe, addresses,
+               t);
+      fflush(stdout);
+      if (system(line) != 0) printf("    %d: %s\n", t, addresses);
+    }
+    i = end;
+  }
+}
+
+void engine_violation(const char* format, ...) {
+  static bool again;
+  va_list args;
+  va_start(args, format);
+  printf("VIOLATION in %s, execution %llu%s: ", e->scenario->name, (unsigned long long)e->total + 1,
+         e->exploring ? "" : ", afterwards");
+  vprintf(format, args);
+  putchar('\n');
+  va_end(args);
+  fflush(stdout);
+  if (!again) {
+    again = true;
+    e->exploring = false;
+    if (e->ready) print_trace();
+  }
+  fflush(stdout);
+  _exit(1);
+}
+
+static void watch(int number) {
+  (void)number;
+  if (e->seen_by_watch == e->execution) engine_violation("does not end");
+  e->seen_by_watch = e->execution;
+}
+
+/* ---- memory ---- */
+
+void engine_add_memory(void* start, size_t size) {
+  range_t* r = &e->ranges[e->range_count];
+  r->start = (char*)((uintptr_t)start & ~(OS_PAGE - 1));
+  r->end = (char*)(((uintptr_t)start + size + OS_PAGE - 1) & ~(OS_PAGE - 1));
+  e->is_touched[e->range_count++] = os_memory((size_t)(r->end - r->start) / OS_PAGE);
+}
+
+static uint8_t* touched_flag(const void* p) {
+  for (size_t i = 0; i < e->range_count; i++)
+    if ((char*)p >= e->ranges[i].start && (char*)p < e->ranges[i].end)
+      return &e->is_touched[i][(size_t)((char*)p - e->ranges[i].start) / OS_PAGE];
+  return NULL;
+}
+
+bool engine_is_touched(const void* p, size_t size) {
+  uint8_t* flag = touched_flag(p);
+  return memchr(flag, 1, ((uintptr_t)p % OS_PAGE + size + OS_PAGE - 1) / OS_PAGE) != NULL;
+}
+
+static void fault(int number, siginfo_t* info, void* context) {
+  (void)number, (void)context;
+  char* page = (char*)((uintptr_t)info->si_addr & ~(OS_PAGE - 1));
+  uint8_t* flag = touched_flag(page);
+  if (!e->ready || flag == NULL || *flag != 0) {
+    signal(SIGSEGV, SIG_DFL);
+    engine_violation("access to %p", info->si_addr);
+  }
+  if (e->touched_count == TOUCHED_MAX) {
+    fputs("interleave: too much memory is written to\n", stderr);
+    _exit(2);
+  }
+  char* saved = e->saved + e->touched_count * OS_PAGE;
+  memcpy(saved, page, OS_PAGE);
+  *flag = 1;
+  e->touched[e->touched_count++] = (struct touched_s){page, saved};
+  mprotect(page, OS_PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void memory_protect(void) {
+  for (size_t i = 0; i < e->range_count; i++) {
+    range_t* r = &e->ranges[i];
+    if (mprotect(r->start, (size_t)(r->end - r->start), PROT_READ) != 0) {
+      perror("interleave: mprotect");
+      _exit(2);
+    }
+  }
+  e->saved = os_memory(TOUCHED_MAX * OS_PAGE);
+  e->ready = true;
+}
+
+static void memory_restore(void) {
+  for (size_t i = 0; i < e->touched_count; i++)
+    memcpy(e->touched[i].page, e->touched[i].saved, OS_PAGE);
+}
+
+/* ---- who goes on ---- */
+
+int engine_thread(void) { return e->exploring ? e->current : DRIVER; }
+
+static struct lock_s* lock_of(void* lock) {
+  size_t i = 0;
+  while (e->locks[i].lock != NULL && e->locks[i].lock != lock) i++;
+  if (e->locks[i].lock == NULL) e->locks[i] = (struct lock_s){lock, -1};
+  return &e->locks[i];
+}
+
+bool engine_is_locked(void) {
+  for (size_t i = 0; i < LOCKS_MAX && e->locks[i].lock != NULL; i++)
+    if (e->locks[i].holder >= 0) return true;
+  return false;
+}
+
+static bool is_enabled(int t) {
+  thread_t* thread = &e->thread[t];
+  if (!thread->live) return false;
+  if (thread->waits) return thread->woken;
+  return !thread->next.is_lock || lock_of((void*)thread->next.address)->holder < 0;
+}
+
+static bool depend(const access_t* a, const access_t* b) {
+  return a->address != 0 && a->address == b->address && (a->kind == WRITE || a->kind != b->kind);
+}
+
+static uint8_t bit(int t) { return (uint8_t)(1u << t); }
+
+/* The choice at this point: as before, or the first one of a new node. */
+static int choose_among(const uint8_t* options, uint8_t count) {
+  if (count == 1 && !e->all) return options[0];
+  if (e->depth == NODES_MAX) engine_violation("more than %d choices", NODES_MAX);
+  node_t* node = &e->nodes[e->depth++];
+  if (e->depth > e->length) {
+    node->index = 0;
+    node->count = count;
+    memcpy(node->options, options, sizeof(node->options));
+    e->length = e->depth;
+  } else if (node->count != count || memcmp(node->options, options, count) != 0) {
+    engine_violation("the engine does not meet the same choices again");
+  }
+  return node->options[node->index];
+}
+
+static int choose(void) {
+  uint8_t enabled = 0, options[THREADS_MAX] = {0}, count = 0;
+  for (int t = 0; t < e->threads; t++)
+    if (is_enabled(t)) enabled |= bit(t);
+  if (enabled == 0) {
+    for (int t = 0; t < e->threads; t++)
+      if (e->thread[t].live) engine_violation("the threads wait for each other for ever");
+    _longjmp(e->driver, END_DONE);
+  }
+  /* Up to its first point a thread does nothing that others could notice. */
+  for (int t = 0; t < e->threads; t++)
+    if ((enabled & bit(t)) != 0 && e->thread[t].next.address == 0) return t;
+  int c = e->running;
+  bool goes_on = c >= 0 && (enabled & bit(c)) != 0;
+  if (e->all) enabled &= (uint8_t)~e->sleeping;
+  if (enabled == 0) _longjmp(e->driver, END_REDUNDANT);
+  if (goes_on && (enabled & bit(c)) != 0) options[count++] = (uint8_t)c;
+  for (int t = 0; t < e->threads; t++) {
+    if (t == c || (enabled & bit(t)) == 0) continue;
+    if (!e->all && goes_on && e->preemptions >= e->bound)
+      e->left_out = true;
+    else
+      options[count++] = (uint8_t)t;
+  }
+  int next = choose_among(options, count);
+  if (e->all) {
+    uint8_t sleeping = e->sleeping;
+    for (int i = 0; options[i] != next; i++) sleeping |= bit(options[i]);
+    e->sleeping = 0;
+    for (int t = 0; t < e->threads; t++)
+      if ((sleeping & bit(t)) != 0 && !depend(&e->thread[t].next, &e->thread[next].next))
+        e->sleeping |= bit(t);
+  }
+  if (goes_on && next != c) e->preemptions++;
+  e->running = next;
+  e->points++;
+  return next;
+}
+
+static void go_on(int next) {
+  world_enter(next);
+  e->current = next;
+  _longjmp(e->thread[next].at, 1);
+}
+
+/* The current thread stands before e->thread[].next, or has nothing left to do. */
+static void reschedule(void) {
+  int self = e->current, next = choose();
+  if (next == self) return;
+  world_leave(self);
+  if (_setjmp(e->thread[self].at) == 0) go_on(next);
+}
+
+static void thread_main(void) {
+  int me = e->current;
+  (void)_setjmp(e->thread[me].entry);
+  if (!e->exploring) _longjmp(e->driver, END_DONE); /* made, not run */
+  me = e->current;
+  e->thread[me].run();
+  me = e->current;
+  e->thread[me].live = false;
+  world_leave(me);
+  go_on(choose());
+}
+
+/* On a stack of its own, up to the place where its executions begin. */
+static void thread_make(int t) {
+  ucontext_t context;
+  e->thread[t].run = e->scenario->thread[t];
+  e->current = t;
+  getcontext(&context);
+  context.uc_stack.ss_sp = os_memory(STACK_SIZE);
+  context.uc_stack.ss_size = STACK_SIZE;
+  context.uc_link = NULL;
+  makecontext(&context, &thread_main, 0);
+  if (_setjmp(e->driver) == 0) setcontext(&context);
+}
+
+/* ---- waiting, locks, atomic accesses ---- */
+
+static void note_step(void* pc, bool shared) {
+  if (e->steps >= STEPS_MAX) engine_violation("more than %d accesses: does not end", STEPS_MAX);
+  e->trace[e->steps++] = (step_t){(uint8_t)e->current, shared, pc};
+}
+
+static word_t* word_of(uintptr_t address) {
+  size_t i = hash(address);
+  while (e->words[i].address != 0 && e->words[i].address != address) i = (i + 1) % TABLE_SIZE;
+  e->words[i].address = address;
+  return &e->words[i];
+}
+
+static bool is_one(uint8_t mask) { return (mask & (mask - 1)) == 0; }
+
+static void find_conflict(word_t* w) {
+  uint8_t all = w->by[READ] | w->by[ADD] | w->by[WRITE];
+  if (is_one(all)) return;
+  if (w->by[WRITE] != 0 || (w->by[ADD] != 0 && w->by[READ] != 0)) w->found = e->grown = true;
+}
+
+static void wake(uintptr_t address) {
+  for (int t = 0; t < e->threads; t++) {
+    thread_t* other = &e->thread[t];
+    if (t == e->current || other->woken) continue;
+    if (other->read_count >= READS_MAX) other->woken = true;
+    for (size_t i = 0; i < other->read_count && i < READS_MAX; i++)
+      if (other->reads[i] == address) other->woken = true;
+  }
+}
+
+/* Before the access. `reads`: its result depends on what is there. */
+static void touch(uintptr_t address, int kind, bool reads, void* pc) {
+  thread_t* self = &e->thread[e->current];
+  word_t* w = word_of(address);
+  w->by[kind] |= bit(e->current);
+  if (!w->shared) {
+    if (!w->found) find_conflict(w);
+  } else {
+    self->next = (access_t){address, kind, false};
+    reschedule();
+    self->next.address = 0;
+  }
+  note_step(pc, w->shared);
+  if (kind != READ) wake(address);
+  if (reads) {
+    if (self->read_count < READS_MAX) self->reads[self->read_count] = address;
+    self->read_count++;
+  }
+}
+
+void engine_wait(void) {
+  if (!e->exploring) engine_violation("waits, and nobody else is there");
+  thread_t* self = &e->thread[e->current];
+  if (!self->woken) {
+    self->waits = true;
+    reschedule();
+    self->waits = false;
+  }
+  self->woken = false;
+  self->read_count = 0;
+}
+
+/* ---- clocks ---- */
+
+static sync_t* sync_of(uintptr_t address) {
+  size_t i = hash(address);
+  while (e->syncs[i].execution == e->execution && e->syncs[i].address != address)
+    i = (i + 1) % TABLE_SIZE;
+  sync_t* s = &e->syncs[i];
+  if (s->execution != e->execution) {
+    memset(s, 0, sizeof(*s));
+    s->execution = e->execution;
+    s->address = address;
+  }
+  return s;
+}
+
+static void join(uint32_t* into, const uint32_t* from) {
+  for (int t = 0; t < THREADS_MAX; t++)
+    if (into[t] < from[t]) into[t] = from[t];
+}
+
+static bool acquires(int order) {
+  return order == __ATOMIC_ACQUIRE || order == __ATOMIC_CONSUME || order >= __ATOMIC_ACQ_REL;
+}
+static bool releases(int order) { return order >= __ATOMIC_RELEASE; }
+
+static void sync_load(uintptr_t address, int order) {
+  if (acquires(order)) join(e->thread[e->current].clock, sync_of(address)->clock);
+}
+
+/* `exchange`: what was released before travels on, whatever the order. */
+static void sync_store(uintptr_t address, int order, bool exchange) {
+  sync_t* s = sync_of(address);
+  uint32_t* clock = e->thread[e->current].clock;
+  if (!exchange) memset(s->clock, 0, sizeof(s->clock));
+  if (!releases(order)) return;
+  join(s->clock, clock);
+  clock[e->current]++;
+}
+
+void engine_lock(void* lock) {
+  if (!e->exploring) return;
+  thread_t* self = &e->thread[e->current];
+  self->next = (access_t){(uintptr_t)lock, WRITE, true};
+  reschedule();
+  self->next.address = 0;
+  self->next.is_lock = false;
+  note_step(__builtin_return_address(0), true);
+  lock_of(lock)->holder = e->current;
+  sync_load((uintptr_t)lock, __ATOMIC_ACQUIRE);
+}
+
+void engine_unlock(void* lock) {
+  if (!e->exploring) return;
+  if (lock_of(lock)->holder != e->current) engine_violation("unlocks what it has not locked");
+  lock_of(lock)->holder = -1;
+  sync_store((uintptr_t)lock, __ATOMIC_RELEASE, false);
+}
+
+/* ---- races ---- */
+
+static shadow_t* shadow_of(uintptr_t address) {
+  size_t i = hash(address), probes = 0;
+  while (e->shadows[i].execution == e->execution && e->shadows[i].address != address) {
+    i = (i + 1) % TABLE_SIZE;
+    if (++probes > TABLE_SIZE / 2) engine_violation("too many accesses for the race detector");
+  }
+  shadow_t* s = &e->shadows[i];
+  if (s->execution != e->execution) {
+    memset(s, 0, sizeof(*s));
+    s->execution = e->execution;
+    s->address = address;
+  }
+  return s;
+}
+
+/* True when another thread did this to these bytes and the current one cannot know. */
+static bool is_unordered(const shadow_t* s, int kind, uint8_t bytes) {
+  for (int t = 0; t < e->threads; t++)
+    if (t != e->current && (s->by[kind][t].bytes & bytes) != 0 &&
+        s->by[kind][t].clock > e->thread[e->current].clock[t])
+      return true;
+  return false;
+}
+
+static const char* const access_name[ACCESS_KINDS] = {"read", "write", "atomic read",
+                                                      "atomic write"};
+
+static void check_race(uintptr_t address, size_t size, int kind, void* pc) {
+  while (size > 0) {
+    size_t offset = address & 7, n = size < 8 - offset ? size : 8 - offset;
+    uint8_t bytes = (uint8_t)(((1u << n) - 1) << offset);
+    shadow_t* s = shadow_of(address - offset);
+    bool writes = kind == PLAIN_WRITE || kind == ATOMIC_WRITE;
+    bool plain = kind == PLAIN_READ || kind == PLAIN_WRITE;
+    for (int other = 0; other < ACCESS_KINDS; other++) {
+      bool other_writes = other == PLAIN_WRITE || other == ATOMIC_WRITE;
+      bool other_plain = other == PLAIN_READ || other == PLAIN_WRITE;
+      if ((writes || other_writes) && (plain || other_plain) && is_unordered(s, other, bytes)) {
+        note_step(pc, true);
+        engine_violation("data race: thread %d's %s of %zu bytes at %p and another's %s",
+                         e->current, access_name[kind], n, (void*)address, access_name[other]);
+      }
+    }
+    seen_t* mine = &s->by[kind][e->current];
+    uint32_t clock = e->thread[e->current].clock[e->current];
+    *mine = (seen_t){clock, mine->clock == clock ? mine->bytes | bytes : bytes};
+    address += n;
+    size -= n;
+  }
+}
+
+static void plain(const void* p, size_t size, int kind, void* pc) {
+  /* The stacks are each thread's own. */
+  if (e != NULL && e->exploring && touched_flag(p) != NULL)
+    check_race((uintptr_t)p, size, kind, pc);
+}
+
+void engine_read(const void* p, size_t size) {
+  plain(p, size, PLAIN_READ, __builtin_return_address(0));
+}
+void engine_write(void* p, size_t size) {
+  plain(p, size, PLAIN_WRITE, __builtin_return_address(0));
+}
+
+/* ---- what the compiler calls ---- */
+
+#define HERE __builtin_return_address(0)
+#define IS_EXPLORING (e != NULL && e->exploring && touched_flag((void*)(uintptr_t)a) != NULL)
+
+void __tsan_init(void);
+void __tsan_func_entry(void*);
+void __tsan_func_exit(void);
+void __tsan_atomic_signal_fence(int);
+void __tsan_init(void) {}
+void __tsan_func_entry(void* pc) { (void)pc; }
+void __tsan_func_exit(void) {}
+void __tsan_atomic_signal_fence(int order) { (void)order; }
+
+#define PLAIN(n)                                                                                   \
+  void __tsan_read##n(void*);                                                                      \
+  void __tsan_write##n(void*);                                                                     \
+  void __tsan_unaligned_read##n(void*);                                                            \
+  void __tsan_unaligned_write##n(void*);                                                           \
+  void __tsan_read##n(void* p) { plain(p, n, PLAIN_READ, HERE); }                                  \
+  void __tsan_write##n(void* p) { plain(p, n, PLAIN_WRITE, HERE); }                                \
+  void __tsan_unaligned_read##n(void* p) { plain(p, n, PLAIN_READ, HERE); }                        \
+  void __tsan_unaligned_write##n(void* p) { plain(p, n, PLAIN_WRITE, HERE); }
+PLAIN(1)
+PLAIN(2)
+PLAIN(4)
+PLAIN(8)
+PLAIN(16)
+
+void __tsan_read_range(void*, size_t);
+void __tsan_write_range(void*, size_t);
+void __tsan_read_range(void* p, size_t n) { plain(p, n, PLAIN_READ, HERE); }
+void __tsan_write_range(void* p, size_t n) { plain(p, n, PLAIN_WRITE, HERE); }
+
+static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void* pc) {
+  if (!IS_EXPLORING) return false;
+  touch(a, kind, kind == WRITE, pc);
+  check_race(a, size, ATOMIC_WRITE, pc);
+  sync_load(a, order);
+  sync_store(a, order, true);
+  return true;
+}
+
+/* The result of a relaxed addition or union is hardly ever looked at; where it is, `touch` is told
+ * by and_acquire and the like, which are writes. */
+#define ADDS(order) ((order) == __ATOMIC_RELAXED ? ADD : WRITE)
+
+#define FETCH(type, bits, name, kind)                                                              \
+  type __tsan_atomic##bits##_fetch_##name(volatile type*, type, int);                              \
+  type __tsan_atomic##bits##_fetch_##name(volatile type* a, type v, int order) {                   \
+    (void)before_exchange((uintptr_t)a, sizeof(type), order, kind, HERE);                          \
+    return __atomic_fetch_##name(a, v, __ATOMIC_SEQ_CST);                                          \
+  }
+
+#define EXCHANGE_IF(type, bits, name)                                                              \
+  int __tsan_atomic##bits##_compare_exchange_##name(volatile type*, type*, type, int, int);        \
+  int __tsan_atomic##bits##_compare_exchange_##name(volatile type* a, type* expected, type v,      \
+                                                    int order, int failed) {                       \
+    bool exploring = IS_EXPLORING;                                                                 \
+    if (exploring) touch((uintptr_t)a, WRITE, true, HERE);                                         \
+    bool ok = __atomic_load_n(a, __ATOMIC_SEQ_CST) == *expected;                                   \
+    if (exploring) {                                                                               \
+      check_race((uintptr_t)a, sizeof(type), ok ? ATOMIC_WRITE : ATOMIC_READ, HERE);               \
+      sync_load((uintptr_t)a, ok ? order : failed);                                                \
+      if (ok) sync_store((uintptr_t)a, order, true);                                               \
+    }                                                                                              \
+    if (ok)                                                                                        \
+      __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                    \
+    else                                                                                           \
+      *expected = __atomic_load_n(a, __ATOMIC_SEQ_CST);                                            \
+    return ok;                                                                                     \
+  }
+
+#define ATOMIC(type, bits)                                                                         \
+  type __tsan_atomic##bits##_load(const volatile type*, int);                                      \
+  type __tsan_atomic##bits##_load(const volatile type* a, int order) {                             \
+    if (IS_EXPLORING) {                                                                            \
+      touch((uintptr_t)a, READ, true, HERE);                                                       \
+      check_race((uintptr_t)a, sizeof(type), ATOMIC_READ, HERE);                                   \
+      sync_load((uintptr_t)a, order);                                                              \
+    }                                                                                              \
+    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                                   \
+  }                                                                                                \
+  void __tsan_atomic##bits##_store(volatile type*, type, int);                                     \
+  void __tsan_atomic##bits##_store(volatile type* a, type v, int order) {                          \
+    if (IS_EXPLORING) {                                                                            \
+      touch((uintptr_t)a, WRITE, false, HERE);                                                     \
+      check_race((uintptr_t)a, sizeof(type), ATOMIC_WRITE, HERE);                                  \
+      sync_store((uintptr_t)a, order, false);                                                      \
+    }                                                                                              \
+    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                      \
+  }                                                                                                \
+  type __tsan_atomic##bits##_exchange(volatile type*, type, int);                                  \
+  type __tsan_atomic##bits##_exchange(volatile type* a, type v, int order) {                       \
+    (void)before_exchange((uintptr_t)a, sizeof(type), order, WRITE, HERE);                         \
+    return __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                                            \
+  }                                                                                                \
+  FETCH(type, bits, add, ADDS(order))                                                              \
+  FETCH(type, bits, sub, ADDS(order))                                                              \
+  FETCH(type, bits, or, ADDS(order))                                                               \
+  FETCH(type, bits, and, WRITE)                                                                    \
+  EXCHANGE_IF(type, bits, strong)                                                                  \
+  EXCHANGE_IF(type, bits, weak)
+
+ATOMIC(uint8_t, 8)
+ATOMIC(uint16_t, 16)
+ATOMIC(uint32_t, 32)
+ATOMIC(uint64_t, 64)
+
+/* ---- exploring ---- */
+
+static void execute(void) {
+  memory_restore();
+  e->execution++;
+  e->depth = e->steps = e->points = 0;
+  e->preemptions = 0;
+  e->sleeping = 0;
+  e->running = -1;
+  for (size_t i = 0; i < LOCKS_MAX; i++) e->locks[i].holder = -1;
+  for (int t = 0; t < e->threads; t++) {
+    thread_t* thread = &e->thread[t];
+    thread->live = true;
+    thread->next = (access_t){0, READ, false};
+    thread->waits = thread->woken = false;
+    thread->read_count = 0;
+    memset(thread->clock, 0, sizeof(thread->clock));
+    thread->clock[t] = 1;
+    memcpy(thread->at, thread->entry, sizeof(jmp_buf));
+  }
+  world_enter(DRIVER);
+  world_leave(DRIVER);
+  end_t end = (end_t)_setjmp(e->driver);
+  if (end == 0) {
+    e->exploring = true;
+    go_on(choose());
+  }
+  e->exploring = false;
+  if (e->points > e->most_points) e->most_points = e->points;
+  if (end == END_REDUNDANT) {
+    e->redundant++;
+    return;
+  }
+  world_enter(DRIVER);
+  e->scenario->finish();
+  e->executions++;
+  e->total++;
+}
+
+/* To the last point with another choice; false when there is none. */
+static bool next_schedule(void) {
+  e->length = e->depth;
+  while (e->length > 0) {
+    node_t* node = &e->nodes[e->length - 1];
+    if (++node->index < node->count) return true;
+    e->length--;
+  }
+  return false;
+}
+
+/* True when nothing was left out. */
+static bool explore(bool all, int bound) {
+  e->all = all;
+  e->bound = bound;
+  for (;;) {
+    e->executions = e->redundant = 0;
+    e->most_points = 0;
+    e->length = 0;
+    e->left_out = e->grown = false;
+    bool more;
+    do {
+      execute();
+      more = next_schedule();
+      if (e->cap != 0 && e->executions + e->redundant >= e->cap && more) {
+        e->left_out = true;
+        return false;
+      }
+    } while (more && !e->grown);
+    if (!e->grown) return !e->left_out;
+    for (size_t i = 0; i < TABLE_SIZE; i++) e->words[i].shared |= e->words[i].found;
+  }
+}
+
+static void explore_scenario(const scenario_t* scenario, int bound, uint64_t cap) {
+  extern char __data_start, end;
+  e->scenario = scenario;
+  while (e->threads < THREADS_MAX && scenario->thread[e->threads] != NULL) e->threads++;
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  struct sigaction act = {.sa_sigaction = &fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+  sigaction(SIGSEGV, &act, NULL);
+  sigaction(SIGBUS, &act, NULL);
+  signal(SIGVTALRM, &watch);
+  struct itimerval every = {{3, 0}, {3, 0}};
+  setitimer(ITIMER_VIRTUAL, &every, NULL);
+  engine_add_memory(&__data_start, (size_t)(&end - &__data_start));
+  scenario->setup();
+  world_leave(DRIVER);
+  for (int t = 0; t < e->threads; t++) thread_make(t);
+  memory_protect();
+  bool complete = false;
+  int reached = 0;
+  for (int b = 0; b <= bound && !complete; b++) {
+    complete = explore(false, b);
+    reached = b;
+  }
+  printf("%-22s %d threads, %3zu points, ", scenario->name, e->threads, e->most_points);
+  if (complete)
+    printf("all orders: %llu executions\n", (unsigned long long)e->executions);
+  else
+    printf("up to %d preemptions: %llu executions\n", reached, (unsigned long long)e->executions);
+  if (complete || cap == 0) return;
+  e->cap = cap;
+  complete = explore(true, 0);
+  printf("%-22s %s orders but for steps that commute: %llu executions, %llu cut short\n", "",
+         complete ? "all" : "some", (unsigned long long)e->executions,
+         (unsigned long long)e->redundant);
+}
+
+static bool is_named(const char* name, int argc, char** argv, int first) {
+  for (int i = first; i < argc; i++)
+    if (strcmp(argv[i], name) == 0) return true;
+  return first >= argc;
+}
+
+int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count) {
+  int first = 1, failed = 0, bound = -1;
+  size_t run = 0;
+  bool full = false;
+  uint64_t cap = 0;
+  for (; first < argc && argv[first][0] == '-'; first++) {
+    if (strcmp(argv[first], "--full") == 0) full = true;
+    if (strcmp(argv[first], "--bound") == 0 && first + 1 < argc) bound = atoi(argv[++first]);
+    if (strcmp(argv[first], "--all") == 0 && first + 1 < argc)
+      cap = strtoull(argv[++first], NULL, 10);
+    if (strcmp(argv[first], "--list") == 0) {
+      for (size_t i = 0; i < count; i++) puts(scenarios[i].name);
+      return 0;
+    }
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (!is_named(scenarios[i].name, argc, argv, first)) continue;
+    run++;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+      e = os_memory(sizeof(*e));
+      int b = bound >= 0 ? bound : full ? scenarios[i].full : scenarios[i].quick;
+      explore_scenario(&scenarios[i], b, cap);
+      fflush(stdout);
+      _exit(0);
+    }
+    int status = 0;
+    if (waitpid(pid, &status, 0) != pid || status != 0) {
+      printf("FAILED                 %s (status 0x%x)\n", scenarios[i].name, (unsigned)status);
+      failed++;
+    }
+  }
+  if (run == 0) printf("no scenario of that name\n");
+  return failed != 0 || run == 0;
+}
