@@ -34,6 +34,10 @@ static void give_0(void) { give(block[0]); }
 static void give_1(void) { give(block[1]); }
 static void give_2(void) { give(block[2]); }
 static void give_0_and_1(void) { give(block[0]), give(block[1]); }
+static void give_0_and_take(void) {
+  give(block[0]);
+  (void)take(EIGHTH);
+}
 static void take_eighth(void) { (void)take(EIGHTH); }
 static void end_thread(void) { mi_thread_done(); }
 
@@ -61,13 +65,20 @@ static void disown_setup(void) {
   as(DRIVER);
 }
 
-/* The same with a page that has a single block in use: disown, or release. */
+/* The same with a page that has two blocks in use and is given up by the end of its thread; who
+ * frees the last block uses the slice again. */
 static void disown_last_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
-  for (size_t i = 2; i < PAGE_BLOCKS; i++) give(block[i]);
+  for (size_t i = 3; i < PAGE_BLOCKS; i++) give(block[i]);
+  as(1);
+  mi_thread_init();
   as(DRIVER);
+}
+static void disown_last_0(void) {
+  give(block[2]);
+  mi_thread_done();
 }
 
 /* The last frees of a page that nobody owns, and somebody who wants it. */
@@ -102,11 +113,6 @@ static void reclaim_setup(void) {
   mi_thread_init();
   as(DRIVER);
 }
-static void reclaim_0(void) {
-  give(block[0]);
-  (void)take(EIGHTH);
-}
-
 /* A block size of which several must be free: the free that makes the page worth claiming offers
  * it. */
 static void offer_setup(void) {
@@ -123,6 +129,31 @@ static void offer_setup(void) {
 static void offer_0(void) {
   (void)take(SMALL);
   give(take(SMALL));
+}
+
+/* The same with one thread that frees all the others, so that the page is gone before the offer. */
+static void offer_all_2(void) {
+  for (size_t i = 1; i < PAGE_BLOCKS; i++) give(block[i]);
+  (void)take(EIGHTH / 2);
+}
+
+/* Two pages become worth claiming while somebody looks for one. */
+static void offer_two_setup(void) {
+  char* first;
+  world_begin(16, -1);
+  unowned_page(DRIVER, PAGE_BLOCKS);
+  first = block[0];
+  mi_thread_init();
+  unowned_page(DRIVER, PAGE_BLOCKS);
+  block[1] = first;
+  mi_thread_init();
+  as(2);
+  mi_thread_init();
+  as(DRIVER);
+}
+static void take_twice(void) {
+  (void)take(EIGHTH);
+  (void)take(EIGHTH);
 }
 
 /* A claim that comes late, when the slice is a page of another class that nobody owns. */
@@ -153,6 +184,14 @@ static void abandon_setup(void) {
   as(DRIVER);
 }
 
+/* Somebody looks for a page while one with free blocks is left behind. */
+static void abandon_claim_setup(void) {
+  abandon_setup();
+  as(1);
+  mi_thread_init();
+  as(DRIVER);
+}
+
 /* A thread ends while another begins, which may get its record. */
 static void record_setup(void) {
   world_begin(16, -1);
@@ -164,6 +203,16 @@ static void record_1(void) {
   char* p = take(EIGHTH);
   give(block[1]);
   give(p);
+}
+
+/* A thread with heaps of its own frees a block of another thread that frees there too. */
+static void own_setup(void) {
+  world_begin(16, -1);
+  as(1);
+  heap = mi_heap_new();
+  as(0);
+  for (size_t i = 0; i < 3; i++) block[i] = take(EIGHTH);
+  as(DRIVER);
 }
 
 static void heap_setup(size_t blocks) {
@@ -311,17 +360,44 @@ static void purge_due_twice(void) {
   arena_purge_due(false);
 }
 
+/* A slice is freed, got and freed again while it may be purged. */
+static void purge_reuse_setup(void) {
+  world_begin(1, 10);
+  run[0] = take_run(1, 1, USE_PARTLY);
+}
+static void purge_reuse_0(void) { give_run(run[0], 1); }
+static void purge_reuse_1(void) {
+  run_t r = take_run(1, 1, USE_PARTLY);
+  if (r.slice != 0) give_run(r, 1);
+}
+
+/* The purger meets slices in the hands of a claim that will be taken back. */
+static void purge_undone_setup(void) {
+  world_begin(72, 10);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_PARTLY);
+  give_run(run[1], 4);
+  pass_ms(200);
+}
+static void purge_undone_1(void) {
+  bool zero;
+  if (arena_extend(run[0].arena, run[0].slice + 60, 5, &zero)) engine_violation("4 slices are 5");
+}
+
 /* Advice for huge pages while the stretch is purged. */
-#define STRETCH_BLOCKS 300
+#define STRETCH_USED 300
 static void stretch_setup(void) {
   world_begin(64 * MiB / SLICE_SIZE, 10);
-  run[0] = take_run(STRETCH_BLOCKS, STRETCH_SLICES, USE_LARGE); /* so that pages get advice */
-  run[1] = take_run(1, 1, USE_PAGE);
-  run[2] = take_run(1, 1, USE_PAGE);
-  give_run(run[1], 1);
+  /* So many that small pages get advice, and all of the first stretch. */
+  run[0] = arena_alloc(PLACE_ANY, STRETCH_USED, STRETCH_SLICES, USE_LARGE);
+  run[1] = arena_alloc(PLACE_ANY, STRETCH_SLICES, 1, USE_PAGE);
 }
 static void stretch_take(void) { (void)take_run(1, 1, USE_PAGE); }
-static void stretch_give(void) { give_run(run[2], 1); }
+static void stretch_take_and_give(void) { give_run(take_run(1, 1, USE_PAGE), 1); }
+static void stretch_finish(void) {
+  arena_free(run[0].arena, run[0].slice, STRETCH_USED);
+  arena_free(run[1].arena, run[1].slice, STRETCH_SLICES);
+  world_end();
+}
 
 /* ---- large blocks ---- */
 
@@ -335,14 +411,21 @@ static void large_setup(void) {
   block[0] = take_from(heap, LARGE_SIZE);
   as(DRIVER);
 }
-static void large_free_0(void) { give(block[0]); }
-static void large_resize_0(void) {
+/* The fields of the descriptor may be another page's right after. */
+static void large_free_0(void) {
+  give(block[0]);
+  (void)take(EIGHTH);
+}
+static void large_shrink(void) {
   page_t* page = map_page_checked(block[0]);
   check_mark(block[0], LARGE_SIZE);
   if (!large_resize(page, SLICE_SIZE)) engine_violation("a block cannot become smaller");
   unhold(live, block[0]);
   hold(live, block[0], SLICE_SIZE);
   mark(block[0], SLICE_SIZE);
+}
+static void large_resize_0(void) {
+  large_shrink();
   give(block[0]);
 }
 static void large_view_1(void) {
@@ -379,7 +462,8 @@ static void callback_finish(void) {
 
 static void first_setup(void) {
   world_memory();
-  mi_option_set(mi_option_arena_reserve, (long)(MiB / KiB));
+  /* As if the build had said so: an option that is set starts the process. */
+  store_relaxed(&options[mi_option_arena_reserve].value, (long)(MiB / KiB));
 }
 static void first_take(void) { (void)take(EIGHTH); }
 static void first_finish(void) {
@@ -397,15 +481,20 @@ static void first_finish(void) {
 static const scenario_t scenarios[] = {
     SCENARIO(remote_take, 3, 5, remote_take_setup, world_end, remote_take_0, give_1, give_2),
     SCENARIO(disown, 3, 5, disown_setup, world_end, take_eighth, give_0, give_1),
-    SCENARIO(disown_last, 3, 5, disown_last_setup, world_end, end_thread, give_0, give_1),
+    SCENARIO(disown_last, 3, 5, disown_last_setup, world_end, disown_last_0, give_0_and_take,
+             give_1),
     SCENARIO(last_free, 3, 5, last_free_setup, world_end, take_eighth, give_0, give_1),
     SCENARIO(claim, 2, 4, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
-    SCENARIO(reclaim, 2, 4, reclaim_setup, world_end, reclaim_0, give_1, take_eighth),
+    SCENARIO(reclaim, 2, 4, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
     SCENARIO(offer, 2, 4, offer_setup, world_end, offer_0, give_0, give_1),
+    SCENARIO(offer_all, 2, 4, claim_setup, world_end, take_eighth, give_0, offer_all_2),
+    SCENARIO(offer_two, 2, 4, offer_two_setup, world_end, give_0, give_1, take_twice),
     SCENARIO(another_life, 2, 4, another_life_setup, world_end, take_eighth, another_life_1,
              take_eighth),
     SCENARIO(abandon, 2, 4, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
+    SCENARIO(abandon_claim, 2, 4, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
     SCENARIO(record, 2, 4, record_setup, world_end, end_thread, record_1, give_0),
+    SCENARIO(own, 2, 4, own_setup, world_end, give_0, give_1, give_2),
     SCENARIO(heap_delete, 2, 4, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
     SCENARIO(heap_delete_full, 2, 4, heap_delete_full_setup, world_end, heap_full_0, give_0,
              give_1),
@@ -417,10 +506,15 @@ static const scenario_t scenarios[] = {
     SCENARIO(reserve, 2, 4, reserve_setup, reserve_finish, take_eighth, take_eighth),
     SCENARIO(purge, 2, 4, purge_setup, world_end, purge_force, purge_take, purge_give),
     SCENARIO(purge_due, 2, 4, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
-    SCENARIO(stretch, 2, 3, stretch_setup, world_end, purge_force, stretch_take, stretch_give),
+    SCENARIO(purge_reuse, 2, 4, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1,
+             purge_force),
+    SCENARIO(purge_undone, 2, 4, purge_undone_setup, world_end, purge_due, purge_undone_1),
+    SCENARIO(stretch, 2, 3, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
+             stretch_take),
     SCENARIO(large_free, 2, 4, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
     SCENARIO(large_resize, 2, 4, large_setup, world_end, large_resize_0, large_view_1,
              large_delete_2),
+    SCENARIO(large_leave, 2, 4, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
     SCENARIO(large_destroy, 2, 4, large_setup, world_end, end_thread, large_view_1,
              large_destroy_2),
     SCENARIO(callback, 3, 5, callback_setup, callback_finish, callback_check, callback_write_2,

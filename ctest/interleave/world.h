@@ -93,7 +93,6 @@ UNSEEN static bool is_zero(const char* p, size_t size) {
   return true;
 }
 
-/* What no execution wrote to is as the set-up left it: zero, unless it is dirty. */
 static bool reads_zero(const char* p, size_t size) {
   if (!engine_is_touched(p, size)) return true;
   for (size_t i = 0; i < size; i += 4 * KiB)
@@ -101,10 +100,9 @@ static bool reads_zero(const char* p, size_t size) {
   return true;
 }
 
-/* An OS page that nobody wrote to is left alone, for there is nothing to see in it. */
 static void zero_pages(char* p, size_t size) {
   for (; size > 0; p += 4 * KiB, size -= 4 * KiB) {
-    if (!engine_is_touched(p, 1) && is_zero(p, 4 * KiB)) continue;
+    if (!engine_is_touched(p, 1)) continue;
     engine_write(p, 8);
     engine_write(p + 4 * KiB - 8, 8);
     __builtin_memset(p, 0, 4 * KiB);
@@ -429,6 +427,9 @@ static void audit_heap(heap_t* heap, size_t* pages) {
     *pages += q->current != NULL;
     for (page_t* p = q->first; p != NULL; p = p->next) ++*pages;
   }
+  for (page_t* p = heap->large; p != NULL; p = p->next)
+    if (load_relaxed(&p->owner) != ((uintptr_t)heap | OWNER_LARGE))
+      engine_violation("a heap's list has a large block that is not the heap's");
 }
 
 static void audit(void) {
