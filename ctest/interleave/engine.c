@@ -195,7 +195,7 @@ static void print_trace(void) {
     while (end < e->steps && e->trace[end].thread == t && used < sizeof(addresses) - 40) {
       if (e->trace[end].shared)
         used += (size_t)snprintf(addresses + used, sizeof(addresses) - used, " %p",
-                                 (char*)e->trace[end].pc - 1);
+                                 (void*)((char*)e->trace[end].pc - 1));
       end++;
     }
     if (used > 0) {
@@ -213,6 +213,17 @@ static void print_trace(void) {
 void engine_violation(const char* format, ...) {
   static bool again;
   va_list args;
+  if (e->scenario->shows != NULL) {
+    char text[256];
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (strstr(text, e->scenario->shows) != NULL) {
+      printf("%-22s found: %s\n", e->scenario->name, text);
+      fflush(stdout);
+      _exit(0);
+    }
+  }
   va_start(args, format);
   printf("VIOLATION in %s, execution %llu%s: ", e->scenario->name, (unsigned long long)e->total + 1,
          e->exploring ? "" : ", afterwards");
@@ -671,23 +682,37 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
     return __atomic_fetch_##name(a, v, __ATOMIC_SEQ_CST);                                          \
   }
 
+#define COMPARE_EXCHANGE(type, bits)                                                               \
+  static bool compare_exchange_##bits(volatile type* a, type* expected, type v, int order,         \
+                                      int failed, void* pc) {                                      \
+    bool exploring = IS_EXPLORING;                                                                 \
+    if (exploring) touch((uintptr_t)a, WRITE, true, pc);                                           \
+    type was = __atomic_load_n(a, __ATOMIC_SEQ_CST);                                               \
+    bool ok = was == *expected;                                                                    \
+    if (exploring) {                                                                               \
+      check_race((uintptr_t)a, sizeof(type), ok ? ATOMIC_WRITE : ATOMIC_READ, pc);                 \
+      sync_load((uintptr_t)a, ok ? order : failed);                                                \
+      if (ok) sync_store((uintptr_t)a, order, true);                                               \
+    }                                                                                              \
+    if (ok) __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                              \
+    *expected = was;                                                                               \
+    return ok;                                                                                     \
+  }
+
 #define EXCHANGE_IF(type, bits, name)                                                              \
   int __tsan_atomic##bits##_compare_exchange_##name(volatile type*, type*, type, int, int);        \
   int __tsan_atomic##bits##_compare_exchange_##name(volatile type* a, type* expected, type v,      \
                                                     int order, int failed) {                       \
-    bool exploring = IS_EXPLORING;                                                                 \
-    if (exploring) touch((uintptr_t)a, WRITE, true, HERE);                                         \
-    bool ok = __atomic_load_n(a, __ATOMIC_SEQ_CST) == *expected;                                   \
-    if (exploring) {                                                                               \
-      check_race((uintptr_t)a, sizeof(type), ok ? ATOMIC_WRITE : ATOMIC_READ, HERE);               \
-      sync_load((uintptr_t)a, ok ? order : failed);                                                \
-      if (ok) sync_store((uintptr_t)a, order, true);                                               \
-    }                                                                                              \
-    if (ok)                                                                                        \
-      __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                    \
-    else                                                                                           \
-      *expected = __atomic_load_n(a, __ATOMIC_SEQ_CST);                                            \
-    return ok;                                                                                     \
+    return compare_exchange_##bits(a, expected, v, order, failed, HERE);                           \
+  }
+
+/* Clang calls this one. */
+#define EXCHANGE_VALUE(type, bits)                                                                 \
+  type __tsan_atomic##bits##_compare_exchange_val(volatile type*, type, type, int, int);           \
+  type __tsan_atomic##bits##_compare_exchange_val(volatile type* a, type expected, type v,         \
+                                                  int order, int failed) {                         \
+    (void)compare_exchange_##bits(a, &expected, v, order, failed, HERE);                           \
+    return expected;                                                                               \
   }
 
 #define ATOMIC(type, bits)                                                                         \
@@ -718,6 +743,8 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
   FETCH(type, bits, sub, ADDS(order))                                                              \
   FETCH(type, bits, or, ADDS(order))                                                               \
   FETCH(type, bits, and, WRITE)                                                                    \
+  COMPARE_EXCHANGE(type, bits)                                                                     \
+  EXCHANGE_VALUE(type, bits)                                                                       \
   EXCHANGE_IF(type, bits, strong)                                                                  \
   EXCHANGE_IF(type, bits, weak)
 
@@ -820,6 +847,10 @@ static void explore_scenario(const scenario_t* scenario, int bound, uint64_t cap
   for (int b = 0; b <= bound && !complete; b++) {
     complete = explore(false, b);
     reached = b;
+  }
+  if (scenario->shows != NULL) {
+    printf("MISSED                 %s: %s\n", scenario->name, scenario->shows);
+    _exit(1);
   }
   printf("%-22s %d threads, %3zu points, ", scenario->name, e->threads, e->most_points);
   if (complete)

@@ -22,6 +22,7 @@ typedef struct scenario_s {
   void (*thread[THREADS_MAX])(void); /* NULL behind the last */
   void (*finish)(void);              /* after each execution: what must hold, and the clean-up */
   int quick, full;                   /* preemptions of the short and of the long form */
+  const char* shows;                 /* not NULL: it must end in a violation that says this */
 } scenario_t;
 
 int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count);

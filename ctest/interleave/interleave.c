@@ -8,6 +8,8 @@
  *     --full    with the preemptions of the long form
  *     --bound   with N preemptions
  *     --all     where that left orders out, all of them, but at most N executions
+ *   interleave --planted [NAME...]     faults of our own making, which the engine must find
+ *   interleave --list
  */
 #include "world.h"
 
@@ -360,16 +362,13 @@ static void purge_due_twice(void) {
   arena_purge_due(false);
 }
 
-/* A slice is freed, got and freed again while it may be purged. */
+/* A slice is freed and used again while it may be purged. */
 static void purge_reuse_setup(void) {
   world_begin(1, 10);
   run[0] = take_run(1, 1, USE_PARTLY);
 }
 static void purge_reuse_0(void) { give_run(run[0], 1); }
-static void purge_reuse_1(void) {
-  run_t r = take_run(1, 1, USE_PARTLY);
-  if (r.slice != 0) give_run(r, 1);
-}
+static void purge_reuse_1(void) { (void)take_run(1, 1, USE_PARTLY); }
 
 /* The purger meets slices in the hands of a claim that will be taken back. */
 static void purge_undone_setup(void) {
@@ -476,7 +475,7 @@ static void first_finish(void) {
 
 /* A name, the preemptions of the short and the long form, set-up, end, threads. */
 #define SCENARIO(name, quick, full, setup, finish, ...)                                            \
-  { #name, setup, {__VA_ARGS__ }, finish, quick, full }
+  { #name, setup, {__VA_ARGS__ }, finish, quick, full, NULL }
 
 static const scenario_t scenarios[] = {
     SCENARIO(remote_take, 3, 5, remote_take_setup, world_end, remote_take_0, give_1, give_2),
@@ -522,6 +521,69 @@ static const scenario_t scenarios[] = {
     SCENARIO(first, 2, 4, first_setup, first_finish, first_take, first_take),
 };
 
+/* ---- what the engine itself must find ---- */
+
+static _Atomic(int) counter, flag;
+static int datum;
+static os_lock_t lock_a = OS_LOCK_INIT, lock_b = OS_LOCK_INIT;
+
+static void planted_setup(void) { world_begin(4, -1); }
+static void count(void) { store_relaxed(&counter, load_relaxed(&counter) + 1); }
+static void count_finish(void) {
+  if (load_relaxed(&counter) != 2) engine_violation("an update is lost");
+}
+static void write_datum(void) { datum++; }
+static void publish_relaxed(void) {
+  datum = 1;
+  store_relaxed(&flag, 1);
+}
+static void read_published(void) {
+  if (load_acquire(&flag) == 1 && datum != 1) engine_violation("datum %d", datum);
+}
+static void lock_a_b(void) {
+  os_lock(&lock_a);
+  os_lock(&lock_b);
+  os_unlock(&lock_b);
+  os_unlock(&lock_a);
+}
+static void lock_b_a(void) {
+  os_lock(&lock_b);
+  os_lock(&lock_a);
+  os_unlock(&lock_a);
+  os_unlock(&lock_b);
+}
+static void wait_for_flag(void) {
+  while (load_acquire(&flag) == 0) os_yield();
+}
+static void spin_for_flag(void) {
+  while (load_acquire(&flag) == 0) {
+  }
+}
+static void lose_slice(void) { (void)arena_alloc(PLACE_ANY, 1, 1, USE_PAGE); }
+static void end_twice(void) {
+  run_t r = take_run(1, 1, USE_PAGE);
+  give_run(r, 1);
+  arena_free(r.arena, r.slice, 1);
+}
+static void nothing(void) {}
+
+#define PLANTED(name, shows, finish, ...)                                                          \
+  { #name, planted_setup, {__VA_ARGS__ }, finish, 2, 2, shows }
+static const scenario_t planted[] = {
+    PLANTED(lost_update, "an update is lost", count_finish, count, count),
+    PLANTED(plain_race, "data race", world_end, write_datum, write_datum),
+    PLANTED(order_too_weak, "data race", world_end, publish_relaxed, read_published),
+    PLANTED(locks_crossed, "wait for each other for ever", world_end, lock_a_b, lock_b_a),
+    PLANTED(wait_without_end, "wait for each other for ever", world_end, wait_for_flag, nothing),
+    PLANTED(spin_without_end, "does not end", world_end, spin_for_flag, nothing),
+    PLANTED(slice_lost, "is lost", world_end, lose_slice, nothing),
+    PLANTED(slice_freed_twice, "count as free", world_end, end_twice, nothing),
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
 int main(int argc, char** argv) {
-  return engine_main(argc, argv, scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
+  if (argc > 1 && strcmp(argv[1], "--planted") == 0)
+    return engine_main(argc - 1, argv + 1, planted, COUNT(planted));
+  return engine_main(argc, argv, scenarios, COUNT(scenarios));
 }
