@@ -75,11 +75,20 @@ typedef struct thread_s {
   size_t read_count;
   uintptr_t reads[READS_MAX];
   uint32_t clock[THREADS_MAX];
+  uint32_t order[THREADS_MAX]; /* numbers of the points that its next one comes after */
+  uint32_t woken_by[THREADS_MAX];
 } thread_t;
 
+/* A point of the execution, and what was tried there. The bounded search has one only where there
+ * is a choice, and uses the first three fields; masks of threads are the other one's. */
 typedef struct node_s {
   uint8_t options[THREADS_MAX];
   uint8_t count, index;
+  uint8_t enabled, wanted, done, asleep;
+  uint8_t chosen;
+  access_t access;             /* of the thread that was chosen */
+  size_t before;               /* number of the last point before with the same address; 0: none */
+  uint32_t order[THREADS_MAX]; /* numbers of the last points of each thread that come before */
 } node_t;
 
 /* A word that was accessed atomically, over all executions. */
@@ -88,6 +97,8 @@ typedef struct word_s {
   uint8_t by[3]; /* masks of threads: by kind */
   bool shared;   /* a point */
   bool found;    /* to be one from the next execution on */
+  size_t last;   /* number of its last point in this execution */
+  uint64_t execution;
 } word_t;
 
 /* What was released into a word or a lock in this execution. */
@@ -131,7 +142,7 @@ static struct engine_s {
   thread_t thread[THREADS_MAX];
   jmp_buf driver;
 
-  bool all;
+  bool all, naive;
   int bound, preemptions;
   bool left_out, grown;
   uint8_t sleeping; /* mask */
@@ -144,6 +155,7 @@ static struct engine_s {
   struct lock_s {
     void* lock;
     int holder;
+    uint32_t order[THREADS_MAX]; /* of the last unlock */
   } locks[LOCKS_MAX];
 
   range_t ranges[RANGES_MAX];
@@ -177,6 +189,13 @@ static void* os_memory(size_t size) {
 
 static size_t hash(uintptr_t address) {
   return (size_t)((address >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (TABLE_SIZE - 1);
+}
+
+static word_t* word_of(uintptr_t address) {
+  size_t i = hash(address);
+  while (e->words[i].address != 0 && e->words[i].address != address) i = (i + 1) % TABLE_SIZE;
+  e->words[i].address = address;
+  return &e->words[i];
 }
 
 /* ---- what is told about a violation ---- */
@@ -323,7 +342,7 @@ int engine_thread(void) { return e->exploring ? e->current : DRIVER; }
 static struct lock_s* lock_of(void* lock) {
   size_t i = 0;
   while (e->locks[i].lock != NULL && e->locks[i].lock != lock) i++;
-  if (e->locks[i].lock == NULL) e->locks[i] = (struct lock_s){lock, -1};
+  if (e->locks[i].lock == NULL) e->locks[i] = (struct lock_s){lock, -1, {0}};
   return &e->locks[i];
 }
 
@@ -348,7 +367,7 @@ static uint8_t bit(int t) { return (uint8_t)(1u << t); }
 
 /* The choice at this point: as before, or the first one of a new node. */
 static int choose_among(const uint8_t* options, uint8_t count) {
-  if (count == 1 && !e->all) return options[0];
+  if (count == 1) return options[0];
   if (e->depth == NODES_MAX) engine_violation("more than %d choices", NODES_MAX);
   node_t* node = &e->nodes[e->depth++];
   if (e->depth > e->length) {
@@ -360,6 +379,102 @@ static int choose_among(const uint8_t* options, uint8_t count) {
     engine_violation("the engine does not meet the same choices again");
   }
   return node->options[node->index];
+}
+
+/* ---- all orders but for steps that commute ----
+ *
+ * Two points of an execution are ordered if they are one thread's, depend on each other, or are
+ * linked by others that do. An order that keeps this one is the same execution. So another choice
+ * is wanted at a point only where a later one of another thread depends on it and is not ordered
+ * behind it otherwise: there the later one, or what must come before it, is tried first (dynamic
+ * partial order reduction with source sets). What was tried sleeps until something happens that it
+ * depends on. Points are numbered from 1. */
+
+static void join(uint32_t* into, const uint32_t* from) {
+  for (int t = 0; t < THREADS_MAX; t++)
+    if (into[t] < from[t]) into[t] = from[t];
+}
+
+static node_t* node_at(size_t number) { return &e->nodes[number - 1]; }
+
+/* Point `i` depends on the earlier point `j` and might come first. */
+static void want_before(size_t j, size_t i) {
+  node_t *early = node_at(j), *late = node_at(i);
+  uint8_t initials = 0;
+  size_t first[THREADS_MAX] = {0}; /* of each thread, of the points behind j that do not need j */
+  for (size_t k = j + 1; k <= i; k++) {
+    node_t* node = node_at(k);
+    int t = node->chosen;
+    if ((k < i && node->order[early->chosen] >= j) || first[t] != 0) continue;
+    first[t] = k;
+    bool is_initial = true;
+    for (int other = 0; other < e->threads; other++)
+      if (other != t && first[other] != 0 && node->order[other] >= first[other]) is_initial = false;
+    if (is_initial) initials |= bit(t);
+  }
+  initials &= early->enabled;
+  if ((early->enabled & bit(late->chosen)) == 0 || initials == 0)
+    early->wanted |= early->enabled; /* it cannot simply go first: anything may be needed */
+  else if ((initials & early->wanted) == 0)
+    early->wanted |=
+        (initials & bit(late->chosen)) != 0 ? bit(late->chosen) : initials & (uint8_t)-initials;
+}
+
+/* The order of the point that was just chosen, and what is wanted because of it. */
+static void order_point(size_t i) {
+  node_t* node = node_at(i);
+  thread_t* thread = &e->thread[node->chosen];
+  size_t races[NODES_MAX], count = 0;
+  word_t* w = word_of(node->access.address);
+  if (w->execution != e->execution) w->last = 0;
+  w->execution = e->execution;
+  node->before = w->last;
+  w->last = i;
+  for (size_t j = node->before; j != 0; j = node_at(j)->before) {
+    node_t* other = node_at(j);
+    if (other->chosen == node->chosen || !depend(&other->access, &node->access)) continue;
+    if (thread->order[other->chosen] < j) races[count++] = j;
+    join(thread->order, other->order);
+  }
+  if (node->access.is_lock) join(thread->order, lock_of((void*)node->access.address)->order);
+  thread->order[node->chosen] = (uint32_t)i;
+  memcpy(node->order, thread->order, sizeof(node->order));
+  for (size_t k = 0; k < count; k++) want_before(races[k], i);
+}
+
+static int choose_all(uint8_t enabled) {
+  if (e->depth == NODES_MAX) engine_violation("more than %d points", NODES_MAX);
+  node_t* node = &e->nodes[e->depth];
+  if (e->depth == e->length) {
+    uint8_t awake = (uint8_t)(enabled & ~e->sleeping);
+    if (awake == 0) _longjmp(e->driver, END_REDUNDANT);
+    bool goes_on = e->running >= 0 && (awake & bit(e->running)) != 0;
+    node->chosen = (uint8_t)(goes_on ? e->running : __builtin_ctz(awake));
+    node->enabled = enabled;
+    node->wanted = e->naive ? enabled : bit(node->chosen);
+    node->done = 0;
+    e->length++;
+  } else if (node->enabled != enabled) {
+    engine_violation("the engine does not meet the same choices again");
+  }
+  e->depth++;
+  node->asleep = e->sleeping;
+  node->access = e->thread[node->chosen].next;
+  uint8_t sleeping = e->sleeping | node->done;
+  e->sleeping = 0;
+  for (int t = 0; t < e->threads; t++)
+    if ((sleeping & bit(t)) != 0 && !depend(&e->thread[t].next, &node->access))
+      e->sleeping |= bit(t);
+  order_point(e->depth);
+  return node->chosen;
+}
+
+/* The current thread's last point ends the wait of `thread`: what comes behind that is ordered
+ * behind it, and another point might have ended it. */
+static void order_wake(thread_t* thread) {
+  if (!e->all || e->depth == 0) return;
+  memcpy(thread->woken_by, e->thread[e->current].order, sizeof(thread->woken_by));
+  node_at(e->depth)->wanted |= node_at(e->depth)->enabled;
 }
 
 static int choose(void) {
@@ -374,26 +489,20 @@ static int choose(void) {
   /* Up to its first point a thread does nothing that others could notice. */
   for (int t = 0; t < e->threads; t++)
     if ((enabled & bit(t)) != 0 && e->thread[t].next.address == 0) return t;
-  int c = e->running;
+  int c = e->running, next;
   bool goes_on = c >= 0 && (enabled & bit(c)) != 0;
-  if (e->all) enabled &= (uint8_t)~e->sleeping;
-  if (enabled == 0) _longjmp(e->driver, END_REDUNDANT);
-  if (goes_on && (enabled & bit(c)) != 0) options[count++] = (uint8_t)c;
-  for (int t = 0; t < e->threads; t++) {
-    if (t == c || (enabled & bit(t)) == 0) continue;
-    if (!e->all && goes_on && e->preemptions >= e->bound)
-      e->left_out = true;
-    else
-      options[count++] = (uint8_t)t;
-  }
-  int next = choose_among(options, count);
   if (e->all) {
-    uint8_t sleeping = e->sleeping;
-    for (int i = 0; options[i] != next; i++) sleeping |= bit(options[i]);
-    e->sleeping = 0;
-    for (int t = 0; t < e->threads; t++)
-      if ((sleeping & bit(t)) != 0 && !depend(&e->thread[t].next, &e->thread[next].next))
-        e->sleeping |= bit(t);
+    next = choose_all(enabled);
+  } else {
+    if (goes_on) options[count++] = (uint8_t)c;
+    for (int t = 0; t < e->threads; t++) {
+      if (t == c || (enabled & bit(t)) == 0) continue;
+      if (goes_on && e->preemptions >= e->bound)
+        e->left_out = true;
+      else
+        options[count++] = (uint8_t)t;
+    }
+    next = choose_among(options, count);
   }
   if (goes_on && next != c) e->preemptions++;
   e->running = next;
@@ -447,13 +556,6 @@ static void note_step(void* pc, bool shared) {
   e->trace[e->steps++] = (step_t){(uint8_t)e->current, shared, pc};
 }
 
-static word_t* word_of(uintptr_t address) {
-  size_t i = hash(address);
-  while (e->words[i].address != 0 && e->words[i].address != address) i = (i + 1) % TABLE_SIZE;
-  e->words[i].address = address;
-  return &e->words[i];
-}
-
 static bool is_one(uint8_t mask) { return (mask & (mask - 1)) == 0; }
 
 static void find_conflict(word_t* w) {
@@ -462,13 +564,19 @@ static void find_conflict(word_t* w) {
   if (w->by[WRITE] != 0 || (w->by[ADD] != 0 && w->by[READ] != 0)) w->found = e->grown = true;
 }
 
+static bool has_read(const thread_t* thread, uintptr_t address) {
+  if (thread->read_count >= READS_MAX) return true;
+  for (size_t i = 0; i < thread->read_count; i++)
+    if (thread->reads[i] == address) return true;
+  return false;
+}
+
 static void wake(uintptr_t address) {
   for (int t = 0; t < e->threads; t++) {
     thread_t* other = &e->thread[t];
-    if (t == e->current || other->woken) continue;
-    if (other->read_count >= READS_MAX) other->woken = true;
-    for (size_t i = 0; i < other->read_count && i < READS_MAX; i++)
-      if (other->reads[i] == address) other->woken = true;
+    if (t == e->current || other->woken || !has_read(other, address)) continue;
+    other->woken = true;
+    order_wake(other);
   }
 }
 
@@ -500,6 +608,7 @@ void engine_wait(void) {
     reschedule();
     self->waits = false;
   }
+  if (e->all) join(self->order, self->woken_by);
   self->woken = false;
   self->read_count = 0;
 }
@@ -517,11 +626,6 @@ static sync_t* sync_of(uintptr_t address) {
     s->address = address;
   }
   return s;
-}
-
-static void join(uint32_t* into, const uint32_t* from) {
-  for (int t = 0; t < THREADS_MAX; t++)
-    if (into[t] < from[t]) into[t] = from[t];
 }
 
 static bool acquires(int order) {
@@ -559,6 +663,7 @@ void engine_unlock(void* lock) {
   if (!e->exploring) return;
   if (lock_of(lock)->holder != e->current) engine_violation("unlocks what it has not locked");
   lock_of(lock)->holder = -1;
+  memcpy(lock_of(lock)->order, e->thread[e->current].order, sizeof(lock_of(lock)->order));
   sync_store((uintptr_t)lock, __ATOMIC_RELEASE, false);
 }
 
@@ -762,7 +867,10 @@ static void execute(void) {
   e->preemptions = 0;
   e->sleeping = 0;
   e->running = -1;
-  for (size_t i = 0; i < LOCKS_MAX; i++) e->locks[i].holder = -1;
+  for (size_t i = 0; i < LOCKS_MAX; i++) {
+    e->locks[i].holder = -1;
+    memset(e->locks[i].order, 0, sizeof(e->locks[i].order));
+  }
   for (int t = 0; t < e->threads; t++) {
     thread_t* thread = &e->thread[t];
     thread->live = true;
@@ -770,6 +878,7 @@ static void execute(void) {
     thread->waits = thread->woken = false;
     thread->read_count = 0;
     memset(thread->clock, 0, sizeof(thread->clock));
+    memset(thread->order, 0, sizeof(thread->order));
     thread->clock[t] = 1;
     memcpy(thread->at, thread->entry, sizeof(jmp_buf));
   }
@@ -792,12 +901,20 @@ static void execute(void) {
   e->total++;
 }
 
+/* Another choice at this point, if there is one. */
+static bool next_choice(node_t* node) {
+  if (!e->all) return ++node->index < node->count;
+  node->done |= bit(node->chosen);
+  uint8_t left = (uint8_t)(node->wanted & ~node->done & ~node->asleep);
+  if (left != 0) node->chosen = (uint8_t)__builtin_ctz(left);
+  return left != 0;
+}
+
 /* To the last point with another choice; false when there is none. */
 static bool next_schedule(void) {
   e->length = e->depth;
   while (e->length > 0) {
-    node_t* node = &e->nodes[e->length - 1];
-    if (++node->index < node->count) return true;
+    if (next_choice(&e->nodes[e->length - 1])) return true;
     e->length--;
   }
   return false;
@@ -874,10 +991,11 @@ static bool is_named(const char* name, int argc, char** argv, int first) {
 int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count) {
   int first = 1, failed = 0, bound = -1;
   size_t run = 0;
-  bool full = false;
+  bool full = false, naive = false;
   uint64_t cap = 0;
   for (; first < argc && argv[first][0] == '-'; first++) {
     if (strcmp(argv[first], "--full") == 0) full = true;
+    if (strcmp(argv[first], "--naive") == 0) naive = true;
     if (strcmp(argv[first], "--bound") == 0 && first + 1 < argc) bound = atoi(argv[++first]);
     if (strcmp(argv[first], "--all") == 0 && first + 1 < argc)
       cap = strtoull(argv[++first], NULL, 10);
@@ -893,6 +1011,7 @@ int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count
     pid_t pid = fork();
     if (pid == 0) {
       e = os_memory(sizeof(*e));
+      e->naive = naive;
       int b = bound >= 0 ? bound : full ? scenarios[i].full : scenarios[i].quick;
       explore_scenario(&scenarios[i], b, cap);
       fflush(stdout);
