@@ -16,7 +16,7 @@
  *   bounded    a thread that could go on is left at most so many times (preemptions). All orders
  *              within the bound are tried; if none was left out the search was complete.
  *   all        any number of times, but of orders that differ only in steps that commute one is
- *              enough (sleep sets).
+ *              enough (dynamic partial order reduction, see there).
  *
  * Waiting. A thread that finds nothing to do (os_yield) goes on when another one has written to a
  * word that it has read since it last waited: before that it could only find the same again. If
@@ -129,6 +129,13 @@ typedef struct step_s {
 typedef struct range_s {
   char *start, *end;
 } range_t;
+
+typedef struct limits_s {
+  int bound;    /* preemptions */
+  uint64_t all; /* executions of the search for all orders; 0: none */
+  int deep;     /* preemptions where that is not complete */
+  bool naive;   /* without partial order reduction: to compare the numbers of executions */
+} limits_t;
 
 typedef enum end_e { END_DONE = 1, END_REDUNDANT } end_t;
 
@@ -943,7 +950,7 @@ static bool explore(bool all, int bound) {
   }
 }
 
-static void explore_scenario(const scenario_t* scenario, int bound, uint64_t cap) {
+static void prepare(const scenario_t* scenario) {
   extern char __data_start, end;
   e->scenario = scenario;
   while (e->threads < THREADS_MAX && scenario->thread[e->threads] != NULL) e->threads++;
@@ -959,27 +966,39 @@ static void explore_scenario(const scenario_t* scenario, int bound, uint64_t cap
   world_leave(DRIVER);
   for (int t = 0; t < e->threads; t++) thread_make(t);
   memory_protect();
+}
+
+/* Few preemptions first, for they make the schedule of a violation short. True: that was all. */
+static bool explore_bounded(int from, int to) {
   bool complete = false;
-  int reached = 0;
-  for (int b = 0; b <= bound && !complete; b++) {
-    complete = explore(false, b);
-    reached = b;
-  }
+  for (int b = from; b <= to && !complete; b++) complete = explore(false, b);
+  return complete;
+}
+
+static void explore_scenario(const scenario_t* scenario, const limits_t* limits) {
+  prepare(scenario);
+  e->naive = limits->naive;
+  bool complete = explore_bounded(0, limits->bound);
   if (scenario->shows != NULL) {
     printf("MISSED                 %s: %s\n", scenario->name, scenario->shows);
     _exit(1);
   }
-  printf("%-22s %d threads, %3zu points, ", scenario->name, e->threads, e->most_points);
-  if (complete)
-    printf("all orders: %llu executions\n", (unsigned long long)e->executions);
-  else
-    printf("up to %d preemptions: %llu executions\n", reached, (unsigned long long)e->executions);
-  if (complete || cap == 0) return;
-  e->cap = cap;
-  complete = explore(true, 0);
-  printf("%-22s %s orders but for steps that commute: %llu executions, %llu cut short\n", "",
-         complete ? "all" : "some", (unsigned long long)e->executions,
-         (unsigned long long)e->redundant);
+  char what[64] = "all orders";
+  if (!complete) snprintf(what, sizeof(what), "up to %d preemptions", limits->bound);
+  printf("%-17s %d threads, %3zu points; %s: %llu executions", scenario->name, e->threads,
+         e->most_points, what, (unsigned long long)e->executions);
+  if (!complete && limits->all > 0) {
+    e->cap = limits->all;
+    complete = explore(true, 0);
+    e->cap = 0;
+    printf("; %s that do not commute: %llu", complete ? "all" : "some",
+           (unsigned long long)e->executions);
+    if (!complete && limits->deep > limits->bound) {
+      (void)explore_bounded(limits->bound + 1, limits->deep);
+      printf("; up to %d preemptions: %llu", limits->deep, (unsigned long long)e->executions);
+    }
+  }
+  putchar('\n');
 }
 
 static bool is_named(const char* name, int argc, char** argv, int first) {
@@ -988,40 +1007,44 @@ static bool is_named(const char* name, int argc, char** argv, int first) {
   return first >= argc;
 }
 
+static int run_scenario(const scenario_t* scenario, const limits_t* limits) {
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    e = os_memory(sizeof(*e));
+    explore_scenario(scenario, limits);
+    fflush(stdout);
+    _exit(0);
+  }
+  int status = 0;
+  if (waitpid(pid, &status, 0) == pid && status == 0) return 0;
+  printf("FAILED            %s (status 0x%x)\n", scenario->name, (unsigned)status);
+  return 1;
+}
+
 int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count) {
-  int first = 1, failed = 0, bound = -1;
+  limits_t limits = {.bound = 2};
+  int i = 1, failed = 0;
   size_t run = 0;
-  bool full = false, naive = false;
-  uint64_t cap = 0;
-  for (; first < argc && argv[first][0] == '-'; first++) {
-    if (strcmp(argv[first], "--full") == 0) full = true;
-    if (strcmp(argv[first], "--naive") == 0) naive = true;
-    if (strcmp(argv[first], "--bound") == 0 && first + 1 < argc) bound = atoi(argv[++first]);
-    if (strcmp(argv[first], "--all") == 0 && first + 1 < argc)
-      cap = strtoull(argv[++first], NULL, 10);
-    if (strcmp(argv[first], "--list") == 0) {
-      for (size_t i = 0; i < count; i++) puts(scenarios[i].name);
+  for (; i < argc && argv[i][0] == '-'; i++) {
+    const char* value = i + 1 < argc ? argv[i + 1] : "0";
+    if (strcmp(argv[i], "--list") == 0) {
+      for (size_t k = 0; k < count; k++) puts(scenarios[k].name);
       return 0;
     }
+    if (strcmp(argv[i], "--naive") == 0)
+      limits.naive = true;
+    else if (strcmp(argv[i], "--bound") == 0)
+      limits.bound = atoi(value), i++;
+    else if (strcmp(argv[i], "--all") == 0)
+      limits.all = strtoull(value, NULL, 10), i++;
+    else if (strcmp(argv[i], "--deep") == 0)
+      limits.deep = atoi(value), i++;
   }
-  for (size_t i = 0; i < count; i++) {
-    if (!is_named(scenarios[i].name, argc, argv, first)) continue;
+  for (size_t k = 0; k < count; k++) {
+    if (!is_named(scenarios[k].name, argc, argv, i)) continue;
     run++;
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-      e = os_memory(sizeof(*e));
-      e->naive = naive;
-      int b = bound >= 0 ? bound : full ? scenarios[i].full : scenarios[i].quick;
-      explore_scenario(&scenarios[i], b, cap);
-      fflush(stdout);
-      _exit(0);
-    }
-    int status = 0;
-    if (waitpid(pid, &status, 0) != pid || status != 0) {
-      printf("FAILED                 %s (status 0x%x)\n", scenarios[i].name, (unsigned)status);
-      failed++;
-    }
+    failed += run_scenario(&scenarios[k], &limits);
   }
   if (run == 0) printf("no scenario of that name\n");
   return failed != 0 || run == 0;

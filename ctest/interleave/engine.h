@@ -21,7 +21,6 @@ typedef struct scenario_s {
   void (*setup)(void);               /* once */
   void (*thread[THREADS_MAX])(void); /* NULL behind the last */
   void (*finish)(void);              /* after each execution: what must hold, and the clean-up */
-  int quick, full;                   /* preemptions of the short and of the long form */
   const char* shows;                 /* not NULL: it must end in a violation that says this */
 } scenario_t;
 

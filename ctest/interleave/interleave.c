@@ -4,10 +4,11 @@
  * fault in one is shown with the order that leads to it. The code is the library's own, see
  * world.h; how orders are tried stands in engine.c, and what is covered in docs/concurrency.md.
  *
- *   interleave [--full] [--bound N] [--all N] [NAME...]
- *     --full    with the preemptions of the long form
- *     --bound   with N preemptions
- *     --all     where that left orders out, all of them, but at most N executions
+ *   interleave [--bound N] [--all N] [--deep N] [--naive] [NAME...]
+ *     --bound   with up to N preemptions (2 if not given)
+ *     --all     where that left orders out, all that do not commute, but at most N executions
+ *     --deep    where that is not complete either, up to N preemptions
+ *     --naive   the search for all without partial order reduction: finds as many, and takes longer
  *   interleave --planted [NAME...]     faults of our own making, which the engine must find
  *   interleave --list
  */
@@ -473,52 +474,46 @@ static void first_finish(void) {
 
 /* ---- all of them ---- */
 
-/* A name, the preemptions of the short and the long form, set-up, end, threads. */
-#define SCENARIO(name, quick, full, setup, finish, ...)                                            \
-  { #name, setup, {__VA_ARGS__ }, finish, quick, full, NULL }
+/* A name, set-up, end, threads. */
+#define SCENARIO(name, setup, finish, ...)                                                         \
+  { #name, setup, {__VA_ARGS__ }, finish, NULL }
 
 static const scenario_t scenarios[] = {
-    SCENARIO(remote_take, 3, 5, remote_take_setup, world_end, remote_take_0, give_1, give_2),
-    SCENARIO(disown, 3, 5, disown_setup, world_end, take_eighth, give_0, give_1),
-    SCENARIO(disown_last, 3, 5, disown_last_setup, world_end, disown_last_0, give_0_and_take,
-             give_1),
-    SCENARIO(last_free, 3, 5, last_free_setup, world_end, take_eighth, give_0, give_1),
-    SCENARIO(claim, 2, 4, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
-    SCENARIO(reclaim, 2, 4, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
-    SCENARIO(offer, 2, 4, offer_setup, world_end, offer_0, give_0, give_1),
-    SCENARIO(offer_all, 2, 4, claim_setup, world_end, take_eighth, give_0, offer_all_2),
-    SCENARIO(offer_two, 2, 4, offer_two_setup, world_end, give_0, give_1, take_twice),
-    SCENARIO(another_life, 2, 4, another_life_setup, world_end, take_eighth, another_life_1,
-             take_eighth),
-    SCENARIO(abandon, 2, 4, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
-    SCENARIO(abandon_claim, 2, 4, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
-    SCENARIO(record, 2, 4, record_setup, world_end, end_thread, record_1, give_0),
-    SCENARIO(own, 2, 4, own_setup, world_end, give_0, give_1, give_2),
-    SCENARIO(heap_delete, 2, 4, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
-    SCENARIO(heap_delete_full, 2, 4, heap_delete_full_setup, world_end, heap_full_0, give_0,
-             give_1),
-    SCENARIO(late, 2, 4, late_setup, world_end, take_eighth, take_eighth, give_0),
-    SCENARIO(slices, 2, 4, slices_setup, world_end, slices_0, slices_1, slices_2),
-    SCENARIO(slices_fit, 2, 4, slices_fit_setup, world_end, slices_fit_0, slices_fit_1),
-    SCENARIO(bits, 2, 4, bits_setup, bits_finish, bits_0, bits_1, bits_2),
-    SCENARIO(extend, 2, 4, extend_setup, world_end, extend_0, extend_1, extend_2),
-    SCENARIO(reserve, 2, 4, reserve_setup, reserve_finish, take_eighth, take_eighth),
-    SCENARIO(purge, 2, 4, purge_setup, world_end, purge_force, purge_take, purge_give),
-    SCENARIO(purge_due, 2, 4, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
-    SCENARIO(purge_reuse, 2, 4, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1,
-             purge_force),
-    SCENARIO(purge_undone, 2, 4, purge_undone_setup, world_end, purge_due, purge_undone_1),
-    SCENARIO(stretch, 2, 3, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
+    SCENARIO(remote_take, remote_take_setup, world_end, remote_take_0, give_1, give_2),
+    SCENARIO(disown, disown_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(disown_last, disown_last_setup, world_end, disown_last_0, give_0_and_take, give_1),
+    SCENARIO(last_free, last_free_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(claim, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
+    SCENARIO(reclaim, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
+    SCENARIO(offer, offer_setup, world_end, offer_0, give_0, give_1),
+    SCENARIO(offer_all, claim_setup, world_end, take_eighth, give_0, offer_all_2),
+    SCENARIO(offer_two, offer_two_setup, world_end, give_0, give_1, take_twice),
+    SCENARIO(another_life, another_life_setup, world_end, take_eighth, another_life_1, take_eighth),
+    SCENARIO(abandon, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
+    SCENARIO(abandon_claim, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
+    SCENARIO(record, record_setup, world_end, end_thread, record_1, give_0),
+    SCENARIO(own, own_setup, world_end, give_0, give_1, give_2),
+    SCENARIO(heap_delete, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
+    SCENARIO(heap_delete_full, heap_delete_full_setup, world_end, heap_full_0, give_0, give_1),
+    SCENARIO(late, late_setup, world_end, take_eighth, take_eighth, give_0),
+    SCENARIO(slices, slices_setup, world_end, slices_0, slices_1, slices_2),
+    SCENARIO(slices_fit, slices_fit_setup, world_end, slices_fit_0, slices_fit_1),
+    SCENARIO(bits, bits_setup, bits_finish, bits_0, bits_1, bits_2),
+    SCENARIO(extend, extend_setup, world_end, extend_0, extend_1, extend_2),
+    SCENARIO(reserve, reserve_setup, reserve_finish, take_eighth, take_eighth),
+    SCENARIO(purge, purge_setup, world_end, purge_force, purge_take, purge_give),
+    SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
+    SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),
+    SCENARIO(purge_undone, purge_undone_setup, world_end, purge_due, purge_undone_1),
+    SCENARIO(stretch, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
              stretch_take),
-    SCENARIO(large_free, 2, 4, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
-    SCENARIO(large_resize, 2, 4, large_setup, world_end, large_resize_0, large_view_1,
-             large_delete_2),
-    SCENARIO(large_leave, 2, 4, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
-    SCENARIO(large_destroy, 2, 4, large_setup, world_end, end_thread, large_view_1,
-             large_destroy_2),
-    SCENARIO(callback, 3, 5, callback_setup, callback_finish, callback_check, callback_write_2,
+    SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
+    SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
+    SCENARIO(large_leave, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
+    SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
+    SCENARIO(callback, callback_setup, callback_finish, callback_check, callback_write_2,
              callback_write_3),
-    SCENARIO(first, 2, 4, first_setup, first_finish, first_take, first_take),
+    SCENARIO(first, first_setup, first_finish, first_take, first_take),
 };
 
 /* ---- what the engine itself must find ---- */
@@ -568,7 +563,7 @@ static void end_twice(void) {
 static void nothing(void) {}
 
 #define PLANTED(name, shows, finish, ...)                                                          \
-  { #name, planted_setup, {__VA_ARGS__ }, finish, 2, 2, shows }
+  { #name, planted_setup, {__VA_ARGS__ }, finish, shows }
 static const scenario_t planted[] = {
     PLANTED(lost_update, "an update is lost", count_finish, count, count),
     PLANTED(plain_race, "data race", world_end, write_datum, write_datum),

@@ -1,19 +1,20 @@
 /* remote.pml - the remote word of a page (c_src/src/page.h): disown, push, claim, take, release.
  *
- * The page has BLOCKS blocks, all carved. One thread owns it at the start, allocates and frees in
- * it and gives it up; two others free blocks that were handed to them, one of them having been the
- * owner before (so that its free may win the page back); a fourth claims the page when it can and
- * lets it go again. Each access to the word, and each access to anything that another thread may
- * touch at that moment, is a step of its own.
+ * A page has BLOCKS blocks, all of them in use at the start, divided among three threads in every
+ * way. The first of them owns the page: it frees its blocks without an exchange, gives the page up,
+ * and may win it back with a free; the other two free theirs as strangers. A fourth thread claims the
+ * page when it finds it unowned, and lets it go again. Each look at the word, each exchange, and each
+ * use of the plain fields between two of them is a step of its own.
  *
- * What ci/model does not have: memory that is not sequentially consistent. Each thread has a view of
- * the plain fields of the page (links of blocks, `local`, `used`): a number of the last write that it
- * knows of for each of them. A push and a disown release (the view travels with the word), a
- * take-over acquires (the views are joined). Reading or writing a plain field whose last write
- * one does not know of is an error: on a real machine one might see something older. The word itself
- * is one atomic object, so all threads agree on the order of its values.
+ * Memory is not taken to be sequentially consistent. For each plain field (the links of the blocks;
+ * the descriptor's fields as one) the model has the set of threads that know of its last write: who
+ * writes is alone in the set, a release puts what the thread knows into the word, an acquire takes
+ * over what is there, an exchange keeps what others have put there. To use a field whose last write
+ * one need not see is an error. The word itself is one atomic object, whose values all threads see in
+ * one order.
  *
- * Steps and where they stand in C (functions; ci/spin checks that the text in quotes is there):
+ * The steps, marked below with their names in brackets, and the lines of C that they stand for. ci/spin
+ * compares: each text in quotes is once in its function.
  *
  *   push: load           page_push_remote   "uint64_t word = load_acquire(remote);"
  *   push: link           page_push_remote   "block->next = remote_list(word);"
