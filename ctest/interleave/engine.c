@@ -208,31 +208,25 @@ static word_t* word_of(uintptr_t address) {
 /* ---- what is told about a violation ---- */
 
 static void print_trace(void) {
-  char exe[256];
+  char exe[256], command[17000], addresses[16000];
   ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
   exe[n < 0 ? 0 : n] = 0;
-  printf("  the schedule (thread: function file:line; * another thread may go on before it):\n");
-  for (size_t i = 0; i < e->steps;) {
-    /* One call for each stretch of a thread. */
-    uint8_t t = e->trace[i].thread;
-    size_t end = i;
-    char addresses[16000];
+  printf("  the schedule, thread: access, before which another thread might go on\n");
+  for (size_t i = 0; i < e->steps;) { /* one call for what a thread does in one go */
+    int t = e->trace[i].thread;
     size_t used = 0;
-    while (end < e->steps && e->trace[end].thread == t && used < sizeof(addresses) - 40) {
-      if (e->trace[end].shared)
+    for (; i < e->steps && e->trace[i].thread == t && used < sizeof(addresses) - 40; i++)
+      if (e->trace[i].shared)
         used += (size_t)snprintf(addresses + used, sizeof(addresses) - used, " %p",
-                                 (void*)((char*)e->trace[end].pc - 1));
-      end++;
-    }
-    if (used > 0) {
-      char line[17000];
-      snprintf(line, sizeof(line),
-               "addr2line -e '%s' -f -s%s | sed -n 'N;s/\\n/ /;s/^/    %d: * /;p'", exe, addresses,
-               t);
-      fflush(stdout);
-      if (system(line) != 0) printf("    %d: %s\n", t, addresses);
-    }
-    i = end;
+                                 (void*)((char*)e->trace[i].pc - 1));
+    if (used == 0) continue;
+    snprintf(
+        command, sizeof(command),
+        "addr2line -e '%s' -f -i -p -s%s |"
+        " sed 's/ (discriminator.*//; /^ /s/^ (inlined by) /         in /; /^ /!s/^/    %d: /'",
+        exe, addresses, t);
+    fflush(stdout);
+    if (system(command) != 0) printf("    %d: %s\n", t, addresses);
   }
 }
 
