@@ -54,6 +54,7 @@
 #define RANGES_MAX 4
 #define TOUCHED_MAX 8192
 #define LOCKS_MAX 16
+#define STORES_MAX 4                 /* values of a word that are remembered */
 #define TABLE_SIZE ((size_t)1 << 15) /* places of a hash table; a power of two */
 
 enum { READ, ADD, WRITE };
@@ -101,11 +102,23 @@ typedef struct word_s {
   uint64_t execution;
 } word_t;
 
-/* What was released into a word or a lock in this execution. */
+/* A value that a word had in this execution. */
+typedef struct store_s {
+  uint64_t value;
+  int thread;                     /* who wrote it; DRIVER: it was there at the start */
+  uint32_t when;                  /* by that thread's clock */
+  uint32_t released[THREADS_MAX]; /* what travels to who reads it and acquires */
+} store_t;
+
+/* What was released into a word or a lock in this execution, and the last values of the word. */
 typedef struct sync_s {
   uintptr_t address;
   uint64_t execution;
   uint32_t clock[THREADS_MAX];
+  size_t stores;            /* numbered from 1 */
+  size_t seen[THREADS_MAX]; /* number of the last store that the thread has seen */
+  size_t last_seq_cst;      /* and of the last one that all agree on */
+  store_t store[STORES_MAX];
 } sync_t;
 
 /* The last accesses of each thread to eight bytes of memory in this execution. */
@@ -134,6 +147,7 @@ typedef struct limits_s {
   int bound;    /* preemptions */
   uint64_t all; /* executions of the search for all orders; 0: none */
   int deep;     /* preemptions where that is not complete */
+  int stale;    /* loads of an old value, in a search of its own with `bound` preemptions */
   bool naive;   /* without partial order reduction: to compare the numbers of executions */
 } limits_t;
 
@@ -152,7 +166,8 @@ static struct engine_s {
   bool all, naive;
   int bound, preemptions;
   bool left_out, grown;
-  uint8_t sleeping; /* mask */
+  int stale, stale_left; /* loads that may return an old value, of an execution */
+  uint8_t sleeping;      /* mask */
   node_t nodes[NODES_MAX];
   size_t depth, length;
   size_t most_points, steps, points;
@@ -239,7 +254,7 @@ void engine_violation(const char* format, ...) {
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (strstr(text, e->scenario->shows) != NULL) {
-      printf("%-22s found: %s\n", e->scenario->name, text);
+      printf("%-17s found: %s\n", e->scenario->name, text);
       fflush(stdout);
       _exit(0);
     }
@@ -367,7 +382,7 @@ static bool depend(const access_t* a, const access_t* b) {
 static uint8_t bit(int t) { return (uint8_t)(1u << t); }
 
 /* The choice at this point: as before, or the first one of a new node. */
-static int choose_among(const uint8_t* options, uint8_t count) {
+static uint8_t choose_among(const uint8_t* options, uint8_t count) {
   if (count == 1) return options[0];
   if (e->depth == NODES_MAX) engine_violation("more than %d choices", NODES_MAX);
   node_t* node = &e->nodes[e->depth++];
@@ -648,6 +663,57 @@ static void sync_store(uintptr_t address, int order, bool exchange) {
   clock[e->current]++;
 }
 
+static store_t* store_at(sync_t* s, size_t number) { return &s->store[number % STORES_MAX]; }
+
+static void add_store(sync_t* s, uint64_t value, int thread, uint32_t when) {
+  store_t* store = store_at(s, ++s->stores);
+  *store = (store_t){value, thread, when, {0}};
+  memcpy(store->released, s->clock, sizeof(store->released));
+}
+
+/* Behind each store and each exchange, which see the last value. `when`: the clock before it. */
+static void note_store(uintptr_t address, uint64_t was, uint64_t value, int order, uint32_t when) {
+  if (e->stale == 0) return;
+  sync_t* s = sync_of(address);
+  if (s->stores == 0) add_store(s, was, DRIVER, 0);
+  add_store(s, value, e->current, when);
+  s->seen[e->current] = s->stores;
+  if (order == __ATOMIC_SEQ_CST) s->last_seq_cst = s->stores;
+}
+
+/* A load sees the last value, or an older one if nothing tells the thread that there is a newer
+ * one: no store that comes before it, nothing that it has seen itself, and for loads in the one
+ * order of sequentially consistent accesses no such store. */
+static uint64_t load_some(uintptr_t address, uint64_t last, int order) {
+  thread_t* self = &e->thread[e->current];
+  sync_t* s = e->stale == 0 ? NULL : sync_of(address);
+  if (s == NULL || s->stores == 0 || e->stale_left == 0) {
+    if (s != NULL) s->seen[e->current] = s->stores;
+    sync_load(address, order);
+    return last;
+  }
+  size_t oldest = s->stores;
+  while (oldest > 1 && s->stores - oldest + 1 < THREADS_MAX && oldest > s->seen[e->current] &&
+         !(order == __ATOMIC_SEQ_CST && oldest == s->last_seq_cst)) {
+    const store_t* store = store_at(s, oldest);
+    if (store->thread == DRIVER || store->when <= self->clock[store->thread]) break;
+    oldest--;
+  }
+  static const uint8_t ages[THREADS_MAX] = {0, 1, 2};
+  size_t number = s->stores - choose_among(ages, (uint8_t)(s->stores - oldest + 1));
+  if (number < s->stores) {
+    e->stale_left--;
+    self->woken = true; /* should it wait: there is something new to see */
+  }
+  s->seen[e->current] = number;
+  if (acquires(order)) join(self->clock, store_at(s, number)->released);
+  return store_at(s, number)->value;
+}
+
+static uint32_t own_clock(void) { return e->thread[e->current].clock[e->current]; }
+
+bool engine_is_weak(void) { return e->stale != 0; }
+
 void engine_lock(void* lock) {
   if (!e->exploring) return;
   thread_t* self = &e->thread[e->current];
@@ -768,13 +834,15 @@ void __tsan_write_range(void*, size_t);
 void __tsan_read_range(void* p, size_t n) { plain(p, n, PLAIN_READ, HERE); }
 void __tsan_write_range(void* p, size_t n) { plain(p, n, PLAIN_WRITE, HERE); }
 
-static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void* pc) {
-  if (!IS_EXPLORING) return false;
+/* The thread's clock before the exchange, or 0 while no threads run. */
+static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, void* pc) {
+  if (!IS_EXPLORING) return 0;
   touch(a, kind, kind == WRITE, pc);
   check_race(a, size, ATOMIC_WRITE, pc);
+  uint32_t when = own_clock();
   sync_load(a, order);
   sync_store(a, order, true);
-  return true;
+  return when;
 }
 
 /* The result of a relaxed addition or union is hardly ever looked at; where it is, `touch` is told
@@ -784,8 +852,10 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
 #define FETCH(type, bits, name, kind)                                                              \
   type __tsan_atomic##bits##_fetch_##name(volatile type*, type, int);                              \
   type __tsan_atomic##bits##_fetch_##name(volatile type* a, type v, int order) {                   \
-    (void)before_exchange((uintptr_t)a, sizeof(type), order, kind, HERE);                          \
-    return __atomic_fetch_##name(a, v, __ATOMIC_SEQ_CST);                                          \
+    uint32_t when = before_exchange((uintptr_t)a, sizeof(type), order, kind, HERE);                \
+    type was = __atomic_fetch_##name(a, v, __ATOMIC_SEQ_CST);                                      \
+    if (when != 0) note_store((uintptr_t)a, was, *a, order, when);                                 \
+    return was;                                                                                    \
   }
 
 #define COMPARE_EXCHANGE(type, bits)                                                               \
@@ -797,8 +867,10 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
     bool ok = was == *expected;                                                                    \
     if (exploring) {                                                                               \
       check_race((uintptr_t)a, sizeof(type), ok ? ATOMIC_WRITE : ATOMIC_READ, pc);                 \
+      uint32_t when = own_clock();                                                                 \
       sync_load((uintptr_t)a, ok ? order : failed);                                                \
       if (ok) sync_store((uintptr_t)a, order, true);                                               \
+      if (ok) note_store((uintptr_t)a, was, v, order, when);                                       \
     }                                                                                              \
     if (ok) __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                              \
     *expected = was;                                                                               \
@@ -827,7 +899,7 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
     if (IS_EXPLORING) {                                                                            \
       touch((uintptr_t)a, READ, true, HERE);                                                       \
       check_race((uintptr_t)a, sizeof(type), ATOMIC_READ, HERE);                                   \
-      sync_load((uintptr_t)a, order);                                                              \
+      return (type)load_some((uintptr_t)a, *a, order);                                             \
     }                                                                                              \
     return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                                   \
   }                                                                                                \
@@ -836,14 +908,18 @@ static bool before_exchange(uintptr_t a, size_t size, int order, int kind, void*
     if (IS_EXPLORING) {                                                                            \
       touch((uintptr_t)a, WRITE, false, HERE);                                                     \
       check_race((uintptr_t)a, sizeof(type), ATOMIC_WRITE, HERE);                                  \
+      uint32_t when = own_clock();                                                                 \
       sync_store((uintptr_t)a, order, false);                                                      \
+      note_store((uintptr_t)a, *a, v, order, when);                                                \
     }                                                                                              \
     __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                      \
   }                                                                                                \
   type __tsan_atomic##bits##_exchange(volatile type*, type, int);                                  \
   type __tsan_atomic##bits##_exchange(volatile type* a, type v, int order) {                       \
-    (void)before_exchange((uintptr_t)a, sizeof(type), order, WRITE, HERE);                         \
-    return __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                                            \
+    uint32_t when = before_exchange((uintptr_t)a, sizeof(type), order, WRITE, HERE);               \
+    type was = __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                                        \
+    if (when != 0) note_store((uintptr_t)a, was, v, order, when);                                  \
+    return was;                                                                                    \
   }                                                                                                \
   FETCH(type, bits, add, ADDS(order))                                                              \
   FETCH(type, bits, sub, ADDS(order))                                                              \
@@ -866,6 +942,7 @@ static void execute(void) {
   e->execution++;
   e->depth = e->steps = e->points = 0;
   e->preemptions = 0;
+  e->stale_left = e->stale;
   e->sleeping = 0;
   e->running = -1;
   for (size_t i = 0; i < LOCKS_MAX; i++) {
@@ -973,26 +1050,32 @@ static void explore_scenario(const scenario_t* scenario, const limits_t* limits)
   prepare(scenario);
   e->naive = limits->naive;
   bool complete = explore_bounded(0, limits->bound);
-  if (scenario->shows != NULL) {
-    printf("MISSED                 %s: %s\n", scenario->name, scenario->shows);
-    _exit(1);
-  }
-  char what[64] = "all orders";
-  if (!complete) snprintf(what, sizeof(what), "up to %d preemptions", limits->bound);
-  printf("%-17s %d threads, %3zu points; %s: %llu executions", scenario->name, e->threads,
-         e->most_points, what, (unsigned long long)e->executions);
+  char text[256] = "all orders";
+  if (!complete) snprintf(text, sizeof(text), "up to %d preemptions", limits->bound);
+  size_t used = strlen(text);
+#define TELL(...) used += (size_t)snprintf(text + used, sizeof(text) - used, __VA_ARGS__)
+  TELL(": %llu executions", (unsigned long long)e->executions);
   if (!complete && limits->all > 0) {
     e->cap = limits->all;
     complete = explore(true, 0);
     e->cap = 0;
-    printf("; %s that do not commute: %llu", complete ? "all" : "some",
-           (unsigned long long)e->executions);
+    TELL("; %s that do not commute: %llu", complete ? "all" : "some",
+         (unsigned long long)e->executions);
     if (!complete && limits->deep > limits->bound) {
       (void)explore_bounded(limits->bound + 1, limits->deep);
-      printf("; up to %d preemptions: %llu", limits->deep, (unsigned long long)e->executions);
+      TELL("; up to %d preemptions: %llu", limits->deep, (unsigned long long)e->executions);
     }
   }
-  putchar('\n');
+  if (limits->stale > 0) {
+    e->stale = limits->stale;
+    (void)explore_bounded(limits->bound, limits->bound);
+    TELL("; %d stale loads: %llu", limits->stale, (unsigned long long)e->executions);
+  }
+  if (scenario->shows != NULL) {
+    printf("MISSED            %s: %s\n", scenario->name, scenario->shows);
+    _exit(1);
+  }
+  printf("%-17s %d threads, %3zu points; %s\n", scenario->name, e->threads, e->most_points, text);
 }
 
 static bool is_named(const char* name, int argc, char** argv, int first) {
@@ -1016,8 +1099,8 @@ static int run_scenario(const scenario_t* scenario, const limits_t* limits) {
   return 1;
 }
 
-int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count) {
-  limits_t limits = {.bound = 2};
+int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count, int stale) {
+  limits_t limits = {.bound = 2, .stale = stale};
   int i = 1, failed = 0;
   size_t run = 0;
   for (; i < argc && argv[i][0] == '-'; i++) {
@@ -1034,6 +1117,8 @@ int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count
       limits.all = strtoull(value, NULL, 10), i++;
     else if (strcmp(argv[i], "--deep") == 0)
       limits.deep = atoi(value), i++;
+    else if (strcmp(argv[i], "--stale") == 0)
+      limits.stale = atoi(value), i++;
   }
   for (size_t k = 0; k < count; k++) {
     if (!is_named(scenarios[k].name, argc, argv, i)) continue;

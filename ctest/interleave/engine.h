@@ -24,13 +24,15 @@ typedef struct scenario_s {
   const char* shows;                 /* not NULL: it must end in a violation that says this */
 } scenario_t;
 
-int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count);
+/* `stale`: of the option of that name, when it is not given. */
+int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count, int stale);
 
 /* What the scenarios and the operating system that is played to the library call. */
 _Noreturn void engine_violation(const char* format, ...) __attribute__((format(printf, 1, 2)));
 int engine_thread(void);      /* the running one, or DRIVER */
 void engine_lock(void* lock); /* waits while another thread has it */
 void engine_unlock(void* lock);
+bool engine_is_weak(void);   /* loads may return old values */
 bool engine_is_locked(void); /* some lock is held */
 void engine_wait(void);      /* what a thread read since the last time did not suffice */
 void engine_read(const void* p, size_t size); /* plain accesses that the compiler does not tell */
