@@ -16,21 +16,24 @@
  * The steps, marked below with their names in brackets, and the lines of C that they stand for. ci/spin
  * compares: each text in quotes is once in its function.
  *
- *   push: load           page_push_remote   "uint64_t word = load_acquire(remote);"
+ *   push: load           page_push_remote   "uint64_t word = load_acquire(remote), pushed;"
  *   push: link           page_push_remote   "block->next = remote_list(word);"
- *   push: count          page_push_remote   "uint64_t pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;"
+ *   push: count          page_push_remote   "pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;"
  *   push: last           page_push_remote   "if (out == 0)"
  *   push: taken          page_push_remote   "else if (reclaim && out <= enough)"
- *   push: exchange       page_push_remote   "if (cas_weak_acq_rel(remote, &word, next)) {"
+ *   push: exchange       page_push_remote   "if (cas_weak_acq_rel(remote, &word, next)) break;"
+ *   push: merge          page_push_remote   "page_return_list(page, block, page_used(page) - remote_balance(pushed));"
  *   claim: look          page_claim         "if (remote_is_owned(word) || word == 0) return false;"
  *   claim: exchange      page_claim         "} while (!cas_weak_acq_rel(remote, &word, REMOTE_OWNED));"
+ *   claim: merge         page_claim         "page_return_list(page, remote_list(word), page_used(page) - remote_balance(word));"
  *   take: look           page_take_remote   "if (remote_list(load_relaxed(remote)) == NULL) return NULL;"
  *   take: exchange       page_take_remote   "uint64_t word = swap_acq_rel(remote, REMOTE_OWNED);"
  *   disown: count        page_disown        "uint64_t unowned = (uint64_t)page_used(page) << 48;"
  *   disown: exchange     page_disown        "if (cas_acq_rel(map_remote(page->slice), &expected, unowned)) return true;"
- *   merge                page_return_list   "last->next = page->local;"
+ *   merge                page_return_list   "last_of(list)->next = local;"
+ *   merge: count         page_return_list   "page_set_used(page, used - count);"
  *   let go: empty        unowned_let_go     "if (page_used(page) == 0) {"
- *   let go: again        unowned_let_go     "page_return_list(page, page_take_remote(page, &count));"
+ *   let go: again        unowned_let_go     "page_take_back(page);"
  *   release              page_release       "arena_free(page->arena, page->slice, page->slice_count);"
  *
  * Not in the model: the arena and page_fresh (a released page stays released, which is where the
@@ -121,26 +124,57 @@ inline look() {
 /* What a compare-and-swap compares: not the links behind the address. */
 #define UNCHANGED (owned == saw_owned && head == saw_head && balance == saw_balance)
 
-/* The blocks of `list` go to the owner's: page_return_list. */
+/* The `count` blocks of `list` go to the owner's: page_return_list. It walks the shorter of the two
+ * lists or none; that it could follow all of both is checked here, for whoever owns the page will. */
+inline follow(t, first, length) {
+  length = 0;
+  k = first;
+  do
+  :: k != NONE ->
+       assert(length < BLOCKS); /* no circle */
+       assert(KNOWS(knows_link[k], t));
+       assert(holder[k] == LIST);
+       last = k;
+       length++;
+       k = link[k]
+  :: else -> break
+  od
+}
 inline merge(t) {
   d_step {
     check_page(t);
-    do
+    if
     :: list != NONE ->
-         assert(KNOWS(knows_link[list], t)); /* this link is followed */
-         assert(holder[list] == LIST);
-         assert(used > 0);
-         next = link[list];
-         link[list] = mine;
-         wrote_link(list, t);
-         mine = list; /* [merge] */
-         used--;
-         list = next
-    :: else -> break
-    od;
+         follow(t, mine, next);
+         assert(next == BLOCKS - used);
+         if
+         :: mine != NONE && count > BLOCKS - used -> /* behind the owner's */
+              link[last] = list;
+              wrote_link(last, t);
+              follow(t, list, next)
+         :: else ->
+              follow(t, list, next);
+              if
+              :: mine != NONE -> link[last] = mine; wrote_link(last, t) /* [merge] */
+              :: else
+              fi;
+              mine = list
+         fi;
+         assert(next == count && count <= used);
+         used = used - count; /* [merge: count] */
+         wrote_page(t)
+    :: else
+    fi;
+    list = NONE;
     next = 0;
-    wrote_page(t)
+    count = 0;
+    last = 0
   }
+}
+/* The same with the balance in `count`: what was queued while the page was unowned. */
+inline merge_unowned(t) {
+  d_step { check_page(t); count = used - count };
+  merge(t)
 }
 
 inline release_page(t) {
@@ -167,7 +201,7 @@ inline take(t) {
   :: else ->
        if
        :: fault == 4 -> /* in two steps */
-            d_step { acquire(t); list = head };
+            d_step { acquire(t); list = head; count = (MODULUS - balance) % MODULUS };
             d_step { head = NONE; balance = 0 }
        :: else ->
             d_step { /* [take: exchange] */
@@ -177,6 +211,7 @@ inline take(t) {
               :: else
               fi;
               list = head;
+              count = (MODULUS - balance) % MODULUS;
               head = NONE;
               balance = 0
             }
@@ -245,7 +280,7 @@ inline push(t, home) {
                  balance = 0;
                  owner = t;
                  if
-                 :: result == 2 -> list = b
+                 :: result == 2 -> list = b; count = next
                  :: else
                  fi
             fi;
@@ -264,13 +299,13 @@ inline push(t, home) {
   if
   :: result == 1 -> result = 0; /* `used` is no longer of interest: all blocks came back */
        release_page(t)
-  :: result == 2 -> result = 0; merge(t)
+  :: result == 2 -> result = 0; merge_unowned(t) /* [push: merge] */
   :: result == 3 -> result = 0
   fi
 }
 
 #define REGISTERS                                                                                  \
-  byte list = NONE, saw_head, saw_balance, next, k, b, result;                                     \
+  byte list = NONE, saw_head, saw_balance, next, count, last, k, b, result;                                     \
   bool saw_owned
 
 inline free_block(me) {
@@ -328,6 +363,7 @@ proctype claimer(byte me; byte turns) {
                    :: else
                    fi;
                    list = head;
+                   count = balance;
                    owned = true;
                    head = (fault == 10 -> head : NONE);
                    balance = 0;
@@ -337,7 +373,12 @@ proctype claimer(byte me; byte turns) {
               fi
             };
             if
-            :: result == 1 -> result = 0; merge(me); let_go(me); break
+            :: result == 1 ->
+                 result = 0;
+                 merge_unowned(me); /* [claim: merge] */
+                 d_step { check_page(me); wrote_page(me) }; /* allocates a block and frees it */
+                 let_go(me);
+                 break
             :: else
             fi
        od
