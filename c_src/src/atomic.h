@@ -31,6 +31,9 @@
 #define cas_acquire(p, expected, v)                                                                \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,              \
                                           memory_order_relaxed)
+#define cas_relaxed(p, expected, v)                                                                \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,              \
+                                          memory_order_relaxed)
 #define cas_acq_rel(p, expected, v)                                                                \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,              \
                                           memory_order_acquire)

@@ -43,6 +43,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "stretch.c"
 #include "arena.c"
 #include "page.c"
+#include "secure.c"
 #include "unowned.c"
 #include "heap.c"
 #include "check.c"
@@ -127,6 +128,14 @@ INTERNAL bool os_protect(void* p, size_t size) {
   (void)p, (void)size;
   return true;
 }
+INTERNAL bool os_guard(void* p, size_t size) {
+  (void)p, (void)size;
+  return false;
+}
+INTERNAL void os_unguard(void* p, size_t size) { (void)p, (void)size; }
+#if MI_SECURE > 0
+INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }
+#endif
 INTERNAL bool os_renew(void* p, size_t size) {
   zero_pages(p, size);
   return true;
@@ -277,7 +286,7 @@ static size_t owned_pages; /* that the walk over the slices met */
 
 static size_t audit_list(page_t* page, const block_t* list, uint8_t* seen, const char* name) {
   size_t n = 0;
-  for (const block_t* b = list; b != NULL; b = b->next, n++) {
+  for (const block_t* b = list; b != NULL; b = block_next(page, b), n++) {
     size_t offset = (size_t)((const char*)b - page_start(page)), i = offset / page->block_size;
     if ((const char*)b < page_start(page) || i >= page->capacity || i * page->block_size != offset)
       engine_violation("the %s list has %p, which is no block of the page", name, (const void*)b);
@@ -434,7 +443,7 @@ static void audit_heap(heap_t* heap, size_t* pages) {
 
 static void audit(void) {
   if (engine_is_locked()) engine_violation("a lock is still held");
-  if (load_relaxed(&arenas.purging) != 0) engine_violation("a purge does not end");
+  if (load_relaxed(&arenas.in_transit) != 0) engine_violation("slices stay in transit");
   if (load_relaxed(&large.pins) != 0) engine_violation("a pin is not given back");
   size_t pages = 0;
   owned_pages = 0;

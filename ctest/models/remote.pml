@@ -17,7 +17,7 @@
  * compares: each text in quotes is once in its function.
  *
  *   push: load           page_push_remote   "uint64_t word = load_acquire(remote), pushed;"
- *   push: link           page_push_remote   "block->next = remote_list(word);"
+ *   push: link           page_push_remote   "block_link(page, block, remote_list(word));"
  *   push: count          page_push_remote   "pushed = (word & ~REMOTE_ADDRESS) - REMOTE_ONE;"
  *   push: last           page_push_remote   "if (out == 0)"
  *   push: taken          page_push_remote   "else if (reclaim && out <= enough)"
@@ -30,7 +30,7 @@
  *   take: exchange       page_take_remote   "uint64_t word = swap_acq_rel(remote, REMOTE_OWNED);"
  *   disown: count        page_disown        "uint64_t unowned = (uint64_t)page_used(page) << 48;"
  *   disown: exchange     page_disown        "if (cas_acq_rel(map_remote(page->slice), &expected, unowned)) return true;"
- *   merge                page_return_list   "last_of(list)->next = local;"
+ *   merge                page_return_list   "page_append(page, list, local);"
  *   merge: count         page_return_list   "page_set_used(page, used - count);"
  *   let go: empty        unowned_let_go     "if (page_used(page) == 0) {"
  *   let go: again        unowned_let_go     "page_take_back(page);"
