@@ -20,7 +20,7 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # --- what a machine needs -------------------------------------------------------------------------
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
-  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc)
+  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc spin)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -105,14 +105,17 @@ step_alone() {
 
 step_layers() { ci/layers; }
 
-# Every interleaving of the protocols of page.h and large.c, and the faults that this must find.
+# Models of the protocols of page.h and large.c, and the faults that they must show.
 step_model() {
   local model
-  for model in ci/model ci/model_large; do
+  for model in ci/spin ci/model_large; do
     "$model" || return 1
     "$model" --self-test || return 1
   done
 }
+
+# The library's own code in every order in which a few threads can meet, within bounds.
+step_interleave() { ci/interleave; }
 
 # --- building and testing the C half --------------------------------------------------------------
 
@@ -256,6 +259,15 @@ step_self_tests() {
 }
 step_gates() { ci/gates; }
 
+# The same with wider bounds, with the assertions, and by the other compiler; then its planted faults.
+step_interleave_full() {
+  ci/interleave --full
+  ci/interleave --debug
+  CC=clang ci/interleave
+  ci/spin --full
+}
+step_interleave_faults() { ci/interleave --self-test; }
+
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
 
@@ -312,8 +324,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | bindings | guard | switch | features | mutants | self_tests | gates | \
-        bench | stress_tsan | forks | fuzz | ends | faults | attacks)
+      preload | layers | model | interleave* | bindings | guard | switch | features | mutants | \
+        self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks)
         cat "$log"
         ;;
       ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;

@@ -296,12 +296,8 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
 /* Between the two calls slices may be taken and put back: who finds none looks again afterwards,
  * see arena_wait_for_transit. A claim over two words of bits takes those of the first before it
  * knows of the second. */
-static void transit_begin(size_t slices) {
-  atomic_fetch_add_explicit(&arenas.in_transit, slices, memory_order_seq_cst);
-}
-static void transit_end(size_t slices) {
-  atomic_fetch_sub_explicit(&arenas.in_transit, slices, memory_order_release);
-}
+static void transit_begin(size_t slices) { add_seq_cst(&arenas.in_transit, slices); }
+static void transit_end(size_t slices) { sub_release(&arenas.in_transit, slices); }
 
 /* The slices [i, i + count), which is all or nothing. */
 static bool claim_at(arena_t* a, size_t i, uint32_t count) {
@@ -467,9 +463,9 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
     arena_return(a, i, count);
     uint64_t now = os_clock_ms();
     store_relaxed(&a->freed_ms, now);
-    uint64_t at = atomic_load_explicit(&arenas.purge_at, memory_order_seq_cst);
+    uint64_t at = load_seq_cst(&arenas.purge_at);
     if (at == 0) {
-      (void)atomic_compare_exchange_strong(&arenas.purge_at, &at, now + (uint64_t)delay);
+      (void)cas_seq_cst(&arenas.purge_at, &at, now + (uint64_t)delay);
     } else if (now >= at) {
       arena_purge_due(false);
     }
@@ -538,7 +534,7 @@ static uint64_t purge_by_stretches(arena_t* a, size_t word, uint64_t due, bool f
 static bool arena_purge(arena_t* a, bool all, bool force) {
   bool waits = false;
   for (size_t w = 0; w < bitmap_words(a->slices); w++) {
-    uint64_t bits = atomic_load_explicit(&a->purge[w], memory_order_seq_cst);
+    uint64_t bits = load_seq_cst(&a->purge[w]);
     if (bits == 0) continue;
     uint64_t aged = all ? bits : bits & load_relaxed(&a->aged[w]);
     uint64_t due = purge_by_stretches(a, w, aged, force);
@@ -561,7 +557,7 @@ INTERNAL void arena_purge_due(bool force) {
   uint64_t now = os_clock_ms();
   if (!force && now < at) return;
   long delay = purge_delay_ms();
-  if (atomic_exchange_explicit(&arenas.purge_at, 0, memory_order_seq_cst) == 0 && !force) return;
+  if (swap_seq_cst(&arenas.purge_at, 0) == 0 && !force) return;
   bool waits = false;
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
@@ -572,7 +568,7 @@ INTERNAL void arena_purge_due(bool force) {
   }
   if (waits) {
     uint64_t none = 0;
-    (void)atomic_compare_exchange_strong(&arenas.purge_at, &none, now + (uint64_t)delay);
+    (void)cas_seq_cst(&arenas.purge_at, &none, now + (uint64_t)delay);
   }
 }
 

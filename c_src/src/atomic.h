@@ -18,15 +18,28 @@
 #define or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
 #define or_release(p, v) atomic_fetch_or_explicit((p), (v), memory_order_release)
 #define and_acquire(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acquire)
+#define sub_release(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_release)
 #define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+
+/* One order of all of these that all threads agree on, besides what acquire and release give. */
+#define load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
+#define add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
+#define or_seq_cst(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define swap_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
 /* On failure `*expected` holds what was there. */
 #define cas_acquire(p, expected, v)                                                                \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,              \
                                           memory_order_relaxed)
+#define cas_relaxed(p, expected, v)                                                                \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,              \
+                                          memory_order_relaxed)
 #define cas_acq_rel(p, expected, v)                                                                \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,              \
                                           memory_order_acquire)
+#define cas_seq_cst(p, expected, v)                                                                \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst,              \
+                                          memory_order_seq_cst)
 #define cas_weak_acq_rel(p, expected, v)                                                           \
   atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,                \
                                         memory_order_acquire)

@@ -59,8 +59,7 @@ INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n) {
   while (n > 0) {
     size_t k = part_of(i, n);
     /* Sequentially consistent, for the purge schedule; see arena.c. */
-    atomic_fetch_or_explicit(&words[i / BITS_PER_WORD], mask_of(i % BITS_PER_WORD, k),
-                             memory_order_seq_cst);
+    or_seq_cst(&words[i / BITS_PER_WORD], mask_of(i % BITS_PER_WORD, k));
     i += k, n -= k;
   }
 }

@@ -157,8 +157,7 @@ INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what) {
   uint16_t live = SIDE_LIVE;
   if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own)) {
     store_relaxed(side, SIDE_HELD);
-  } else if (!atomic_compare_exchange_strong_explicit(side, &live, SIDE_HELD, memory_order_relaxed,
-                                                      memory_order_relaxed)) {
+  } else if (!cas_relaxed(side, &live, SIDE_HELD)) {
     /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
     report(EAGAIN, "double free", what, page, p);
     return NULL;

@@ -1,0 +1,625 @@
+/* interleave.c - the places where threads of the library meet, each as a scenario of two or three.
+ *
+ * Why: the tests that run real threads meet the rare orders now and then; here each is met, and a
+ * fault in one is shown with the order that leads to it. The code is the library's own, see
+ * world.h; how orders are tried stands in engine.c, and what is covered in docs/concurrency.md.
+ *
+ *   interleave [--bound N] [--all N] [--deep N] [--stale N] [--naive] [NAME...]
+ *     --bound   with up to N preemptions (2 if not given)
+ *     --all     where that left orders out, all that do not commute, but at most N executions
+ *     --deep    where that is not complete either, up to N preemptions
+ *     --stale   loads of old values, at most N in an execution, in a search of its own
+ *     --naive   the search for all without partial order reduction: finds as many, and takes longer
+ *   interleave --planted [NAME...]     faults of our own making, which the engine must find
+ *   interleave --list
+ */
+#include "world.h"
+
+/* Blocks of which eight fill a page of one slice: one free block makes it worth claiming. */
+#define EIGHTH ((size_t)8 * KiB)
+#define PAGE_BLOCKS 8
+/* Blocks of which there are 64 in a page, and eight must be free to make it worth claiming. */
+#define SMALL ((size_t)1 * KiB)
+
+static char* block[16]; /* what the set-up hands to the threads */
+static heap_t* heap;
+static run_t run[4];
+
+/* A page of `block`, whose owner has left it: all but the first `out` blocks are free. */
+static void unowned_page(int thread, size_t out) {
+  as(thread);
+  for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
+  for (size_t i = out; i < PAGE_BLOCKS; i++) give(block[i]);
+  mi_thread_done();
+  as(DRIVER);
+}
+
+static void give_0(void) { give(block[0]); }
+static void give_1(void) { give(block[1]); }
+static void give_2(void) { give(block[2]); }
+static void give_0_and_1(void) { give(block[0]), give(block[1]); }
+static void give_0_and_take(void) {
+  give(block[0]);
+  (void)take(EIGHTH);
+}
+static void take_eighth(void) { (void)take(EIGHTH); }
+static void end_thread(void) { mi_thread_done(); }
+
+/* ---- the remote word ---- */
+
+/* Frees of others while the owner takes them over. */
+static void remote_take_setup(void) {
+  world_begin(16, -1);
+  as(0);
+  for (size_t i = 0; i < 3; i++) block[i] = take(EIGHTH);
+  as(DRIVER);
+}
+static void remote_take_0(void) {
+  char* p = take(EIGHTH);
+  (void)take(EIGHTH);
+  give(p);
+}
+
+/* Frees of others while the owner gives the full page up. */
+static void disown_setup(void) {
+  world_begin(16, -1);
+  as(0);
+  for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
+  heap_default->queued_max = 0; /* full pages are for everybody at once */
+  as(DRIVER);
+}
+
+/* The same with a page that has two blocks in use and is given up by the end of its thread; who
+ * frees the last block uses the slice again. */
+static void disown_last_setup(void) {
+  world_begin(16, -1);
+  as(0);
+  for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
+  for (size_t i = 3; i < PAGE_BLOCKS; i++) give(block[i]);
+  as(1);
+  mi_thread_init();
+  as(DRIVER);
+}
+static void disown_last_0(void) {
+  give(block[2]);
+  mi_thread_done();
+}
+
+/* The last frees of a page that nobody owns, and somebody who wants it. */
+static void last_free_setup(void) {
+  world_begin(16, -1);
+  unowned_page(DRIVER, 2);
+  mi_thread_init();
+  as(0);
+  mi_thread_init();
+  as(DRIVER);
+}
+
+/* A full page that nobody owns becomes worth claiming while two want one. */
+static void claim_setup(void) {
+  world_begin(16, -1);
+  unowned_page(DRIVER, PAGE_BLOCKS);
+  mi_thread_init();
+  for (int t = 0; t < 2; t++) {
+    as(t);
+    mi_thread_init();
+  }
+  as(DRIVER);
+}
+
+/* A page goes back to its former owner with that one's free, if nobody is faster. */
+static void reclaim_setup(void) {
+  disown_setup();
+  as(0);
+  block[9] = take(EIGHTH); /* the page of the others is nobody's from here on */
+  heap_default->queued_max = QUEUED_MIN;
+  as(2);
+  mi_thread_init();
+  as(DRIVER);
+}
+/* A block size of which several must be free: the free that makes the page worth claiming offers
+ * it. */
+static void offer_setup(void) {
+  char* all[64];
+  world_begin(16, -1);
+  as(0);
+  for (size_t i = 0; i < 64; i++) all[i] = take(SMALL);
+  for (size_t i = 0; i < 7; i++) give(all[i]);
+  mi_thread_done();
+  for (size_t i = 0; i < 3; i++) block[i] = all[10 + i];
+  mi_thread_init();
+  as(DRIVER);
+}
+static void offer_0(void) {
+  (void)take(SMALL);
+  give(take(SMALL));
+}
+
+/* The same with one thread that frees all the others, so that the page is gone before the offer. */
+static void offer_all_2(void) {
+  for (size_t i = 1; i < PAGE_BLOCKS; i++) give(block[i]);
+  (void)take(EIGHTH / 2);
+}
+
+/* Two pages become worth claiming while somebody looks for one. */
+static void offer_two_setup(void) {
+  char* first;
+  world_begin(16, -1);
+  unowned_page(DRIVER, PAGE_BLOCKS);
+  first = block[0];
+  mi_thread_init();
+  unowned_page(DRIVER, PAGE_BLOCKS);
+  block[1] = first;
+  mi_thread_init();
+  as(2);
+  mi_thread_init();
+  as(DRIVER);
+}
+static void take_twice(void) {
+  (void)take(EIGHTH);
+  (void)take(EIGHTH);
+}
+
+/* A claim that comes late, when the slice is a page of another class that nobody owns. */
+static void another_life_setup(void) {
+  world_begin(16, -1);
+  unowned_page(DRIVER, 1);
+  mi_thread_init();
+  for (int t = 0; t < 3; t++) {
+    as(t);
+    mi_thread_init();
+  }
+  as(DRIVER);
+}
+static void another_life_1(void) {
+  give(block[0]);
+  char* p = take(EIGHTH / 2);
+  mi_thread_done();
+  give(p);
+}
+
+/* ---- the end of threads and heaps ---- */
+
+static void abandon_setup(void) {
+  world_begin(16, 10);
+  as(0);
+  for (size_t i = 0; i < 3; i++) block[i] = take(EIGHTH);
+  give(take(EIGHTH / 2)); /* an empty page that is current */
+  as(DRIVER);
+}
+
+/* Somebody looks for a page while one with free blocks is left behind. */
+static void abandon_claim_setup(void) {
+  abandon_setup();
+  as(1);
+  mi_thread_init();
+  as(DRIVER);
+}
+
+/* A thread ends while another begins, which may get its record. */
+static void record_setup(void) {
+  world_begin(16, -1);
+  as(0);
+  for (size_t i = 0; i < 2; i++) block[i] = take(EIGHTH);
+  as(DRIVER);
+}
+static void record_1(void) {
+  char* p = take(EIGHTH);
+  give(block[1]);
+  give(p);
+}
+
+/* A thread with heaps of its own frees a block of another thread that frees there too. */
+static void own_setup(void) {
+  world_begin(16, -1);
+  as(1);
+  heap = mi_heap_new();
+  as(0);
+  for (size_t i = 0; i < 3; i++) block[i] = take(EIGHTH);
+  as(DRIVER);
+}
+
+static void heap_setup(size_t blocks) {
+  world_begin(32, -1);
+  as(0);
+  heap = mi_heap_new();
+  for (size_t i = 0; i < blocks; i++) block[i] = take_from(heap, EIGHTH);
+  as(DRIVER);
+}
+static void heap_delete_setup(void) { heap_setup(3); }
+static void heap_delete_full_setup(void) { heap_setup(PAGE_BLOCKS + 1); }
+static void heap_delete_0(void) {
+  mi_heap_delete(heap);
+  (void)take(EIGHTH);
+}
+static void heap_full_0(void) {
+  for (size_t i = 0; i < PAGE_BLOCKS; i++) (void)take_from(heap, EIGHTH);
+  mi_heap_delete(heap);
+}
+
+/* Threads that have ended allocate from one heap. */
+static void late_setup(void) {
+  world_begin(16, -1);
+  for (int t = 0; t < 2; t++) {
+    as(t);
+    mi_thread_init();
+    mi_thread_done();
+    heap_default = &heap_ended;
+  }
+  block[0] = take(EIGHTH);
+  as(DRIVER);
+}
+
+/* ---- slices ---- */
+
+/* There is room. With old values of the bits one may miss what others have just given back. */
+static void no_room(size_t count) {
+  if (!engine_is_weak()) engine_violation("no room for %zu slices", count);
+}
+
+static void slices_setup(void) { world_begin(8, -1); }
+static void slices_0(void) {
+  run_t r = take_run(4, 4, USE_PARTLY);
+  if (r.slice != 0) give_run(r, 4);
+}
+static void slices_1(void) {
+  run_t r = take_run(2, 1, USE_PARTLY);
+  if (r.slice != 0) give_run(r, 2);
+}
+static void slices_2(void) {
+  for (int i = 0; i < 2; i++)
+    if (take_run(1, 1, USE_PAGE).slice == 0) no_room(1);
+}
+
+/* Who asks for what is there gets it, whoever else looks for slices at the same time. */
+static void slices_fit_setup(void) {
+  world_begin(8, -1);
+  run[0] = take_run(4, 1, USE_PARTLY);
+}
+static void slices_fit_0(void) {
+  give_run(run[0], 4);
+  if (take_run(4, 1, USE_PARTLY).slice == 0) no_room(4);
+}
+static void slices_fit_1(void) {
+  run_t r = take_run(4, 1, USE_PARTLY);
+  if (r.slice == 0) no_room(4);
+  if (r.slice != 0) give_run(r, 4);
+}
+
+/* Runs that lie in two words of the bitmap: of two who want the same only one gets them, and one
+ * who does not get all leaves the rest as it was. */
+#define BITS 132
+static bitword_t bits[3];
+static int bit_owner[BITS]; /* thread + 1 */
+static void bits_setup(void) {
+  world_begin(16, -1);
+  bitmap_set(bits, 0, BITS);
+}
+static void bits_use(size_t i, size_t n) {
+  if (i == BITMAP_NONE) return;
+  for (size_t k = i; k < i + n; k++) {
+    if (bit_owner[k] != 0) engine_violation("bit %zu is claimed twice", k);
+    bit_owner[k] = engine_thread() + 1;
+  }
+  for (size_t k = i; k < i + n; k++) bit_owner[k] = 0;
+  bitmap_set(bits, i, n);
+}
+static void bits_0(void) { bits_use(bitmap_claim(bits, bits, BITS, 60, 70, 1, 0), 70); }
+static void bits_1(void) {
+  if (bitmap_claim_at(bits, 62, 4)) bits_use(62, 4);
+  if (bitmap_claim_at(bits, 128, 1)) bits_use(128, 1);
+}
+static void bits_2(void) { bits_use(bitmap_claim(bits, bits, BITS, 126, 3, 2, 0), 3); }
+static void bits_finish(void) {
+  if (!bitmap_all(bits, 0, BITS)) engine_violation("bits are lost");
+  world_end();
+}
+
+/* A run is lengthened while others claim and free what lies behind it. */
+static void extend_setup(void) {
+  world_begin(8, -1);
+  run[0] = take_run(2, 1, USE_PARTLY);
+  run[1] = take_run(2, 1, USE_PARTLY);
+}
+static void extend_0(void) {
+  bool zero;
+  if (!arena_extend(run[0].arena, run[0].slice + 2, 2, &zero)) return;
+  hold(runs, slice_address(run[0].slice + 2), 2 * SLICE_SIZE);
+  mark(slice_address(run[0].slice + 2), SLICE_SIZE);
+  mark(slice_address(run[0].slice + 3), SLICE_SIZE);
+}
+static void extend_1(void) { give_run(run[1], 2); }
+static void extend_2(void) { (void)take_run(1, 1, USE_PAGE); }
+
+/* Who finds no room reserves an arena, and two who do only one. */
+static void reserve_setup(void) {
+  world_begin(0, -1);
+  mi_option_set(mi_option_arena_reserve, (long)(MiB / KiB));
+}
+static void reserve_finish(void) {
+  if (load_relaxed(&arenas.count) != 1)
+    engine_violation("%zu arenas, and one has room", load_relaxed(&arenas.count));
+  world_end();
+}
+
+/* ---- purging ---- */
+
+/* All that is free is being purged when somebody needs it: he waits, and gets it. */
+static void purge_setup(void) {
+  world_begin(4, 10);
+  run[0] = take_run(3, 1, USE_PARTLY);
+  run[1] = take_run(1, 1, USE_PARTLY);
+  give_run(run[0], 3);
+}
+static void purge_force(void) { arena_purge_due(true); }
+static void purge_take(void) {
+  if (take_run(2, 1, USE_PARTLY).slice == 0) no_room(2);
+}
+static void purge_give(void) { give_run(run[1], 1); }
+
+/* Slices are freed while those freed before are due: none waits without a time. */
+static void purge_due_setup(void) {
+  purge_setup();
+  pass_ms(200);
+}
+static void purge_due(void) { arena_purge_due(false); }
+static void purge_due_twice(void) {
+  arena_purge_due(false);
+  pass_ms(200);
+  arena_purge_due(false);
+}
+
+/* A slice is freed and used again while it may be purged. */
+static void purge_reuse_setup(void) {
+  world_begin(1, 10);
+  run[0] = take_run(1, 1, USE_PARTLY);
+}
+static void purge_reuse_0(void) { give_run(run[0], 1); }
+static void purge_reuse_1(void) { (void)take_run(1, 1, USE_PARTLY); }
+
+/* Slices are in the hands of a claim that will be taken back when somebody needs them. */
+static void slices_undone_setup(void) {
+  world_begin(72, -1);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_PARTLY);
+  give_run(run[1], 4);
+}
+static void slices_undone_0(void) {
+  if (take_run(4, 1, USE_PARTLY).slice == 0) no_room(4);
+}
+static void extend_too_far(void) {
+  bool zero;
+  (void)arena_extend(run[0].arena, run[0].slice + 60, 5, &zero);
+}
+
+/* The purger meets slices in the hands of a claim that will be taken back. */
+static void purge_undone_setup(void) {
+  world_begin(72, 10);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_PARTLY);
+  give_run(run[1], 4);
+  pass_ms(200);
+}
+
+/* Advice for huge pages while the stretch is purged. */
+#define STRETCH_USED 300
+static void stretch_setup(void) {
+  world_begin(64 * MiB / SLICE_SIZE, 10);
+  /* So many that small pages get advice, and all of the first stretch. */
+  run[0] = arena_alloc(PLACE_ANY, STRETCH_USED, STRETCH_SLICES, USE_LARGE);
+  run[1] = arena_alloc(PLACE_ANY, STRETCH_SLICES, 1, USE_PAGE);
+}
+static void stretch_take(void) { (void)take_run(1, 1, USE_PAGE); }
+static void stretch_take_and_give(void) { give_run(take_run(1, 1, USE_PAGE), 1); }
+static void stretch_finish(void) {
+  arena_free(run[0].arena, run[0].slice, STRETCH_USED);
+  arena_free(run[1].arena, run[1].slice, STRETCH_SLICES);
+  world_end();
+}
+
+/* ---- large blocks ---- */
+
+#define LARGE_SIZE (3 * SLICE_SIZE)
+static void large_setup(void) {
+  world_begin(16, -1);
+  as(0);
+  mi_thread_init();
+  as(2);
+  heap = mi_heap_new();
+  block[0] = take_from(heap, LARGE_SIZE);
+  as(DRIVER);
+}
+/* The fields of the descriptor may be another page's right after. */
+static void large_free_0(void) {
+  give(block[0]);
+  (void)take(EIGHTH);
+}
+static void large_shrink(void) {
+  page_t* page = map_page_checked(block[0]);
+  check_mark(block[0], LARGE_SIZE);
+  if (!large_resize(page, SLICE_SIZE)) engine_violation("a block cannot become smaller");
+  unhold(live, block[0]);
+  hold(live, block[0], SLICE_SIZE);
+  mark(block[0], SLICE_SIZE);
+}
+static void large_resize_0(void) {
+  large_shrink();
+  give(block[0]);
+}
+static void large_view_1(void) {
+  large_view_t view;
+  if (!large_view(map_slot(block[0]), &view)) return;
+  if (view.start != block[0] || view.usable > view.reserved ||
+      (view.usable != LARGE_SIZE && view.usable != SLICE_SIZE))
+    engine_violation("a view shows %zu of %zu bytes", view.usable, view.reserved);
+}
+static void large_delete_2(void) { mi_heap_delete(heap); }
+static void large_destroy_2(void) {
+  unhold(live, block[0]);
+  mi_heap_destroy(heap);
+}
+
+/* ---- callbacks, the first call ---- */
+
+static callback_t callback;
+static void callback_setup(void) {
+  world_begin(16, -1);
+  callback_set(&callback, 1, (void*)1);
+}
+static void callback_check(void) {
+  void* argument;
+  uintptr_t f = callback_get(&callback, &argument);
+  if (f != (uintptr_t)argument) engine_violation("function %zu with argument %p", f, argument);
+}
+static void callback_write_2(void) { callback_set(&callback, 2, (void*)2); }
+static void callback_write_3(void) { callback_set(&callback, 3, (void*)3); }
+static void callback_finish(void) {
+  callback_check();
+  world_end();
+}
+
+static void first_setup(void) {
+  world_memory();
+  /* As if the build had said so: an option that is set starts the process. */
+  store_relaxed(&options[mi_option_arena_reserve].value, (long)(MiB / KiB));
+}
+static void first_take(void) { (void)take(EIGHTH); }
+static void first_finish(void) {
+  as(DRIVER);
+  mi_thread_init();
+  world_end();
+}
+
+/* ---- all of them ---- */
+
+/* A name, set-up, end, threads. */
+#define SCENARIO(name, setup, finish, ...)                                                         \
+  { #name, setup, {__VA_ARGS__ }, finish, NULL }
+
+static const scenario_t scenarios[] = {
+    SCENARIO(remote_take, remote_take_setup, world_end, remote_take_0, give_1, give_2),
+    SCENARIO(disown, disown_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(disown_last, disown_last_setup, world_end, disown_last_0, give_0_and_take, give_1),
+    SCENARIO(last_free, last_free_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(claim, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
+    SCENARIO(reclaim, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
+    SCENARIO(offer, offer_setup, world_end, offer_0, give_0, give_1),
+    SCENARIO(offer_all, claim_setup, world_end, take_eighth, give_0, offer_all_2),
+    SCENARIO(offer_two, offer_two_setup, world_end, give_0, give_1, take_twice),
+    SCENARIO(another_life, another_life_setup, world_end, take_eighth, another_life_1, take_eighth),
+    SCENARIO(abandon, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
+    SCENARIO(abandon_claim, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
+    SCENARIO(record, record_setup, world_end, end_thread, record_1, give_0),
+    SCENARIO(own, own_setup, world_end, give_0, give_1, give_2),
+    SCENARIO(heap_delete, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
+    SCENARIO(heap_delete_full, heap_delete_full_setup, world_end, heap_full_0, give_0, give_1),
+    SCENARIO(late, late_setup, world_end, take_eighth, take_eighth, give_0),
+    SCENARIO(slices, slices_setup, world_end, slices_0, slices_1, slices_2),
+    SCENARIO(slices_fit, slices_fit_setup, world_end, slices_fit_0, slices_fit_1),
+    SCENARIO(slices_undone, slices_undone_setup, world_end, slices_undone_0, extend_too_far),
+    SCENARIO(bits, bits_setup, bits_finish, bits_0, bits_1, bits_2),
+    SCENARIO(extend, extend_setup, world_end, extend_0, extend_1, extend_2),
+    SCENARIO(reserve, reserve_setup, reserve_finish, take_eighth, take_eighth),
+    SCENARIO(purge, purge_setup, world_end, purge_force, purge_take, purge_give),
+    SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
+    SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),
+    SCENARIO(purge_undone, purge_undone_setup, world_end, purge_due, extend_too_far),
+    SCENARIO(stretch, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
+             stretch_take),
+    SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
+    SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
+    SCENARIO(large_leave, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
+    SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
+    SCENARIO(callback, callback_setup, callback_finish, callback_check, callback_write_2,
+             callback_write_3),
+    SCENARIO(first, first_setup, first_finish, first_take, first_take),
+};
+
+/* ---- what the engine itself must find ---- */
+
+static _Atomic(int) counter, flag;
+static int datum;
+static os_lock_t lock_a = OS_LOCK_INIT, lock_b = OS_LOCK_INIT;
+
+static void planted_setup(void) { world_begin(4, -1); }
+static void count(void) { store_relaxed(&counter, load_relaxed(&counter) + 1); }
+static void count_finish(void) {
+  if (load_relaxed(&counter) != 2) engine_violation("an update is lost");
+}
+static void write_datum(void) { datum++; }
+static void publish_relaxed(void) {
+  datum = 1;
+  store_relaxed(&flag, 1);
+}
+static void read_published(void) {
+  if (load_acquire(&flag) == 1 && datum != 1) engine_violation("datum %d", datum);
+}
+static void lock_a_b(void) {
+  os_lock(&lock_a);
+  os_lock(&lock_b);
+  os_unlock(&lock_b);
+  os_unlock(&lock_a);
+}
+static void lock_b_a(void) {
+  os_lock(&lock_b);
+  os_lock(&lock_a);
+  os_unlock(&lock_a);
+  os_unlock(&lock_b);
+}
+static void wait_for_flag(void) {
+  while (load_acquire(&flag) == 0) os_yield();
+}
+static void spin_for_flag(void) {
+  while (load_acquire(&flag) == 0) {
+  }
+}
+/* Each thread writes its word and looks at the other's: one of them has to see something. */
+static _Atomic(int) wrote[2], saw[2];
+static void look_relaxed_0(void) {
+  store_relaxed(&wrote[0], 1);
+  store_relaxed(&saw[0], load_relaxed(&wrote[1]));
+}
+static void look_relaxed_1(void) {
+  store_relaxed(&wrote[1], 1);
+  store_relaxed(&saw[1], load_relaxed(&wrote[0]));
+}
+static void look_seq_cst_0(void) {
+  (void)or_seq_cst(&wrote[0], 1);
+  store_relaxed(&saw[0], load_seq_cst(&wrote[1]));
+}
+static void look_seq_cst_1(void) {
+  (void)or_seq_cst(&wrote[1], 1);
+  store_relaxed(&saw[1], load_seq_cst(&wrote[0]));
+}
+static void look_finish(void) {
+  if (load_relaxed(&saw[0]) == 0 && load_relaxed(&saw[1]) == 0)
+    engine_violation("both have seen nothing");
+}
+static void lose_slice(void) { (void)arena_alloc(PLACE_ANY, 1, 1, USE_PAGE); }
+static void end_twice(void) {
+  run_t r = take_run(1, 1, USE_PAGE);
+  give_run(r, 1);
+  arena_free(r.arena, r.slice, 1);
+}
+static void nothing(void) {}
+
+#define PLANTED(name, shows, finish, ...)                                                          \
+  { #name, planted_setup, {__VA_ARGS__ }, finish, shows }
+static const scenario_t planted[] = {
+    PLANTED(lost_update, "an update is lost", count_finish, count, count),
+    PLANTED(plain_race, "data race", world_end, write_datum, write_datum),
+    PLANTED(order_too_weak, "data race", world_end, publish_relaxed, read_published),
+    PLANTED(locks_crossed, "wait for each other for ever", world_end, lock_a_b, lock_b_a),
+    PLANTED(wait_without_end, "wait for each other for ever", world_end, wait_for_flag, nothing),
+    PLANTED(spin_without_end, "does not end", world_end, spin_for_flag, nothing),
+    PLANTED(seen_too_late, "both have seen nothing", look_finish, look_relaxed_0, look_relaxed_1),
+    PLANTED(seen_in_order, NULL, look_finish, look_seq_cst_0, look_seq_cst_1), /* as it should be */
+    PLANTED(slice_lost, "is lost", world_end, lose_slice, nothing),
+    PLANTED(slice_freed_twice, "count as free", world_end, end_twice, nothing),
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+int main(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "--planted") == 0)
+    return engine_main(argc - 1, argv + 1, planted, COUNT(planted), 1);
+  return engine_main(argc, argv, scenarios, COUNT(scenarios), 0);
+}
