@@ -15,7 +15,11 @@
 static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
 
 static COLD void invalid_pointer(const void* p, const char* what) {
+#if MI_SECURE > 0
+  secure_foreign(p, what);
+#else
   log_error(EINVAL, "%s: pointer does not point to a block of this allocator: %p\n", what, p);
+#endif
 }
 
 /* Owner: puts a block on the local list; true if it was the last one in use. */
@@ -332,10 +336,10 @@ size_t mi_good_size(size_t size) mi_attr_noexcept {
 static void check_sized(void* p, size_t size, size_t alignment) {
   if (p == NULL) return;
 #if MI_SECURE > 0
-  page_t* page = map_page_checked(p); /* else mi_free says what is wrong */
-  size_t known = page == NULL ? 0 : block_usable(page, p);
-  bool exact = SECURE_SEALS && size != 0 && page != NULL && page_class(page) != 0;
-  if (page != NULL && (exact ? size != known : size > block_room(page, p)))
+  page_t* page = map_page_checked(p);
+  if (page == NULL || !secure_is_live(page, p)) return; /* mi_free says what is wrong */
+  bool exact = SECURE_SEALS && size != 0 && page_class(page) != 0;
+  if (exact ? size != block_usable(page, p) : size > block_room(page, p))
     secure_size_mismatch(page, p, size);
 #else
   if (size > mi_usable_size(p))

@@ -278,7 +278,11 @@ static bool large_take(page_t* page, uintptr_t* owner) {
 INTERNAL void large_free(page_t* page, void* p) {
   uintptr_t owner;
   if (!large_take(page, &owner)) {
+#if MI_SECURE > 0
+    secure_freed_twice(page, p);
+#else
     log_error(EAGAIN, "double free detected of large block %p\n", p);
+#endif
     return;
   }
   heap_t* heap = owner > OWNER_TAG(OWNER_TAG_MAX) + OWNER_FLAGS ? owner_heap(owner) : NULL;

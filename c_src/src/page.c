@@ -157,7 +157,8 @@ INTERNAL block_t* page_carve(page_t* page, size_t* count) {
   if (left == 0) return NULL;
   /* Memory is touched as it is carved, so a page grows with its use, by a quarter at a time. */
   size_t bytes = max_size(CARVE_MIN, min_size(CARVE_MAX, page->capacity * size / 4));
-  size_t n = min_size(left, max_size(1, bytes / size));
+  /* Where the order is random there must be some to choose from; it touches none of them. */
+  size_t n = min_size(left, max_size(SECURE_ORDER ? 16 : 1, bytes / size));
 #if MI_SECURE > 0
   block_t* list = secure_carve(page, page->capacity, n);
 #else

@@ -46,6 +46,14 @@ static COLD page_t* invalid_free(const void* p, const char* why, const char* wha
   return NULL;
 }
 
+INTERNAL COLD page_t* secure_foreign(const void* p, const char* what) {
+  return invalid_free(p, "is no block of this allocator", what);
+}
+
+INTERNAL COLD void secure_freed_twice(const page_t* page, const void* p) {
+  report(EAGAIN, "double free", "free", page, p);
+}
+
 INTERNAL COLD block_t* secure_bad_list(const page_t* page, const block_t* block) {
   report(EAGAIN, "double free", "found in a free list", page, block);
   return NULL;
@@ -124,7 +132,7 @@ static page_t* live_large(page_t* page, const void* p, const char* what) {
 static page_t* find_live(const void* p, const char* what, side_t** side) {
   page_t* page = map_page_checked(p);
   *side = NULL;
-  if (unlikely(page == NULL)) return invalid_free(p, "is no block of this allocator", what);
+  if (unlikely(page == NULL)) return secure_foreign(p, what);
   if (page_class(page) == CLASS_LARGE) return live_large(page, p, what);
   size_t i = block_index(page, p);
   if (unlikely(page_start(page) + i * page->block_size != p || i >= page->reserved))
@@ -140,7 +148,7 @@ static page_t* find_live(const void* p, const char* what, side_t** side) {
 INTERNAL bool secure_is_live(page_t* page, const void* p) {
   if (page_class(page) == CLASS_LARGE) return load_relaxed(&page->given) == (uintptr_t)p;
   size_t i = block_index(page, p);
-  return i < page->reserved && block_is_live(page, i);
+  return i < page->reserved && page->start + i * page->block_size == p && block_is_live(page, i);
 }
 
 INTERNAL page_t* secure_live(const void* p, const char* what) {

@@ -95,7 +95,11 @@ INTERNAL page_t* secure_live(const void* p, const char* what);
 /* The same, and the block counts as freed: the caller must free it. */
 INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what);
 
+/* Without a report. */
 INTERNAL bool secure_is_live(page_t* page, const void* p);
+/* Reports an address that is in no block, or a second free of a large one. */
+INTERNAL page_t* secure_foreign(const void* p, const char* what);
+INTERNAL void secure_freed_twice(const page_t* page, const void* p);
 
 /* Writes the seal behind the `size` bytes at `p`; or checks it: false after a report. */
 INTERNAL bool secure_check_seal(page_t* page, const void* p);
