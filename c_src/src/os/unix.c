@@ -2,12 +2,15 @@
  *
  * Owns:    os_info, the thread-exit key, the count of attempts at large pages to leave out.
  * Always:  mappings are private and anonymous, so what was never written reads as zero.
- * Uses:    os.h.          Used by: chosen by the build, see all.c.
+ * Uses:    os.h.          Used by: chosen by system.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "os.h"
+
+#if OS_UNIX
+
 #include "../atomic.h"
 
 #include <errno.h>
@@ -24,7 +27,7 @@
 #include <sys/syscall.h>
 #endif
 
-INTERNAL_DEF os_info_t os_info = {4096, true, false};
+INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 
 static pthread_key_t thread_key;
 static bool thread_key_valid;
@@ -479,6 +482,11 @@ INTERNAL void os_write_error(const char* text, size_t length) {
   }
 }
 
+INTERNAL char* os_real_path(const char* path, char* resolved) { return realpath(path, resolved); }
+#if defined(PATH_MAX)
+_Static_assert(PATH_MAX <= OS_PATH_MAX, "realpath may write that many bytes");
+#endif
+
 /* ---- threads ---- */
 
 /* The thread that is forking; 0: none. Relaxed: only that thread itself must see its own id. */
@@ -514,3 +522,5 @@ INTERNAL void os_thread_hook_set(void* value) {
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)pthread_atfork(prepare, parent, child);
 }
+
+#endif
