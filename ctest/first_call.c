@@ -187,7 +187,7 @@ static void first_option_get(void) {
 }
 static void first_option_is_enabled(void) { CHECK(!mi_option_is_enabled(mi_option_verbose)); }
 static void first_option_get_size(void) {
-  CHECK_EQ(mi_option_get_size(mi_option_arena_reserve), GIB);
+  CHECK_EQ(mi_option_get_size(mi_option_arena_reserve), IS_64_BIT ? GIB : 128 * MIB);
 }
 static void first_option_get_clamp(void) {
   CHECK_EQ(mi_option_get_clamp(mi_option_purge_delay, 11, 20), 11);

@@ -234,7 +234,7 @@ static void impossible_requests_give_null_and_keep_the_block(void) {
   mi_heap_t* heap = heap_make();
   mi_heap_t* other = heap_make();
   mi_heap_t* const heaps[] = {heap, NULL, mi_heap_get_backing()};
-  size_t half = opaque_size((size_t)1 << 33);
+  size_t half = opaque_size((size_t)1 << (sizeof(size_t) * 4 + 1));
   size_t huge = opaque_size(SIZE_MAX - 100);
   char* p = (char*)mi_heap_malloc(other, 5000);
   REQUIRE(p != NULL);
@@ -1128,17 +1128,17 @@ static void addresses_that_are_nobodys(void) {
                                       4096,
                                       65536,
                                       65535,
-                                      (uintptr_t)1 << 32,
-                                      (uintptr_t)1 << 46,
-                                      (uintptr_t)1 << 47,
-                                      ((uintptr_t)1 << 47) - 8,
-                                      ((uintptr_t)1 << 48) - 8,
-                                      (uintptr_t)1 << 48,
-                                      (uintptr_t)1 << 55,
-                                      (uintptr_t)1 << 56,
-                                      ((uintptr_t)1 << 56) + 8,
-                                      (uintptr_t)1 << 57,
-                                      (uintptr_t)1 << 63,
+                                      (uintptr_t)(UINT64_C(1) << 32),
+                                      (uintptr_t)(UINT64_C(1) << 46),
+                                      (uintptr_t)(UINT64_C(1) << 47),
+                                      ((uintptr_t)(UINT64_C(1) << 47)) - 8,
+                                      ((uintptr_t)(UINT64_C(1) << 48)) - 8,
+                                      (uintptr_t)(UINT64_C(1) << 48),
+                                      (uintptr_t)(UINT64_C(1) << 55),
+                                      (uintptr_t)(UINT64_C(1) << 56),
+                                      ((uintptr_t)(UINT64_C(1) << 56)) + 8,
+                                      (uintptr_t)(UINT64_C(1) << 57),
+                                      (uintptr_t)(UINT64_C(1) << 63),
                                       UINTPTR_MAX,
                                       UINTPTR_MAX - 7,
                                       UINTPTR_MAX - 65535,
