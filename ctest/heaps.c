@@ -1223,7 +1223,7 @@ static void any_address_of_a_block_tells_its_heap(void) {
         ok = CHECK(!mi_heap_contains(b, at)) && ok;
         ok = CHECK(!mi_heap_contains(NULL, at)) && ok; /* the main heap */
         ok = CHECK(mi_any_heap_contains(at)) && ok;
-        ok = CHECK_EQ(mi_heap_check_owned(a, at), (uintptr_t)at % 8 == 0) && ok;
+        ok = CHECK_EQ(mi_heap_check_owned(a, at), (uintptr_t)at % sizeof(void*) == 0) && ok;
         ok = CHECK(!mi_heap_check_owned(b, at)) && ok;
         ok = CHECK(!mi_check_owned(at)) && ok;
         if (!ok) check_note("kind %d, %zu bytes, byte %zu of %zu\n", kind, size, places[k], usable);
