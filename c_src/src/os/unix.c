@@ -27,6 +27,15 @@
 #include <sys/syscall.h>
 #endif
 
+/* What the kernel has had since 5.7 and 5.14, whatever the headers of the C library know. An older
+ * one answers EINVAL. */
+#if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
+#define MREMAP_DONTUNMAP 4
+#endif
+#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23
+#endif
+
 INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 
 static pthread_key_t thread_key;
