@@ -1,6 +1,5 @@
 /* small_machine.c - systems that have less than this one: OS pages of 16 and 64 KiB from the same
- * binary, 64 MiB of addresses, no /proc and no /sys, no madvise, no fixed mappings (D13.96 to 102,
- * and "works wherever it was built for").
+ * binary, 64 MiB of addresses, no /proc and no /sys, no madvise, no fixed mappings.
  *
  * The linker sends the system calls of the library here, see CMakeLists.txt. With a larger page
  * they are refused as the kernel of such a machine would: a range that is not made of whole pages
