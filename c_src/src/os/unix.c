@@ -41,6 +41,7 @@ INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 static pthread_key_t thread_key;
 static bool thread_key_valid;
 
+#if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
 static size_t read_file(const char* path, char* buf, size_t size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -51,6 +52,7 @@ static size_t read_file(const char* path, char* buf, size_t size) {
   buf[n] = 0;
   return (size_t)n;
 }
+#endif
 
 INTERNAL void os_init(void) {
   long page = sysconf(_SC_PAGESIZE);
