@@ -453,6 +453,9 @@ INTERNAL uint64_t os_random(void) {
   long got = syscall(SYS_getrandom, &random, sizeof(random), 1L /* rather less than wait */);
   errno = saved;
   if (got == (long)sizeof(random)) return random;
+#elif !defined(__linux__)
+  arc4random_buf(&random, sizeof(random));
+  if (random != 0) return random;
 #endif
   /* Of little use against somebody who is there; addresses are random on most systems. */
   struct timespec now;

@@ -108,6 +108,8 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
   return true;
 }
 INTERNAL bool os_protect(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL void os_unguard(void* p, size_t size) { (void)p, (void)size; }
 INTERNAL bool os_renew(void* p, size_t size) { return memset(p, 0, size) != NULL; }
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return (void)dst, (void)src, (void)size, false;
@@ -128,6 +130,14 @@ INTERNAL void os_process(os_process_t* info) {
   memset(info, 0, sizeof(*info));
   info->rss = info->peak_rss = __builtin_wasm_memory_size(0) * GROW_UNIT;
 }
+
+#if MI_SECURE > 0
+INTERNAL uint64_t os_random(void) {
+  uint64_t random = 0;
+  if (getentropy(&random, sizeof(random)) == 0) return random;
+  return os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* no two runs are the same, not more */
+}
+#endif
 
 INTERNAL uintptr_t os_thread_id(void) { return 1; }
 INTERNAL void os_yield(void) {}

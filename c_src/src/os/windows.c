@@ -125,6 +125,12 @@ INTERNAL bool os_protect(void* p, size_t size) {
   return VirtualProtect(p, size, PAGE_NOACCESS, &before) != 0;
 }
 
+INTERNAL bool os_guard(void* p, size_t size) { return os_protect(p, size); }
+INTERNAL void os_unguard(void* p, size_t size) {
+  DWORD before;
+  (void)VirtualProtect(p, size, PAGE_READWRITE, &before);
+}
+
 INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
@@ -173,6 +179,18 @@ INTERNAL void os_process(os_process_t* info) {
     info->page_faults = memory.PageFaultCount;
   }
 }
+
+#if MI_SECURE > 0
+/* RtlGenRandom by its name in advapi32, which every program is linked with. */
+BOOLEAN NTAPI SystemFunction036(PVOID to, ULONG size);
+INTERNAL uint64_t os_random(void) {
+  uint64_t random = 0;
+  if (SystemFunction036(&random, sizeof(random))) return random;
+  LARGE_INTEGER now; /* of little use against somebody who is there */
+  (void)QueryPerformanceCounter(&now);
+  return ((uintptr_t)&random ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
+}
+#endif
 
 INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
 INTERNAL void os_yield(void) { (void)SwitchToThread(); }
