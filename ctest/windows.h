@@ -46,3 +46,5 @@ WINDOWS_UNUSED static int unsetenv(const char* name) { return _putenv_s(name, ""
 WINDOWS_UNUSED static char* realpath(const char* path, char* resolved) {
   return _fullpath(resolved, path, 4096);
 }
+/* msvcrt has none; what it does here, without handlers of its own, is the same. */
+#define quick_exit(status) _exit(status)
