@@ -125,7 +125,7 @@ static void first_strdup(void) {
 }
 static void first_realpath(void) {
   char* s = mi_realpath("/", NULL);
-  CHECK_TEXT(s, "/");
+  if (!ON_WINDOWS) CHECK_TEXT(s, "/");
   mi_free(s);
 }
 static void first_new(void) {

@@ -209,11 +209,11 @@ static void strings_come_from_the_heap(void) {
   CHECK_TEXT(t, "a heap");
   CHECK_TEXT(u, "short");
   CHECK_TEXT(v, "");
-  CHECK(path != NULL && path[0] == '/');
+  CHECK(path != NULL && (ON_WINDOWS || path[0] == '/'));
   CHECK(owned_by(heap, s) && owned_by(heap, t) && owned_by(heap, u) && owned_by(heap, v) &&
         owned_by(heap, path));
   CHECK_SAME(mi_heap_realpath(heap, "/", root), root);
-  CHECK_TEXT(root, "/");
+  if (!ON_WINDOWS) CHECK_TEXT(root, "/");
   errno = 0;
   CHECK_NULL(mi_heap_realpath(heap, "/no/such/file", NULL));
   CHECK_EQ(errno, ENOENT);
@@ -1230,7 +1230,7 @@ static void any_address_of_a_block_tells_its_heap(void) {
       }
       CHECK(!mi_heap_contains_block(b, p + usable));
       mi_heap_set_default(a);
-      CHECK(mi_check_owned(p) == ((uintptr_t)p % 8 == 0));
+      CHECK(mi_check_owned(p) == ((uintptr_t)p % sizeof(void*) == 0));
       mi_heap_set_default(mi_heap_get_backing());
       mi_free(p);
     }
@@ -1296,7 +1296,7 @@ static void where_no_block_can_be_there_is_nothing(void) {
     for (size_t at = 0; at < area->reserved; at++) {
       bool expected = at < in_blocks;
       if (mi_heap_contains_block(heap, start + at) != expected ||
-          mi_heap_check_owned(heap, start + at) != (expected && at % 8 == 0)) {
+          mi_heap_check_owned(heap, start + at) != (expected && at % sizeof(void*) == 0)) {
         check_fail("byte %zu of an area of %zu, blocks of %zu\n", at, area->reserved,
                    area->full_block_size);
         break;
