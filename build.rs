@@ -41,9 +41,10 @@ struct Target {
     /// "unix", "windows", "wasm"; several of them are separated by commas.
     family: String,
     os: String,
-    arch: String,
     env: String,
     pointer_width: String,
+    /// The processor has instructions for atomics of 64 bits.
+    has_atomic64: bool,
 }
 
 impl Target {
@@ -52,9 +53,9 @@ impl Target {
         Target {
             family: get("CARGO_CFG_TARGET_FAMILY"),
             os: get("CARGO_CFG_TARGET_OS"),
-            arch: get("CARGO_CFG_TARGET_ARCH"),
             env: get("CARGO_CFG_TARGET_ENV"),
             pointer_width: get("CARGO_CFG_TARGET_POINTER_WIDTH"),
+            has_atomic64: get("CARGO_CFG_TARGET_HAS_ATOMIC").split(',').any(|width| width == "64"),
         }
     }
 
@@ -66,8 +67,17 @@ impl Target {
         self.os == "windows"
     }
 
+    fn is_wasm(&self) -> bool {
+        self.family.split(',').any(|family| family == "wasm")
+    }
+
     fn is_msvc(&self) -> bool {
         self.env == "msvc"
+    }
+
+    /// Their loaders refuse a library with initial-exec variables once the program runs.
+    fn has_no_static_tls_to_spare(&self) -> bool {
+        self.env == "musl" || self.os == "android"
     }
 
     /// Of the type `long` in C.
@@ -224,12 +234,16 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
     build.flag_if_supported("-fno-builtin-malloc");
     // With `override` our functions are visible; calls between them need no look at who else is.
     build.flag_if_supported("-fno-semantic-interposition");
-    // A C++ exception of the new-handler passes through mi_new.
-    build.flag_if_supported("-fexceptions");
-    if target.is_unix() {
+    if !target.is_wasm() {
+        // A C++ exception of the new-handler passes through mi_new.
+        build.flag_if_supported("-fexceptions");
+    }
+    if target.is_unix() && !target.is_wasm() {
         // initial-exec is the fastest model for a static library; a library that is loaded with
-        // dlopen() finds little room for it, hence the feature.
-        let model = if has_feature("local-dynamic-tls") { "local-dynamic" } else { "initial-exec" };
+        // dlopen() finds little room for it, hence the feature, and none at all under musl and
+        // Android. In an executable the linker makes the same of both.
+        let dynamic = has_feature("local-dynamic-tls") || target.has_no_static_tls_to_spare();
+        let model = if dynamic { "local-dynamic" } else { "initial-exec" };
         build.flag_if_supported(format!("-ftls-model={model}"));
     }
 }
@@ -243,18 +257,18 @@ fn keep_assembly(build: &mut cc::Build) {
 
 fn link_system_libraries(target: &Target) {
     let libraries: &[&str] = match target.os.as_str() {
-        "windows" => &["psapi", "shell32", "user32", "advapi32", "bcrypt"],
         // The libc of these has its threads in a library of their own, at least in old releases.
         // musl, Android and Apple have them in the libc, and a static musl has no such file.
         "linux" if target.env == "gnu" => &["pthread"],
         "freebsd" | "netbsd" | "openbsd" | "dragonfly" | "solaris" | "illumos" => &["pthread"],
+        // Windows: kernel32 is always there.
         _ => &[],
     };
     for library in libraries {
         println!("cargo:rustc-link-lib={library}");
     }
-    if target.os == "linux" && matches!(target.arch.as_str(), "arm" | "mips" | "powerpc") {
-        // No instruction for 64-bit atomics in the baseline: the compiler calls libatomic.
+    if target.os == "linux" && !target.has_atomic64 {
+        // ARMv5, MIPS, PowerPC, RISC-V of 32 bits: the compiler calls libatomic.
         println!("cargo:rustc-link-lib=atomic");
     }
 }

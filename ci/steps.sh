@@ -20,7 +20,10 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # --- what a machine needs -------------------------------------------------------------------------
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
-  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc spin)
+  libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc spin
+  # other targets: what `ci/cross --packages --quick` lists
+  g++-mingw-w64-x86-64-posix gcc-aarch64-linux-gnu gcc-i686-linux-gnu gcc-mingw-w64-x86-64-posix
+  libc6-dev-arm64-cross libc6-dev-i386-cross musl-tools qemu-user wine64)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -176,6 +179,16 @@ step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
 step_preload() { ci/preload; }
 
+# --- other targets --------------------------------------------------------------------------------
+
+# Musl, Arm, Windows and 32 bits: the library, and four programs that run in emulators. Then the scan
+# of what is shipped for instructions that older processors do not have.
+step_cross_quick() {
+  ci/cross --quick
+  cmake_build baseline c_src -DMI_BUILD_STATIC=OFF -DMI_BUILD_SHARED=OFF
+  ci/baseline x86-64 "$work"/baseline/CMakeFiles/mimalloc-obj.dir/src/all.c.o
+}
+
 # --- the Rust half --------------------------------------------------------------------------------
 
 # Packs the crate and builds what was packed, in a checkout that may have changes.
@@ -254,6 +267,7 @@ step_limits() {
 step_self_tests() {
   fuzz/self-test
   ci/layers --self-test
+  ci/baseline --self-test
   ci/preload --self-test
   guard --self-test
 }
@@ -267,6 +281,18 @@ step_interleave_full() {
   ci/spin --full
 }
 step_interleave_faults() { ci/interleave --self-test; }
+
+# Every target that Debian has a compiler and an emulator for, and the faults that this must find.
+step_cross() {
+  local cross
+  mapfile -d ' ' -t cross < <(ci/cross --packages | tr -d '\n')
+  install_packages "${cross[@]}"
+  ci/cross
+  ci/cross --self-test
+}
+
+# cargo check for every target whose standard library is installed, or can be had.
+step_targets() { ci/targets; }
 
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
@@ -325,7 +351,8 @@ run_steps() {
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
       preload | layers | model | interleave* | bindings | guard | switch | features | mutants | \
-        self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks)
+        self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+        cross_quick | cross | targets)
         cat "$log"
         ;;
       ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;

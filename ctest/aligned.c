@@ -31,7 +31,7 @@ static bool block_is_right(void* p, size_t size, size_t alignment, size_t offset
 
 /* D4.30 */
 static void every_alignment_up_to_1_gib_with_every_kind_of_size(void) {
-  for (size_t alignment = 1; alignment <= GIB; alignment *= 2) {
+  for (size_t alignment = 1; alignment <= (IS_64_BIT ? GIB : 64 * MIB); alignment *= 2) {
     size_t sizes[] = {0,
                       1,
                       8,

@@ -222,7 +222,7 @@ static void usable_size_is_good_size_around_each_class_boundary(void) {
 
 /* D7.59: around each power of two. */
 static void sizes_around_powers_of_two_work(void) {
-  for (unsigned bit = 0; bit <= 33; bit++) {
+  for (unsigned bit = 0; bit <= (IS_64_BIT ? 33 : 29); bit++) {
     for (int delta = -1; delta <= 1; delta++) check_size(((size_t)1 << bit) + (size_t)delta);
   }
 }
@@ -274,7 +274,7 @@ static void small_forms_work_up_to_their_limit(void) {
 /* D5.38, D5.44: products that do not fit give NULL and leave the old block alone. */
 static void overflowing_products_give_null(void) {
   size_t half = opaque_size(SIZE_MAX / 2 + 1);
-  size_t root = opaque_size((size_t)1 << 32);
+  size_t root = opaque_size((size_t)1 << (sizeof(size_t) * 4));
   const size_t products[][2] = {{half, 2},     {2, half},        {root, root}, {SIZE_MAX, SIZE_MAX},
                                 {SIZE_MAX, 2}, {3, SIZE_MAX / 2}};
   for (size_t i = 0; i < COUNT_OF(products); i++) {
@@ -428,6 +428,7 @@ static void strndup_reads_no_more_than_n_bytes(void) {
 }
 
 static void realpath_gives_our_block_or_fills_the_buffer(void) {
+  NOT_ON_WINDOWS("paths that begin with /");
   char expected[PATH_MAX];
   REQUIRE(realpath(".", expected) == expected);
   char* path = mi_realpath(".", NULL);
@@ -521,7 +522,8 @@ static void told_sizes_free_like_free(void) {
 
 static void posix_memalign_follows_posix(void) {
   void* const marker = &some_global;
-  const size_t wrong[] = {0, 1, 2, 3, 4, 7, 12, 24, 48, 100, SIZE_MAX, SIZE_MAX - 7};
+  const size_t wrong[] = {0,  1,  2,  3,   sizeof(void*) / 2, 7,
+                          12, 24, 48, 100, SIZE_MAX,          SIZE_MAX - 7};
   for (size_t i = 0; i < COUNT_OF(wrong); i++) {
     void* p = marker;
     errno = 4711;

@@ -91,6 +91,7 @@ static void each_way_to_allocate_stays_in_the_arena(void) {
 
 /* D4.31 */
 static void an_alignment_that_the_arena_cannot_have_gives_null(void) {
+  NEEDS_64_BITS("an alignment of 4 GiB");
   mi_arena_id_t own = arena_new(32 * MIB, true);
   arena_new(256 * MIB, false);
   mi_register_error(&error_count, NULL);

@@ -7,6 +7,9 @@
  * the work of the long cases (default 1); CTEST_EXCEPT names cases that are left out, with a comma
  * behind each.
  *
+ * CHECK_RUNNER, where set, is the emulator that starts our programs, with its arguments. Systems
+ * without processes (WASI) run all cases in the one that there is.
+ *
  * Nothing here allocates or uses stdio, so that the first allocation of a process is
  * the one the test makes, and a failure can be printed when memory has run out.
  */
@@ -16,7 +19,9 @@
 #define _GNU_SOURCE 1
 #endif
 #include <errno.h>
+#if !defined(__wasm__)
 #include <signal.h>
+#endif
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,10 +29,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#include <process.h>
+#include "windows.h"
+#elif !defined(__wasm__)
+#include <sys/wait.h>
+#endif
 
 #define CHECK_UNUSED __attribute__((unused))
+#if defined(__MINGW32__) && !defined(__clang__)
+#define CHECK_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#else
+#define CHECK_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#endif
+
+#if defined(_WIN32)
+#define ON_WINDOWS 1
+#else
+#define ON_WINDOWS 0
+#endif
 
 #define CHECK_PRINTED_MAX 20 /* failures printed per process; all are counted */
 #define CHECK_ARGS_MAX 16
@@ -36,28 +59,27 @@ static int check_failures; /* changed with __atomic builtins only */
 
 /* ---- printing ------------------------------------------------------------ */
 
-CHECK_UNUSED __attribute__((format(printf, 2, 0))) static void
-check_vprint(int fd, const char* format, va_list args) {
+CHECK_UNUSED CHECK_PRINTF(2, 0) static void check_vprint(int fd, const char* format, va_list args) {
   char line[1024];
   int length = vsnprintf(line, sizeof line, format, args);
   if (length < 0) return;
   if ((size_t)length >= sizeof line) length = (int)sizeof line - 1;
   for (int done = 0; done < length;) {
-    ssize_t wrote = write(fd, line + done, (size_t)(length - done));
+    int wrote = (int)write(fd, line + done, (size_t)(length - done));
     if (wrote <= 0) break;
-    done += (int)wrote;
+    done += wrote;
   }
 }
 
 /* A figure or a remark of a test, on standard output. */
-CHECK_UNUSED __attribute__((format(printf, 1, 2))) static void check_note(const char* format, ...) {
+CHECK_UNUSED CHECK_PRINTF(1, 2) static void check_note(const char* format, ...) {
   va_list args;
   va_start(args, format);
   check_vprint(STDOUT_FILENO, format, args);
   va_end(args);
 }
 
-CHECK_UNUSED __attribute__((format(printf, 1, 2))) static void check_fail(const char* format, ...) {
+CHECK_UNUSED CHECK_PRINTF(1, 2) static void check_fail(const char* format, ...) {
   int before = __atomic_fetch_add(&check_failures, 1, __ATOMIC_RELAXED);
   if (before >= CHECK_PRINTED_MAX) return;
   va_list args;
@@ -139,14 +161,66 @@ CHECK_UNUSED static bool check_le_double_(double a, double b, const char* what, 
 
 /* ---- child processes -------------------------------------------------------- */
 
+#if defined(_WIN32)
+/* Starts this program again with `args` (NULL-terminated, without the program name, none of them
+ * with white space) and returns a handle of its process. Its output goes to the given descriptors
+ * where those are not negative. */
+CHECK_UNUSED static intptr_t check_start_self(const char* const* args, int out_fd, int err_fd) {
+  const char* argv[CHECK_ARGS_MAX + 2];
+  size_t count = 0;
+  argv[count++] = _pgmptr;
+  while (*args != NULL && count <= CHECK_ARGS_MAX) argv[count++] = *args++;
+  argv[count] = NULL;
+  int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
+  if (out_fd >= 0) dup2(out_fd, STDOUT_FILENO);
+  if (err_fd >= 0) dup2(err_fd, STDERR_FILENO);
+  intptr_t process = _spawnv(_P_NOWAIT, argv[0], argv);
+  dup2(out, STDOUT_FILENO), dup2(err, STDERR_FILENO);
+  close(out), close(err);
+  REQUIRE(process != -1);
+  return process;
+}
+
+/* How it ended: the exit status, or the number of an exception. */
+CHECK_UNUSED static int check_wait(intptr_t process) {
+  int status = -1;
+  (void)_cwait(&status, process, 0);
+  return status;
+}
+CHECK_UNUSED static int check_wait_ok(intptr_t process, const char* what) {
+  int status = check_wait(process);
+  if (status != 0) check_fail("%s: ended with status %d (0x%x)\n", what, status, (unsigned)status);
+  return status != 0;
+}
+#define WIFEXITED(status) ((status) >= 0 && (status) != 3) /* 3 is what abort() makes of it */
+#define WEXITSTATUS(status) (status)
+#define WIFSIGNALED(status) (!WIFEXITED(status))
+#define WTERMSIG(status) ((status) == 3 ? SIGABRT : SIGSEGV)
+typedef intptr_t check_process_t;
+#define check_pipe(ends) _pipe((ends), 4096, _O_BINARY | _O_NOINHERIT)
+#elif !defined(__wasm__)
 /* Starts this program again with `args` (NULL-terminated, without the program name) and
  * returns its process id. Its output goes to
  * the given descriptors where those are not negative. */
 CHECK_UNUSED static pid_t check_start_self(const char* const* args, int out_fd, int err_fd) {
-  const char* argv[CHECK_ARGS_MAX + 2];
+  const char* argv[2 * CHECK_ARGS_MAX + 2];
+  char words[512], self[1024];
   size_t count = 0;
-  argv[count++] = "/proc/self/exe";
-  while (*args != NULL && count <= CHECK_ARGS_MAX) argv[count++] = *args++;
+  const char* runner = getenv("CHECK_RUNNER");
+  if (runner != NULL && *runner != 0) { /* what an emulator calls itself is no program for it */
+    REQUIRE(strlen(runner) < sizeof words);
+    strcpy(words, runner);
+    char* rest = words;
+    for (char* word; (word = strtok_r(rest, " ", &rest)) != NULL && count < CHECK_ARGS_MAX;)
+      argv[count++] = word;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    REQUIRE(length > 0);
+    self[length] = 0;
+    argv[count++] = self;
+  } else {
+    argv[count++] = "/proc/self/exe";
+  }
+  for (size_t i = 0; *args != NULL && i < CHECK_ARGS_MAX; i++) argv[count++] = *args++;
   argv[count] = NULL;
   pid_t pid = fork();
   REQUIRE(pid >= 0);
@@ -182,31 +256,40 @@ CHECK_UNUSED static int check_wait_ok(pid_t pid, const char* what) {
   return 0;
 }
 
+typedef pid_t check_process_t;
+#define check_pipe(ends) pipe(ends)
+CHECK_UNUSED static int check_wait(pid_t pid) {
+  int status = -1;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+#endif
+
+#if !defined(__wasm__)
 /* Runs this program with `args`, collects what it writes to standard error (or output)
  * in `text`, and returns the wait status. */
 CHECK_UNUSED static int check_capture_self(const char* const* args, bool err, char* text,
                                            size_t size) {
   int ends[2];
-  REQUIRE(pipe(ends) == 0);
-  pid_t pid = check_start_self(args, err ? -1 : ends[1], err ? ends[1] : -1);
+  REQUIRE(check_pipe(ends) == 0);
+  check_process_t process = check_start_self(args, err ? -1 : ends[1], err ? ends[1] : -1);
   close(ends[1]);
   size_t used = 0;
   char spill[256];
   for (;;) {
     bool full = used + 1 >= size;
-    ssize_t got =
-        full ? read(ends[0], spill, sizeof spill) : read(ends[0], text + used, size - 1 - used);
+    int got = (int)(full ? read(ends[0], spill, sizeof spill)
+                         : read(ends[0], text + used, size - 1 - used));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     if (!full) used += (size_t)got;
   }
   text[used] = 0;
   close(ends[0]);
-  int status = -1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
+  return check_wait(process);
 }
+#endif
 
 /* ---- the runner --------------------------------------------------------------- */
 
@@ -280,8 +363,14 @@ CHECK_UNUSED static int check_main(int argc, char** argv, const check_case_t* ca
       excepted++;
       continue;
     }
+#if defined(__wasm__)
+    int before = check_failures;
+    cases[i].run();
+    int wrong = check_failures != before;
+#else
     const char* args[] = {cases[i].name, NULL};
     int wrong = check_wait_ok(check_start_self(args, -1, -1), cases[i].name);
+#endif
     check_note("%s %s\n", wrong ? "FAILED" : "ok    ", cases[i].name);
     failed += wrong != 0;
   }

@@ -236,9 +236,7 @@ void helper_static_objects() {
 
 void static_objects_may_free_at_the_end() {
   const char* args[] = {"helper_static_objects", nullptr};
-  int status = 0;
-  pid_t pid = check_start_self(args, -1, -1);
-  REQUIRE(waitpid(pid, &status, 0) == pid);
+  int status = check_wait(check_start_self(args, -1, -1));
   CHECK_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 45);
 }
 

@@ -180,7 +180,7 @@ static void run_all(bool all) {
   size_t n = 1;
   while (n <= check_scaled(300) && run_with(n, all, n == 1 || n == 20)) n++;
   check_note("%zu runs\n", n - 1);
-  CHECK_GE(n, 100);
+  CHECK_GE(n, check_scaled(100));
 }
 
 static void each_single_failing_call_is_survived(void) { run_all(false); }

@@ -125,7 +125,7 @@ static void first_strdup(void) {
 }
 static void first_realpath(void) {
   char* s = mi_realpath("/", NULL);
-  CHECK_TEXT(s, "/");
+  if (!ON_WINDOWS) CHECK_TEXT(s, "/");
   mi_free(s);
 }
 static void first_new(void) {
@@ -187,7 +187,7 @@ static void first_option_get(void) {
 }
 static void first_option_is_enabled(void) { CHECK(!mi_option_is_enabled(mi_option_verbose)); }
 static void first_option_get_size(void) {
-  CHECK_EQ(mi_option_get_size(mi_option_arena_reserve), GIB);
+  CHECK_EQ(mi_option_get_size(mi_option_arena_reserve), IS_64_BIT ? GIB : 128 * MIB);
 }
 static void first_option_get_clamp(void) {
   CHECK_EQ(mi_option_get_clamp(mi_option_purge_delay, 11, 20), 11);
@@ -290,12 +290,17 @@ static void run_and_use(const char* name) {
 }
 
 static bool ran_early;
-/* The C library gives constructors the arguments of main. D1.2, D1.6. */
+/* glibc gives constructors the arguments of main. D1.2, D1.6. */
+#if defined(__GLIBC__)
+#define EARLY_CALLS 1
 __attribute__((constructor(101))) static void run_early(int argc, char** argv) {
   if (argc != 2 || strncmp(argv[1], "early_", 6) != 0) return;
   ran_early = true;
   run_and_use(argv[1] + 6);
 }
+#else
+#define EARLY_CALLS 0
+#endif
 
 int main(int argc, char** argv) {
   if (argc == 2) {
@@ -314,7 +319,7 @@ int main(int argc, char** argv) {
     const char* plain_args[] = {calls[i].name, NULL};
     const char* early_args[] = {early, NULL};
     failed += check_wait_ok(check_start_self(plain_args, -1, -1), calls[i].name);
-    failed += check_wait_ok(check_start_self(early_args, -1, -1), early);
+    if (EARLY_CALLS) failed += check_wait_ok(check_start_self(early_args, -1, -1), early);
   }
   /* The race is worth more than one try. */
   for (int i = 0; i < 100; i++) {

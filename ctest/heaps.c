@@ -209,11 +209,11 @@ static void strings_come_from_the_heap(void) {
   CHECK_TEXT(t, "a heap");
   CHECK_TEXT(u, "short");
   CHECK_TEXT(v, "");
-  CHECK(path != NULL && path[0] == '/');
+  CHECK(path != NULL && (ON_WINDOWS || path[0] == '/'));
   CHECK(owned_by(heap, s) && owned_by(heap, t) && owned_by(heap, u) && owned_by(heap, v) &&
         owned_by(heap, path));
   CHECK_SAME(mi_heap_realpath(heap, "/", root), root);
-  CHECK_TEXT(root, "/");
+  if (!ON_WINDOWS) CHECK_TEXT(root, "/");
   errno = 0;
   CHECK_NULL(mi_heap_realpath(heap, "/no/such/file", NULL));
   CHECK_EQ(errno, ENOENT);
@@ -234,7 +234,7 @@ static void impossible_requests_give_null_and_keep_the_block(void) {
   mi_heap_t* heap = heap_make();
   mi_heap_t* other = heap_make();
   mi_heap_t* const heaps[] = {heap, NULL, mi_heap_get_backing()};
-  size_t half = opaque_size((size_t)1 << 33);
+  size_t half = opaque_size((size_t)1 << (sizeof(size_t) * 4 + 1));
   size_t huge = opaque_size(SIZE_MAX - 100);
   char* p = (char*)mi_heap_malloc(other, 5000);
   REQUIRE(p != NULL);
@@ -1128,17 +1128,17 @@ static void addresses_that_are_nobodys(void) {
                                       4096,
                                       65536,
                                       65535,
-                                      (uintptr_t)1 << 32,
-                                      (uintptr_t)1 << 46,
-                                      (uintptr_t)1 << 47,
-                                      ((uintptr_t)1 << 47) - 8,
-                                      ((uintptr_t)1 << 48) - 8,
-                                      (uintptr_t)1 << 48,
-                                      (uintptr_t)1 << 55,
-                                      (uintptr_t)1 << 56,
-                                      ((uintptr_t)1 << 56) + 8,
-                                      (uintptr_t)1 << 57,
-                                      (uintptr_t)1 << 63,
+                                      (uintptr_t)(UINT64_C(1) << 32),
+                                      (uintptr_t)(UINT64_C(1) << 46),
+                                      (uintptr_t)(UINT64_C(1) << 47),
+                                      ((uintptr_t)(UINT64_C(1) << 47)) - 8,
+                                      ((uintptr_t)(UINT64_C(1) << 48)) - 8,
+                                      (uintptr_t)(UINT64_C(1) << 48),
+                                      (uintptr_t)(UINT64_C(1) << 55),
+                                      (uintptr_t)(UINT64_C(1) << 56),
+                                      ((uintptr_t)(UINT64_C(1) << 56)) + 8,
+                                      (uintptr_t)(UINT64_C(1) << 57),
+                                      (uintptr_t)(UINT64_C(1) << 63),
                                       UINTPTR_MAX,
                                       UINTPTR_MAX - 7,
                                       UINTPTR_MAX - 65535,
@@ -1223,14 +1223,14 @@ static void any_address_of_a_block_tells_its_heap(void) {
         ok = CHECK(!mi_heap_contains(b, at)) && ok;
         ok = CHECK(!mi_heap_contains(NULL, at)) && ok; /* the main heap */
         ok = CHECK(mi_any_heap_contains(at)) && ok;
-        ok = CHECK_EQ(mi_heap_check_owned(a, at), (uintptr_t)at % 8 == 0) && ok;
+        ok = CHECK_EQ(mi_heap_check_owned(a, at), (uintptr_t)at % sizeof(void*) == 0) && ok;
         ok = CHECK(!mi_heap_check_owned(b, at)) && ok;
         ok = CHECK(!mi_check_owned(at)) && ok;
         if (!ok) check_note("kind %d, %zu bytes, byte %zu of %zu\n", kind, size, places[k], usable);
       }
       CHECK(!mi_heap_contains_block(b, p + usable));
       mi_heap_set_default(a);
-      CHECK(mi_check_owned(p) == ((uintptr_t)p % 8 == 0));
+      CHECK(mi_check_owned(p) == ((uintptr_t)p % sizeof(void*) == 0));
       mi_heap_set_default(mi_heap_get_backing());
       mi_free(p);
     }
@@ -1296,7 +1296,7 @@ static void where_no_block_can_be_there_is_nothing(void) {
     for (size_t at = 0; at < area->reserved; at++) {
       bool expected = at < in_blocks;
       if (mi_heap_contains_block(heap, start + at) != expected ||
-          mi_heap_check_owned(heap, start + at) != (expected && at % 8 == 0)) {
+          mi_heap_check_owned(heap, start + at) != (expected && at % sizeof(void*) == 0)) {
         check_fail("byte %zu of an area of %zu, blocks of %zu\n", at, area->reserved,
                    area->full_block_size);
         break;

@@ -264,6 +264,7 @@ static void freed_huge_blocks_are_given_back(void) {
 
 /* D7.58 in small: address space is found for more than a few arenas, without touching it. */
 static void many_huge_blocks_are_found_room_for(void) {
+  NEEDS_64_BITS("more addresses than there are");
   enum { COUNT = 400 };
   static char* blocks[COUNT];
   for (size_t i = 0; i < COUNT; i++) {
@@ -282,6 +283,7 @@ static void many_huge_blocks_are_found_room_for(void) {
 
 /* D7.59: one block over 4 GiB, written at ends and around each 4 GiB boundary. */
 static void block_above_4_gib_works(void) {
+  NEEDS_64_BITS("a block above 4 GiB");
   size_t size = 9 * GIB + 12345;
   char* p = (char*)mi_malloc(size);
   REQUIRE(p != NULL);

@@ -64,7 +64,7 @@ static void reallocarr_failure_leaves_the_pointer_and_its_block(void) {
                {1, SIZE_MAX, ENOMEM},
                {SIZE_MAX, 1, ENOMEM},
                {1, TOO_LARGE, ENOMEM},
-               {(size_t)1 << 24, (size_t)1 << 23, ENOMEM}};
+               {(size_t)1 << 24, (size_t)1 << (IS_64_BIT ? 23 : 7), ENOMEM}};
   for (size_t i = 0; i < COUNT_OF(wrong); i++) {
     void* p = NULL;
     errno = 0;

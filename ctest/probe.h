@@ -5,15 +5,41 @@
 #pragma once
 #include "check.h"
 #include <fcntl.h>
+#include <time.h>
+#if !defined(__wasm__)
 #include <pthread.h>
+#endif
+#if !defined(_WIN32) && !defined(__wasm__)
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
+#endif
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 #define OS_PAGE ((size_t)4096)
+#define IS_64_BIT (SIZE_MAX > UINT32_MAX)
+#if defined(__wasm__)
+#define IS_WASM 1 /* whose OS pages have 64 KiB */
+#else
+#define IS_WASM 0
+#endif
+/* For a case that wants more addresses, or larger sizes, than 32 bits can name. */
+#define NEEDS_64_BITS(what)                                                                        \
+  do {                                                                                             \
+    if (!IS_64_BIT) {                                                                              \
+      check_note("skipped: needs 64 bits: %s\n", what);                                            \
+      return;                                                                                      \
+    }                                                                                              \
+  } while (0)
+/* For a case about what Windows does not have. */
+#define NOT_ON_WINDOWS(what)                                                                       \
+  do {                                                                                             \
+    if (ON_WINDOWS) {                                                                              \
+      check_note("skipped: not on Windows: %s\n", what);                                           \
+      return;                                                                                      \
+    }                                                                                              \
+  } while (0)
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Keeps the compiler from knowing where a pointer or a size came from: the attributes of
@@ -50,7 +76,9 @@ CHECK_UNUSED static size_t round_up(size_t n, size_t unit) { return (n + unit - 
 #if defined(__SANITIZE_ADDRESS__)
 #define UNDER_ADDRESS_SANITIZER 1
 #endif
-#if defined(UNDER_ADDRESS_SANITIZER) || defined(UNDER_THREAD_SANITIZER)
+/* In an emulator it is the emulator's, and elsewhere than on Linux /proc does not tell. */
+#if defined(UNDER_ADDRESS_SANITIZER) || defined(UNDER_THREAD_SANITIZER) ||                         \
+    defined(MI_TEST_EMULATED) || !defined(__linux__)
 #define RSS_IS_MEANINGFUL 0
 #endif
 #ifndef UNDER_ADDRESS_SANITIZER
@@ -63,6 +91,11 @@ CHECK_UNUSED static size_t round_up(size_t n, size_t unit) { return (n + unit - 
 #define RSS_IS_MEANINGFUL 1
 #endif
 
+#if defined(_WIN32) || defined(__wasm__)
+CHECK_UNUSED static size_t rss_bytes(void) { return 0; }
+CHECK_UNUSED static size_t rss_peak_bytes(void) { return 0; }
+CHECK_UNUSED static void rss_peak_reset(void) {}
+#else
 CHECK_UNUSED static size_t read_file(const char* path, char* text, size_t size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   REQUIRE(fd >= 0);
@@ -110,11 +143,13 @@ CHECK_UNUSED static size_t resident_pages(const void* start, size_t size) {
   for (uintptr_t at = first; at < end; at += COUNT_OF(map) * OS_PAGE) {
     size_t pages = (end - at) / OS_PAGE;
     if (pages > COUNT_OF(map)) pages = COUNT_OF(map);
-    REQUIRE(mincore((void*)at, pages * OS_PAGE, map) == 0);
+    REQUIRE(mincore((void*)at, pages * OS_PAGE, (void*)map) == 0);
     for (size_t i = 0; i < pages; i++) resident += map[i] & 1;
   }
   return resident;
 }
+
+#endif
 
 /* ---- time and chance ------------------------------------------------------------ */
 
@@ -216,6 +251,7 @@ CHECK_UNUSED static void touch_pages(void* p, size_t size) {
 
 /* ---- threads ------------------------------------------------------------------------ */
 
+#if !defined(__wasm__)
 CHECK_UNUSED static pthread_t thread_start(void* (*run)(void*), void* arg) {
   pthread_t thread;
   int error = pthread_create(&thread, NULL, run, arg);
@@ -223,3 +259,4 @@ CHECK_UNUSED static pthread_t thread_start(void* (*run)(void*), void* arg) {
   return thread;
 }
 CHECK_UNUSED static void thread_join(pthread_t thread) { REQUIRE(pthread_join(thread, NULL) == 0); }
+#endif

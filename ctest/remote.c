@@ -240,8 +240,9 @@ static void thread_that_only_frees_pins_no_memory(void) {
   for (size_t i = 0; i < PRODUCERS; i++) thread_join(threads[i]);
   check_note("peak live %zu KiB, peak resident growth %zu KiB\n", live_peak / KIB, peak / KIB);
   CHECK_GE(live_peak, 64 * MIB);
-  /* 8 MiB: stacks of 17 threads and the partly used pages of 16 heaps. */
-  CHECK_LE(peak, live_peak * 13 / 10 + 8 * MIB);
+  /* 8 MiB: stacks of 17 threads and the partly used pages of 16 heaps. A shorter run, which other
+   * targets make, does not reach what it would keep. */
+  if (check_scale() >= 1) CHECK_LE(peak, live_peak * 13 / 10 + 8 * MIB);
   for (size_t i = 0; i < PRODUCERS; i++) {
     for (size_t j = 0; j < RING; j++) mi_free(rings[i].blocks[j]);
   }

@@ -855,6 +855,7 @@ static void* looks_run(void* arg) {
 }
 
 static void figures_may_be_asked_for_while_threads_allocate_free_and_end(void) {
+  NEEDS_64_BITS("threads leave 4 GiB behind");
   pthread_t threads[6];
   mi_option_set(mi_option_purge_delay, 1);
   for (size_t i = 0; i < COUNT_OF(threads); i++)
@@ -868,6 +869,7 @@ static void figures_may_be_asked_for_while_threads_allocate_free_and_end(void) {
 
 /* The child of a fork finds every figure, whatever the other threads were doing. */
 static void child_of_a_busy_process_may_ask(void) {
+  NEEDS_64_BITS("threads leave 4 GiB behind");
   pthread_t threads[4];
   for (size_t i = 0; i < COUNT_OF(threads); i++)
     threads[i] = thread_start(i < 2 ? &lives_run : &looks_run, (void*)(i + 1));

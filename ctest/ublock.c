@@ -117,7 +117,7 @@ static void on_error_ignore(int code, void* arg) {
 static void a_failure_tells_nothing(void) {
   mi_register_error(&on_error_ignore, NULL);
   size_t huge = opaque_size(SIZE_MAX - 100);
-  size_t half = opaque_size((size_t)1 << 33);
+  size_t half = opaque_size((size_t)1 << (sizeof(size_t) * 4 + 1));
   size_t told = UNTOUCHED;
   size_t post = UNTOUCHED;
   CHECK_NULL(mi_umalloc(huge, &told));

@@ -314,6 +314,7 @@ static void backing_heap_is_visited_with_its_full_pages(void) {
 }
 
 static void blocks_that_come_from_the_system_are_visited(void) {
+  NEEDS_64_BITS("blocks of 5 GiB in all");
   mi_heap_t* heap = mi_heap_new();
   mi_heap_t* other = mi_heap_new();
   REQUIRE(heap != NULL && other != NULL);

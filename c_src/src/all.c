@@ -1,7 +1,7 @@
 /* all.c - the library as one translation unit: what build.rs and every CMake target compile.
  *
  * The list is the whole library, from the ground floor up; LAYERS beside this file says which
- * room may use which.
+ * room may use which. Of the sources in os/ all but one are empty, see os/system.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -10,6 +10,8 @@
 
 #include "bitmap.c"
 #include "os/unix.c"
+#include "os/windows.c"
+#include "os/wasi.c"
 #include "log.c"
 #include "options.c"
 #include "meta.c"

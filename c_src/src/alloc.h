@@ -18,17 +18,18 @@ static inline size_t class_of_small(size_t size) { return round_up(size, DEFAULT
 /* A request above SMALL_MAX. */
 INTERNAL void* alloc_above_small(heap_t* heap, size_t size);
 
-/* The same by the rounded size, which is the offset of the class's slot in the heap: eight bytes
- * of slot for eight bytes of size, so no shift is needed. */
-_Static_assert(offsetof(heap_t, slot) == 0 && sizeof(block_t*) == 8, "see alloc_rounded");
+/* The same by the rounded size, which is the offset of the class's slot in the heap where pointers
+ * have eight bytes: eight bytes of slot for eight bytes of size, so no shift is needed. */
+_Static_assert(offsetof(heap_t, slot) == 0, "see alloc_rounded");
 static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
 #if MI_SECURE > 0
   return alloc_class(heap, rounded / 8);
 #else
-  block_t* block = *(block_t**)((char*)heap + rounded);
+  size_t offset = rounded * sizeof(block_t*) / 8;
+  block_t* block = *(block_t**)((char*)heap + offset);
   if (likely(block != NULL)) {
-    __asm__("" : "+r"(rounded)); /* one instruction less than with the address computed once */
-    *(block_t**)((char*)heap + rounded) = block->next;
+    __asm__("" : "+r"(offset)); /* one instruction less than with the address computed once */
+    *(block_t**)((char*)heap + offset) = block->next;
     return block;
   }
   return heap_generic(heap, rounded / 8);

@@ -166,6 +166,9 @@ static arena_t* arena_add_or_release(const arena_memory_t* memory) {
   return a;
 }
 
+/* Of the option that counts, before it is doubled. */
+#define RESERVE_MAX (ADDRESS_BITS > 32 ? 16 * GiB : GiB)
+
 /* Reserves an arena that can hold `count` slices. Caller holds the lock. */
 static bool arena_reserve_by_need(uint32_t count, uint32_t align) {
   if (option_value(mi_option_disallow_os_alloc) != 0) return false;
@@ -173,7 +176,8 @@ static bool arena_reserve_by_need(uint32_t count, uint32_t align) {
   size_t wanted = mi_option_get_size(mi_option_arena_reserve);
   /* Programs that grow very large get larger arenas, so that there are never many. */
   size_t doublings = min_size(load_relaxed(&arenas.count) / 8, 4);
-  wanted = round_up(min_size(wanted, 16 * GiB) << doublings, SLICE_SIZE);
+  wanted = min_size(min_size(wanted, RESERVE_MAX), ALLOC_MAX >> doublings) << doublings;
+  wanted = round_up(min_size(wanted, os_info.ahead_max), SLICE_SIZE);
   /* After the OS has refused (a limit, a small address space) in small steps, not all that is
    * left, and growing again with each success; but never so small that the list of arenas ends
    * before the address space does. The same small steps serve when the option is 0, "nothing ahead

@@ -128,6 +128,15 @@ static inline bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) ==
 static inline size_t round_up(size_t x, size_t a) { return (x + a - 1) & ~(a - 1); }
 static inline size_t round_down(size_t x, size_t a) { return x & ~(a - 1); }
 
+/* Of the highest bit; `x` is not 0. */
+static inline size_t log2_of(size_t x) {
+#if SIZE_MAX > UINT32_MAX
+  return 63 - (size_t)__builtin_clzll(x);
+#else
+  return 31 - (size_t)__builtin_clz(x);
+#endif
+}
+
 static inline size_t slices_of(size_t bytes) {
   return (bytes >> SLICE_SHIFT) + ((bytes & (SLICE_SIZE - 1)) != 0);
 }

@@ -57,7 +57,7 @@ static bool may_end(heap_t* heap) {
 /* It owns nothing any more. */
 static void heap_forget(heap_t* heap) {
   mi_assert_internal(heap_owns_nothing(heap));
-  if (heap_default == heap) heap_default = heap_backing(heap);
+  if (heap_default == heap) heap_default_set(heap_backing(heap));
   heap_record_put(heap);
 }
 
@@ -127,7 +127,7 @@ mi_heap_t* mi_heap_set_default(mi_heap_t* heap) {
     return NULL;
   }
   heap_t* before = heap_default;
-  heap_default = heap;
+  heap_default_set(heap);
   return before;
 }
 

@@ -18,6 +18,9 @@
  * which is made long enough, on a word that is either 0 or an entry. Entries are 8 modulo 64 and
  * heap records are 0 modulo 64, so the one compare of the fast free fails for NULL and for every
  * foreign address, without a test of its own.
+ *
+ * Addresses of 32 bits have one window: its descriptors take the place of the table, and those of
+ * foreign slices are zero.
  */
 #ifndef MI_MAP_H
 #define MI_MAP_H
@@ -122,8 +125,15 @@ enum {
 
 #define WINDOW_SHIFT 32
 #define WINDOW_SLICES ((size_t)1 << (WINDOW_SHIFT - SLICE_SHIFT))
+/* Words of neighbouring pages lie in different cache lines (within groups of 512 words, one OS
+ * page). */
+static inline size_t map_spread(size_t i) {
+  return (i & ~(size_t)511) | ((i & 63) << 3) | ((i >> 6) & 7);
+}
+
+#if ADDRESS_BITS > 32
 #define WINDOW_BYTES (WINDOW_SLICES * sizeof(page_t))
-#define WINDOW_COUNT ((size_t)1 << (ADDRESS_BITS > 32 ? ADDRESS_BITS - WINDOW_SHIFT : 0))
+#define WINDOW_COUNT ((size_t)1 << (ADDRESS_BITS - WINDOW_SHIFT))
 #define MAP_BIAS ((uintptr_t)8)
 #define MAP_WORDS (WINDOW_BYTES / sizeof(uintptr_t))
 _Static_assert(WINDOW_COUNT <= MAP_WORDS, "the table holds an entry for each window");
@@ -134,14 +144,7 @@ typedef struct map_s {
 } map_t;
 INTERNAL_DATA map_t map CACHE_ALIGNED;
 
-static inline size_t map_window_of(uintptr_t a) {
-#if ADDRESS_BITS > 32
-  return a >> WINDOW_SHIFT;
-#else
-  (void)a;
-  return 0;
-#endif
-}
+static inline size_t map_window_of(uintptr_t a) { return a >> WINDOW_SHIFT; }
 
 /* The empty instruction keeps the compiler from computing two addresses from the symbol where one
  * register and a displacement will do: it saves two instructions in every free. */
@@ -161,18 +164,35 @@ static inline page_t* map_slot(const void* p) {
   return (page_t*)(base + ((uintptr_t)(uint32_t)a >> SLICE_SHIFT) * sizeof(page_t) - MAP_BIAS);
 }
 
-static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
-static inline page_t* map_slot_of_slice(uint32_t slice) { return map_slot(slice_address(slice)); }
-
 /* True when addresses of this value can be looked up at all. */
 static inline bool map_covers(const void* p) {
-#if ADDRESS_BITS > 32
   uintptr_t a = (uintptr_t)p;
   return (a >> ADDRESS_BITS) == 0 && load_relaxed(&map.word[map_window_of(a)]) != 0;
-#else
-  return p != NULL && load_relaxed(&map.word[0]) != 0;
-#endif
 }
+
+/* The remote word of the page whose first slice is `slice`: see page.h. */
+static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
+  size_t spread = map_spread(slice & (WINDOW_SLICES - 1));
+  uintptr_t a = (uintptr_t)slice << SLICE_SHIFT;
+  uintptr_t base = (uintptr_t)&map.word[0] + load_relaxed(&map.word[map_window_of(a)]) - MAP_BIAS;
+  return (_Atomic(uint64_t)*)(base + WINDOW_BYTES + spread * sizeof(uint64_t));
+}
+#else
+typedef struct map_s {
+  page_t page[WINDOW_SLICES];
+  _Atomic(uint64_t) remote[WINDOW_SLICES];
+} map_t;
+INTERNAL_DATA map_t map CACHE_ALIGNED;
+
+static inline page_t* map_slot(const void* p) { return &map.page[(uintptr_t)p >> SLICE_SHIFT]; }
+static inline bool map_covers(const void* p) { return (void)p, true; }
+static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
+  return &map.remote[map_spread(slice)];
+}
+#endif
+
+static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
+static inline page_t* map_slot_of_slice(uint32_t slice) { return map_slot(slice_address(slice)); }
 
 /* The page that the address lies in, or NULL when it is not ours. For any value. */
 INTERNAL page_t* map_page_checked(const void* p);
@@ -189,15 +209,5 @@ static inline page_t* page_of_interior(const void* p, uintptr_t owner) {
 }
 
 static inline char* page_start(const page_t* page) { return slice_address(page->slice); }
-
-/* The remote word of the page whose first slice is `slice`: see page.h. Words of neighbouring
- * pages lie in different cache lines (within groups of 512 words, one OS page). */
-static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
-  size_t i = slice & (WINDOW_SLICES - 1);
-  size_t spread = (i & ~(size_t)511) | ((i & 63) << 3) | ((i >> 6) & 7);
-  uintptr_t a = (uintptr_t)slice << SLICE_SHIFT;
-  uintptr_t base = (uintptr_t)&map.word[0] + load_relaxed(&map.word[map_window_of(a)]) - MAP_BIAS;
-  return (_Atomic(uint64_t)*)(base + WINDOW_BYTES + spread * sizeof(uint64_t));
-}
 
 #endif

@@ -34,7 +34,7 @@ typedef struct option_s {
 
 #define ANY_MIN LONG_MIN
 #define ANY_MAX LONG_MAX
-#define KIB_MAX ((long)(ALLOC_MAX / KiB))
+#define KIB_MAX (ALLOC_MAX / KiB < LONG_MAX ? (long)(ALLOC_MAX / KiB) : LONG_MAX)
 
 /* A default that a build has given is checked by the compiler. */
 #define IN_RANGE(value, min, max, flags)                                                           \

@@ -81,7 +81,7 @@ EXPORT void* _aligned_malloc(size_t size, size_t alignment) {
   return mi_malloc_aligned(size, alignment);
 }
 
-#if defined(__GLIBC__)
+#if OS_HAS_LIBC_MALLOC
 ALIAS(mi_malloc) void* __libc_malloc(size_t size);
 ALIAS(mi_calloc) void* __libc_calloc(size_t count, size_t size);
 ALIAS(mi_realloc) void* __libc_realloc(void* p, size_t size);

@@ -53,7 +53,7 @@ _Static_assert(CLASS_COUNT == FIRST_GEOMETRIC + 8 * 6, "six doublings from 1 KiB
 /* Class of a request above SMALL_MAX and up to MEDIUM_MAX. */
 static inline size_t class_of_medium(size_t size) {
   size_t w = size - 1;
-  size_t log2 = (sizeof(size_t) * 8 - 1) - (size_t)__builtin_clzl(w);
+  size_t log2 = log2_of(w);
   return FIRST_GEOMETRIC + (log2 - LOG2_SMALL_MAX) * 8 + ((w >> (log2 - 3)) & 7);
 }
 

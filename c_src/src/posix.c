@@ -4,14 +4,10 @@
  * Threads: any.
  * Uses:    alloc.h, aligned.h, free.h.          Used by: the program, override.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* realpath, PATH_MAX */
-#endif
 #include "aligned.h"
 #include "alloc.h"
 #include "free.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 void mi_cfree(void* p) mi_attr_noexcept {
@@ -83,10 +79,10 @@ int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept {
 }
 
 static char* real_path(heap_t* heap, const char* fname, char* resolved_name) {
-  if (resolved_name != NULL) return realpath(fname, resolved_name);
-  char* buf = mi_malloc(PATH_MAX);
+  if (resolved_name != NULL) return os_real_path(fname, resolved_name);
+  char* buf = mi_malloc(OS_PATH_MAX);
   if (buf == NULL) return NULL;
-  char* copy = alloc_string(heap, realpath(fname, buf));
+  char* copy = alloc_string(heap, os_real_path(fname, buf));
   mi_free(buf);
   return copy;
 }

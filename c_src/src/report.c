@@ -219,8 +219,7 @@ void mi_process_info_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
 }
 void mi_process_info_print(void) mi_attr_noexcept { mi_process_info_print_out(NULL, NULL); }
 
-/* As early as a library may: fork handlers of others then run inside ours. */
-static void __attribute__((constructor(101))) process_begin(void) {
+OS_AT_START(process_begin) {
   mi_process_init();
   if (option_value(mi_option_verbose) != 0) mi_options_print();
 }
@@ -251,6 +250,6 @@ void mi_process_done(void) mi_attr_noexcept {
   if (option_value(mi_option_destroy_on_exit) != 0) release_unused();
 }
 
-static void __attribute__((destructor)) process_end(void) {
+OS_AT_END(process_end) {
   if (option_value(mi_option_destroy_on_exit) <= 1) mi_process_done();
 }

@@ -31,11 +31,13 @@
 
 INTERNAL_DEF heap_t heap_empty CACHE_ALIGNED APART;
 INTERNAL_DEF heap_t heap_ended CACHE_ALIGNED APART;
+#if !OS_THREAD_WORD
 INTERNAL_TLS heap_t* heap_default;
 #if defined(MI_ONE_UNIT)
 static
 #endif
     _Thread_local heap_t* heap_default = &heap_empty;
+#endif
 
 enum { PROCESS_NEW, PROCESS_STARTING, PROCESS_READY };
 
@@ -192,7 +194,7 @@ static heap_t* thread_start(void) {
   }
   os_unlock(&heap_lock);
   if (heap == NULL) return NULL;
-  heap_default = heap;
+  heap_default_set(heap);
   os_thread_hook_set(heap); /* may allocate; the thread has its heap by now */
   return heap;
 }
@@ -209,7 +211,7 @@ static void thread_end(void* backing) {
   track_enter();
   heap_t* heap = backing;
   let_held_go(heap);
-  if (heap_backing(heap_default) == heap) heap_default = &heap_ended;
+  if (heap_backing(heap_default) == heap) heap_default_set(&heap_ended);
   while (heap->own != NULL) heap_end(heap->own, NULL);
   heap_enter(heap);
   check_heap(heap);
@@ -247,7 +249,7 @@ void mi_thread_done(void) mi_attr_noexcept {
   if (heap->in_deferred) return; /* not from inside the generic path */
   os_thread_hook_set(NULL);
   thread_end(heap);
-  heap_default = &heap_empty;
+  heap_default_set(&heap_empty);
 }
 
 /* ---- the generic path ---- */

@@ -7,11 +7,25 @@
 
 /* The calling thread's default heap; a heap without blocks while the thread has none of its own,
  * so that the fast paths need no test for it. */
+#if OS_THREAD_WORD
+#define heap_default heap_default_get()
+#else
 INTERNAL_TLS heap_t* heap_default;
+#endif
 
 /* What heap_default points to before a thread's first allocation, and after its end. */
 INTERNAL_DATA heap_t heap_empty;
 INTERNAL_DATA heap_t heap_ended;
+
+#if OS_THREAD_WORD
+static inline heap_t* heap_default_get(void) {
+  heap_t* heap = os_thread_word();
+  return likely(heap != NULL) ? heap : &heap_empty;
+}
+static inline void heap_default_set(heap_t* heap) { os_set_thread_word(heap); }
+#else
+static inline void heap_default_set(heap_t* heap) { heap_default = heap; }
+#endif
 
 static inline bool heap_is_real(const heap_t* heap) {
   return heap != &heap_empty && heap != &heap_ended;

@@ -3,18 +3,19 @@
  * Results: a bool is true when it worked; NULL means that nothing was changed.
  * errno:   any of these may change it; callers that must keep it save it.
  * Threads: any.
- * Uses:    base.h.          Used by: every floor above. One source file per system implements it;
- *          no system conditional stands above this line.
+ * Uses:    system.h.          Used by: every floor above. One source file per system implements it;
+ *          no system conditional stands above this folder. docs/porting.md tells how to add one.
  */
 #ifndef MI_OS_H
 #define MI_OS_H
 
-#include "../base.h"
+#include "system.h"
 
 typedef struct os_info_s {
   size_t page_size; /* of an OS page, bytes */
   bool overcommits; /* address space can be made writable without being paid for */
   bool can_move;    /* os_move is worth trying */
+  size_t ahead_max; /* bytes of address space to reserve at a time ahead of need, at most */
 } os_info_t;
 INTERNAL_DATA os_info_t os_info;
 
@@ -47,6 +48,7 @@ typedef struct os_huge_s {
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms);
 /* Nodes that have memory; 1 where the system does not tell. */
 INTERNAL size_t os_numa_nodes(void);
+/* All that one call reserved, or its end. */
 INTERNAL void os_release(void* p, size_t size);
 /* Makes reserved memory readable, writable and zero. */
 INTERNAL bool os_commit(void* p, size_t size);
@@ -90,31 +92,16 @@ INTERNAL bool os_is_privileged(void);
 /* The i-th entry "NAME=value" of the environment; NULL behind the last. */
 INTERNAL const char* os_environment(size_t i);
 INTERNAL void os_write_error(const char* text, size_t length);
+/* The absolute path without links in `resolved`, which has room for OS_PATH_MAX bytes; NULL with
+ * errno where there is no such file. */
+#define OS_PATH_MAX 4096
+INTERNAL char* os_real_path(const char* path, char* resolved);
 
 /* ---- threads ---- */
 
-#include <pthread.h>
-typedef pthread_mutex_t os_lock_t;
-#define OS_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
 INTERNAL void os_lock(os_lock_t* lock);
 INTERNAL void os_unlock(os_lock_t* lock);
 INTERNAL void os_lock_reset(os_lock_t* lock); /* in the child of a fork */
-
-/* True only while the process is known to have a single thread: then an exchange may be two plain
- * accesses. False whenever the system does not tell. */
-#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
-#if __GLIBC_PREREQ(2, 32)
-#define OS_TELLS_SINGLE_THREADED 1
-#endif
-#endif
-#if defined(OS_TELLS_SINGLE_THREADED)
-extern char __libc_single_threaded __attribute__((weak));
-static inline bool os_is_single_threaded(void) {
-  return &__libc_single_threaded != NULL && __libc_single_threaded != 0;
-}
-#else
-static inline bool os_is_single_threaded(void) { return false; }
-#endif
 
 /* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));

@@ -2,12 +2,15 @@
  *
  * Owns:    os_info, the thread-exit key, the count of attempts at large pages to leave out.
  * Always:  mappings are private and anonymous, so what was never written reads as zero.
- * Uses:    os.h.          Used by: chosen by the build, see all.c.
+ * Uses:    os.h.          Used by: chosen by system.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "os.h"
+
+#if OS_UNIX
+
 #include "../atomic.h"
 
 #include <errno.h>
@@ -24,11 +27,21 @@
 #include <sys/syscall.h>
 #endif
 
-INTERNAL_DEF os_info_t os_info = {4096, true, false};
+/* What the kernel has had since 5.7 and 5.14, whatever the headers of the C library know. An older
+ * one answers EINVAL. */
+#if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
+#define MREMAP_DONTUNMAP 4
+#endif
+#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23
+#endif
+
+INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 
 static pthread_key_t thread_key;
 static bool thread_key_valid;
 
+#if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
 static size_t read_file(const char* path, char* buf, size_t size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -39,6 +52,7 @@ static size_t read_file(const char* path, char* buf, size_t size) {
   buf[n] = 0;
   return (size_t)n;
 }
+#endif
 
 INTERNAL void os_init(void) {
   long page = sysconf(_SC_PAGESIZE);
@@ -439,6 +453,9 @@ INTERNAL uint64_t os_random(void) {
   long got = syscall(SYS_getrandom, &random, sizeof(random), 1L /* rather less than wait */);
   errno = saved;
   if (got == (long)sizeof(random)) return random;
+#elif !defined(__linux__)
+  arc4random_buf(&random, sizeof(random));
+  if (random != 0) return random;
 #endif
   /* Of little use against somebody who is there; addresses are random on most systems. */
   struct timespec now;
@@ -479,6 +496,11 @@ INTERNAL void os_write_error(const char* text, size_t length) {
   }
 }
 
+INTERNAL char* os_real_path(const char* path, char* resolved) { return realpath(path, resolved); }
+#if defined(PATH_MAX)
+_Static_assert(PATH_MAX <= OS_PATH_MAX, "realpath may write that many bytes");
+#endif
+
 /* ---- threads ---- */
 
 /* The thread that is forking; 0: none. Relaxed: only that thread itself must see its own id. */
@@ -514,3 +536,5 @@ INTERNAL void os_thread_hook_set(void* value) {
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)pthread_atfork(prepare, parent, child);
 }
+
+#endif

@@ -1,0 +1,126 @@
+/* os/system.h - which system the library is built for, and what that system has of its own.
+ *
+ * Owns:    nothing. This is the one place that asks the compiler for the system.
+ * Always:  exactly one of OS_UNIX, OS_WINDOWS and OS_WASM is 1, the others are 0; each of the
+ *          sources beside this file is empty where its own is 0.
+ * Uses:    base.h.          Used by: os.h.
+ */
+#ifndef MI_OS_SYSTEM_H
+#define MI_OS_SYSTEM_H
+
+#include "../base.h"
+
+#if defined(_WIN32)
+#define OS_WINDOWS 1
+#elif defined(__wasm__)
+#define OS_WASM 1 /* WASI and Emscripten */
+#else
+#define OS_UNIX 1
+#endif
+#ifndef OS_WINDOWS
+#define OS_WINDOWS 0
+#endif
+#ifndef OS_WASM
+#define OS_WASM 0
+#endif
+#ifndef OS_UNIX
+#define OS_UNIX 0
+#endif
+
+/* ---- locks: statically initialised, not recursive ---- */
+
+#if OS_UNIX
+#include <pthread.h>
+typedef pthread_mutex_t os_lock_t;
+#define OS_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
+#elif OS_WINDOWS
+typedef struct os_lock_s {
+  void* srw; /* an SRWLOCK; its header defines too many short names to be seen above */
+} os_lock_t;
+#define OS_LOCK_INIT                                                                               \
+  { NULL }
+#else
+typedef struct os_lock_s {
+  bool held; /* there is one thread, so nobody ever waits */
+} os_lock_t;
+#define OS_LOCK_INIT                                                                               \
+  { false }
+#endif
+
+/* ---- how many threads ---- */
+
+/* True only while the process is known to have a single thread: then an exchange may be two plain
+ * accesses. False whenever the system does not tell. */
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 32)
+#define OS_TELLS_SINGLE_THREADED 1
+#endif
+#endif
+#if defined(OS_TELLS_SINGLE_THREADED)
+extern char __libc_single_threaded __attribute__((weak));
+static inline bool os_is_single_threaded(void) {
+  return &__libc_single_threaded != NULL && __libc_single_threaded != 0;
+}
+#else
+static inline bool os_is_single_threaded(void) { return OS_WASM != 0; }
+#endif
+
+/* ---- one word per thread ---- */
+
+/* GCC for Windows emulates thread-local variables: it allocates them with malloc at their first
+ * use, and frees them before our hook at the end of the thread has run. There the default heap
+ * lives in a slot of the thread's block, whose address the processor has in a register; elsewhere
+ * it is a thread-local variable. */
+#if OS_WINDOWS && defined(__GNUC__) && !defined(__clang__)
+#define OS_THREAD_WORD 1
+INTERNAL_DATA unsigned long os_thread_slot; /* its number; behind the last one before os_init */
+INTERNAL void* os_thread_word_slow(void);
+/* What the calling thread has set; NULL at first. */
+static inline void* os_thread_word(void) {
+#if defined(__x86_64__)
+  unsigned long long slot = os_thread_slot; /* TlsSlots of the TEB, see winternl.h */
+  if (unlikely(slot >= 64)) return os_thread_word_slow();
+  void* word;
+  __asm__("movq %%gs:0x1480(,%1,8), %0" : "=r"(word) : "r"(slot) : "memory");
+  return word;
+#else
+  return os_thread_word_slow();
+#endif
+}
+INTERNAL void os_set_thread_word(void* word);
+#else
+#define OS_THREAD_WORD 0
+#endif
+
+/* ---- names of the C library ---- */
+
+/* It has its malloc by names of its own as well, which programs call. */
+#if defined(__GLIBC__)
+#define OS_HAS_LIBC_MALLOC 1
+#else
+#define OS_HAS_LIBC_MALLOC 0
+#endif
+
+/* ---- before main and behind it ---- */
+
+/* Define a function that runs early in the start of the process, or of the library that we are
+ * part of, and one that runs at its end. */
+#if defined(_MSC_VER) && !defined(__clang__)
+/* .CRT$XCU is among the initializers of C++, behind those of the C library. */
+#pragma section(".CRT$XCU", read)
+#define OS_AT_START(name)                                                                          \
+  static void __cdecl name(void);                                                                  \
+  __declspec(allocate(".CRT$XCU")) void(__cdecl* const os_start_##name)(void) = name;              \
+  static void __cdecl name(void)
+#define OS_AT_END(name)                                                                            \
+  static void __cdecl name(void);                                                                  \
+  static void __cdecl os_end_##name(void) { (void)atexit(name); }                                  \
+  __declspec(allocate(".CRT$XCU")) void(__cdecl* const os_end_start_##name)(void) = os_end_##name; \
+  static void __cdecl name(void)
+#else
+/* As early as a library may: fork handlers of others then run inside ours. */
+#define OS_AT_START(name) static void __attribute__((constructor(101))) name(void)
+#define OS_AT_END(name) static void __attribute__((destructor)) name(void)
+#endif
+
+#endif

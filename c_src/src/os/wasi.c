@@ -1,0 +1,182 @@
+/* os/wasi.c - the operating system, for WebAssembly with one thread (WASI, Emscripten).
+ *
+ * Owns:    os_info, the list of ranges that were given back.
+ * Always:  memory only grows: there is no address space without memory, nothing is protected, and
+ *          a range that is given back is kept for the next one. Fresh memory is zero.
+ * Uses:    os.h, sbrk of the C library, whose own malloc takes memory the same way.
+ *          Used by: chosen by system.h.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+
+#if OS_WASM
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GROW_UNIT ((size_t)64 * KiB) /* what the machine calls a page */
+
+/* Each byte that is reserved is memory at once, so little is taken ahead of need. */
+INTERNAL_DEF os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB};
+
+typedef struct range_s {
+  struct range_s* next;
+  size_t size;
+} range_t;
+static range_t* released; /* by rising address; neighbours are joined */
+
+INTERNAL void os_init(void) {}
+
+/* ---- memory ---- */
+
+INTERNAL void os_release(void* p, size_t size) {
+  if (size == 0) return;
+  range_t** link = &released;
+  range_t* before = NULL;
+  while (*link != NULL && (char*)*link < (char*)p) {
+    before = *link;
+    link = &before->next;
+  }
+  range_t* range = p;
+  *range = (range_t){*link, size};
+  *link = range;
+  if (range->next != NULL && (char*)p + size == (char*)range->next) {
+    range->size += range->next->size;
+    range->next = range->next->next;
+  }
+  if (before != NULL && (char*)before + before->size == (char*)range) {
+    before->size += range->size;
+    before->next = range->next;
+  }
+}
+
+/* The first fit; what is left over on both sides stays in the list. */
+static void* take_released(size_t size, size_t align) {
+  for (range_t** link = &released; *link != NULL; link = &(*link)->next) {
+    range_t* range = *link;
+    char* start = (char*)range;
+    char* p = (char*)round_up((uintptr_t)start, align);
+    size_t head = (size_t)(p - start), whole = range->size;
+    if (head > whole || whole - head < size) continue;
+    *link = range->next;
+    os_release(start, head);
+    os_release(p + size, whole - head - size);
+    return memset(p, 0, size);
+  }
+  return NULL;
+}
+
+/* Everything is accessible. */
+INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
+  (void)access;
+  size = round_up(size, GROW_UNIT);
+  void* p = take_released(size, align);
+  if (p != NULL) return p;
+  char* end = sbrk(0);
+  size_t head = round_up((uintptr_t)end, align) - (uintptr_t)end;
+  if (size > PTRDIFF_MAX - head) return NULL;
+  char* start = sbrk((intptr_t)(head + size));
+  if (start == (char*)-1) return NULL;
+  if (start != end) { /* nobody else runs, so this does not happen */
+    os_release(start, head + size);
+    return NULL;
+  }
+  os_release(start, head);
+  return start + head;
+}
+
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
+  *pinned = false;
+  return os_reserve(size, align, OS_LAZY);
+}
+INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
+  (void)pages, (void)numa_node, (void)timeout_ms;
+  return (os_huge_t){NULL, 0, true};
+}
+INTERNAL size_t os_numa_nodes(void) { return 1; }
+
+INTERNAL bool os_commit(void* p, size_t size) { return memset(p, 0, size) != NULL; }
+INTERNAL bool os_decommit(void* p, size_t size) { return (void)p, (void)size, true; }
+/* Nothing can be given back: the memory stays as it is. */
+INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
+  (void)p, (void)size, (void)decommits;
+  *zero = false;
+  return true;
+}
+INTERNAL bool os_protect(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL void os_unguard(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL bool os_renew(void* p, size_t size) { return memset(p, 0, size) != NULL; }
+INTERNAL bool os_move(void* dst, void* src, size_t size) {
+  return (void)dst, (void)src, (void)size, false;
+}
+INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
+INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }
+
+/* ---- time and process ---- */
+
+INTERNAL uint64_t os_clock_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+INTERNAL void os_process(os_process_t* info) {
+  memset(info, 0, sizeof(*info));
+  info->rss = info->peak_rss = __builtin_wasm_memory_size(0) * GROW_UNIT;
+}
+
+#if MI_SECURE > 0
+INTERNAL uint64_t os_random(void) {
+  uint64_t random = 0;
+  if (getentropy(&random, sizeof(random)) == 0) return random;
+  return os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* no two runs are the same, not more */
+}
+#endif
+
+INTERNAL uintptr_t os_thread_id(void) { return 1; }
+INTERNAL void os_yield(void) {}
+INTERNAL _Noreturn void os_abort(void) { abort(); }
+INTERNAL bool os_is_privileged(void) { return false; }
+
+extern char** environ;
+INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
+
+INTERNAL void os_write_error(const char* text, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, text, length);
+    if (n <= 0) return;
+    text += n;
+    length -= (size_t)n;
+  }
+}
+
+INTERNAL char* os_real_path(const char* path, char* resolved) {
+#if defined(__EMSCRIPTEN__)
+  return realpath(path, resolved);
+#else
+  (void)path, (void)resolved; /* not every release of WASI's C library has it */
+  errno = ENOSYS;
+  return NULL;
+#endif
+}
+
+/* ---- threads: there is one, and it does not end before the process ---- */
+
+INTERNAL void os_lock(os_lock_t* lock) { lock->held = true; }
+INTERNAL void os_unlock(os_lock_t* lock) { lock->held = false; }
+INTERNAL void os_lock_reset(os_lock_t* lock) { lock->held = false; }
+INTERNAL bool os_thread_hook(void (*hook)(void*)) { return (void)hook, true; }
+INTERNAL void os_thread_hook_set(void* value) { (void)value; }
+INTERNAL void os_fork_begin(void) {}
+INTERNAL void os_fork_end(void) {}
+INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  (void)prepare, (void)parent, (void)child;
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* os/windows.c - the operating system, for Windows (7 and later).
+ *
+ * Owns:    os_info, the slots of the threads, the copy of the environment.
+ * Always:  memory is private; what was never written, and what was committed anew, reads as zero.
+ *          Address space is reserved in units of 64 KiB and given back as it was reserved, so the
+ *          end of a range is only decommitted.
+ * Uses:    os.h, kernel32 and the C library.          Used by: chosen by system.h.
+ */
+#include "os.h"
+
+#if OS_WINDOWS
+
+#include "../atomic.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#ifndef PSAPI_VERSION
+#define PSAPI_VERSION 2 /* of kernel32, so that no other library is needed */
+#endif
+#include <windows.h>
+/* Behind it, for it needs its types. */
+#include <psapi.h>
+
+/* Each byte that could be written is paid for, in memory or in the page file. */
+INTERNAL_DEF os_info_t os_info = {4096, false, false, SIZE_MAX};
+
+static DWORD hook_slot = TLS_OUT_OF_INDEXES;
+static void (*thread_hook)(void*);
+static char* environment; /* "NAME=value" one behind the other, each with its terminator */
+#if OS_THREAD_WORD
+INTERNAL_DEF unsigned long os_thread_slot = TLS_OUT_OF_INDEXES;
+#endif
+
+INTERNAL void os_init(void) {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  if (info.dwPageSize > 0) os_info.page_size = info.dwPageSize;
+  /* The copy is from the system's heap, and stays. */
+  if (environment == NULL) environment = GetEnvironmentStringsA();
+#if OS_THREAD_WORD
+  if (os_thread_slot == TLS_OUT_OF_INDEXES) os_thread_slot = TlsAlloc();
+#endif
+}
+
+/* ---- memory ---- */
+
+static bool is_addressable(const void* p, size_t size) {
+  return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
+}
+
+static void* map_memory(void* at, size_t size, os_access_t access) {
+  DWORD type = access == OS_INACCESSIBLE ? MEM_RESERVE : MEM_RESERVE | MEM_COMMIT;
+  void* p =
+      VirtualAlloc(at, size, type, access == OS_INACCESSIBLE ? PAGE_NOACCESS : PAGE_READWRITE);
+  if (p == NULL || is_addressable(p, size)) return p;
+  (void)VirtualFree(p, 0, MEM_RELEASE);
+  return NULL;
+}
+
+#define ALIGN_TRIES 8 /* others may take the addresses that were just found free */
+
+INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
+  char* p = map_memory(NULL, size, access);
+  if (p == NULL || ((uintptr_t)p & (align - 1)) == 0) return p;
+  (void)VirtualFree(p, 0, MEM_RELEASE);
+  if (size + align < size) return NULL;
+  for (int i = 0; i < ALIGN_TRIES; i++) {
+    p = map_memory(NULL, size + align, OS_INACCESSIBLE);
+    if (p == NULL) return NULL;
+    char* aligned = (char*)round_up((uintptr_t)p, align);
+    (void)VirtualFree(p, 0, MEM_RELEASE); /* a part cannot be kept */
+    p = map_memory(aligned, size, access);
+    if (p != NULL) return p;
+  }
+  return NULL;
+}
+
+INTERNAL void os_release(void* p, size_t size) {
+  MEMORY_BASIC_INFORMATION info;
+  if (size == 0) return;
+  if (VirtualQuery(p, &info, sizeof(info)) != 0 && info.AllocationBase == p)
+    (void)VirtualFree(p, 0, MEM_RELEASE);
+  else
+    (void)VirtualFree(p, size, MEM_DECOMMIT); /* the addresses go with the rest of the range */
+}
+
+/* Large pages need a privilege that programs rarely have, and are never asked for. */
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
+  *pinned = false;
+  return os_reserve(size, align, OS_LAZY);
+}
+INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
+  (void)pages, (void)numa_node, (void)timeout_ms;
+  return (os_huge_t){NULL, 0, true};
+}
+INTERNAL size_t os_numa_nodes(void) {
+  ULONG highest = 0;
+  return GetNumaHighestNodeNumber(&highest) ? (size_t)highest + 1 : 1;
+}
+
+INTERNAL bool os_commit(void* p, size_t size) {
+  return VirtualAlloc(p, size, MEM_COMMIT, PAGE_READWRITE) != NULL;
+}
+INTERNAL bool os_decommit(void* p, size_t size) { return VirtualFree(p, size, MEM_DECOMMIT) != 0; }
+
+INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
+  /* The addresses must stay usable, and a commit after a decommit may be refused. So the contents
+   * become worthless to the system, and leave the working set at once (unlocking what is not
+   * locked does just that). */
+  (void)decommits;
+  *zero = false;
+  if (VirtualAlloc(p, size, MEM_RESET, PAGE_READWRITE) == NULL) return false;
+  (void)VirtualUnlock(p, size);
+  return true;
+}
+
+INTERNAL bool os_protect(void* p, size_t size) {
+  DWORD before;
+  return VirtualProtect(p, size, PAGE_NOACCESS, &before) != 0;
+}
+
+INTERNAL bool os_guard(void* p, size_t size) { return os_protect(p, size); }
+INTERNAL void os_unguard(void* p, size_t size) {
+  DWORD before;
+  (void)VirtualProtect(p, size, PAGE_READWRITE, &before);
+}
+
+INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
+
+INTERNAL bool os_move(void* dst, void* src, size_t size) {
+  (void)dst, (void)src, (void)size;
+  return false;
+}
+INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
+INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+
+INTERNAL size_t os_resident(const void* p, size_t size) {
+  PSAPI_WORKING_SET_EX_INFORMATION pages[64];
+  size_t page = os_info.page_size, total = 0;
+  char* at = (char*)round_down((uintptr_t)p, page);
+  size_t left = round_up((size_t)((const char*)p + size - at), page) / page;
+  while (left > 0) {
+    size_t n = min_size(left, sizeof(pages) / sizeof(pages[0]));
+    memset(pages, 0, sizeof(pages));
+    for (size_t i = 0; i < n; i++) pages[i].VirtualAddress = at + i * page;
+    if (!QueryWorkingSetEx(GetCurrentProcess(), pages, (DWORD)(n * sizeof(pages[0])))) return total;
+    for (size_t i = 0; i < n; i++) total += pages[i].VirtualAttributes.Valid ? page : 0;
+    at += n * page;
+    left -= n;
+  }
+  return total;
+}
+
+/* ---- time and process ---- */
+
+INTERNAL uint64_t os_clock_ms(void) { return GetTickCount64(); }
+
+static size_t to_ms(FILETIME t) { /* counts 100 ns */
+  return (size_t)(((uint64_t)t.dwHighDateTime << 32 | t.dwLowDateTime) / 10000);
+}
+
+INTERNAL void os_process(os_process_t* info) {
+  FILETIME created, ended, system, user;
+  PROCESS_MEMORY_COUNTERS memory;
+  memset(info, 0, sizeof(*info));
+  if (GetProcessTimes(GetCurrentProcess(), &created, &ended, &system, &user)) {
+    info->user_ms = to_ms(user);
+    info->system_ms = to_ms(system);
+  }
+  if (GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof(memory))) {
+    info->rss = memory.WorkingSetSize;
+    info->peak_rss = max_size(memory.PeakWorkingSetSize, memory.WorkingSetSize);
+    info->page_faults = memory.PageFaultCount;
+  }
+}
+
+#if MI_SECURE > 0
+/* RtlGenRandom by its name in advapi32, which every program is linked with. */
+BOOLEAN NTAPI SystemFunction036(PVOID to, ULONG size);
+INTERNAL uint64_t os_random(void) {
+  uint64_t random = 0;
+  if (SystemFunction036(&random, sizeof(random))) return random;
+  LARGE_INTEGER now; /* of little use against somebody who is there */
+  (void)QueryPerformanceCounter(&now);
+  return ((uintptr_t)&random ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
+}
+#endif
+
+INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
+INTERNAL void os_yield(void) { (void)SwitchToThread(); }
+INTERNAL _Noreturn void os_abort(void) { abort(); }
+INTERNAL bool os_is_privileged(void) {
+  return false; /* no program gains rights by being started */
+}
+
+INTERNAL const char* os_environment(size_t i) {
+  /* Where the last question ended: they come in rising order, at the start of the process only. */
+  static const char* entry;
+  static size_t index;
+  if (environment == NULL) return NULL;
+  if (entry == NULL || i < index) entry = environment, index = 0;
+  for (; index < i && *entry != 0; index++) entry += strlen(entry) + 1;
+  return *entry != 0 ? entry : NULL;
+}
+
+INTERNAL void os_write_error(const char* text, size_t length) {
+  HANDLE to = GetStdHandle(STD_ERROR_HANDLE);
+  DWORD n;
+  if (to == NULL || to == INVALID_HANDLE_VALUE) return;
+  for (; length > 0; text += n, length -= n) {
+    DWORD part = (DWORD)min_size(length, 64 * KiB);
+    if (!WriteFile(to, text, part, &n, NULL) || n == 0) return;
+  }
+}
+
+INTERNAL char* os_real_path(const char* path, char* resolved) {
+  if (path == NULL) {
+    errno = EINVAL;
+    return NULL;
+  }
+  DWORD n = GetFullPathNameA(path, OS_PATH_MAX, resolved, NULL);
+  if (n > 0 && n < OS_PATH_MAX && GetFileAttributesA(resolved) != INVALID_FILE_ATTRIBUTES)
+    return resolved;
+  errno = ENOENT;
+  return NULL;
+}
+
+/* ---- threads ---- */
+
+_Static_assert(sizeof(os_lock_t) == sizeof(SRWLOCK), "a lock of ours is one of theirs");
+
+INTERNAL void os_lock(os_lock_t* lock) { AcquireSRWLockExclusive((SRWLOCK*)lock); }
+INTERNAL void os_unlock(os_lock_t* lock) { ReleaseSRWLockExclusive((SRWLOCK*)lock); }
+INTERNAL void os_lock_reset(os_lock_t* lock) { lock->srw = NULL; }
+
+#if OS_THREAD_WORD
+INTERNAL COLD void* os_thread_word_slow(void) {
+  if (os_thread_slot == TLS_OUT_OF_INDEXES) return NULL;
+  DWORD error = GetLastError(); /* which a success changes, too */
+  void* word = TlsGetValue(os_thread_slot);
+  SetLastError(error);
+  return word;
+}
+INTERNAL void os_set_thread_word(void* word) { (void)TlsSetValue(os_thread_slot, word); }
+#endif
+
+INTERNAL bool os_thread_hook(void (*hook)(void*)) {
+  thread_hook = hook;
+  hook_slot = TlsAlloc();
+  return hook_slot != TLS_OUT_OF_INDEXES;
+}
+INTERNAL void os_thread_hook_set(void* value) {
+  if (hook_slot != TLS_OUT_OF_INDEXES) (void)TlsSetValue(hook_slot, value);
+}
+
+/* The loader calls this at the end of each thread, for a program as for a DLL, also when the thread
+ * was not started by the C library. Not by FlsAlloc: that ends with the fiber, and a thread may
+ * leave one and go on. At the end of the process it is not called for the threads that are killed
+ * by it, and the system takes all memory anyway. */
+static void NTAPI thread_callback(PVOID module, DWORD reason, PVOID reserved) {
+  (void)module, (void)reserved;
+  if (reason != DLL_THREAD_DETACH || hook_slot == TLS_OUT_OF_INDEXES) return;
+  void* value = TlsGetValue(hook_slot);
+  if (value == NULL) return;
+  (void)TlsSetValue(hook_slot, NULL);
+  thread_hook(value);
+}
+
+/* The linker sorts these sections by name and makes one table of them. Behind the C library's own
+ * entries, among which are the destructors of thread-local objects. */
+#if defined(_MSC_VER)
+#if defined(_M_IX86)
+#pragma comment(linker, "/INCLUDE:__tls_used")
+#else
+#pragma comment(linker, "/INCLUDE:_tls_used")
+#endif
+#pragma section(".CRT$XLY", long, read)
+extern const PIMAGE_TLS_CALLBACK os_thread_callback;
+__declspec(allocate(".CRT$XLY")) const PIMAGE_TLS_CALLBACK os_thread_callback = thread_callback;
+#else
+static const PIMAGE_TLS_CALLBACK os_thread_callback __attribute__((section(".CRT$XLY"), used)) =
+    thread_callback;
+#endif
+
+/* There is no fork. */
+INTERNAL void os_fork_begin(void) {}
+INTERNAL void os_fork_end(void) {}
+INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  (void)prepare, (void)parent, (void)child;
+}
+
+#endif
