@@ -68,7 +68,9 @@ static struct {
 } os;
 
 INTERNAL_DEF os_info_t os_info;
-INTERNAL void os_init(void) { os_info = (os_info_t){4 * KiB, true, false}; }
+INTERNAL void os_init(void) {
+  os_info = (os_info_t){.page_size = 4 * KiB, .ahead_max = GiB, .overcommits = true};
+}
 
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   (void)access;
