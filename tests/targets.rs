@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use common::{cargo_build, run, scratch, text};
 
@@ -54,9 +54,14 @@ impl Build {
     }
 }
 
-fn build_script() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| cargo_build("build_script", "debug/build_script", "build-script", &[]))
+fn build_script() -> PathBuf {
+    static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut program = PROGRAM.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    program
+        .get_or_insert_with(|| {
+            cargo_build("build_script", "debug/build_script", "build-script", &[])
+        })
+        .clone()
 }
 
 /// `target` is a triple, `cfg` what rustc says of it: family, os, arch, env, pointer width, atomics.
