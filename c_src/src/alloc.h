@@ -25,7 +25,7 @@ static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
 #if MI_SECURE > 0
   return alloc_class(heap, rounded / 8);
 #else
-  size_t offset = rounded * sizeof(block_t*) / 8;
+  size_t offset = sizeof(block_t*) == 8 ? rounded : rounded / 8 * sizeof(block_t*);
   block_t* block = *(block_t**)((char*)heap + offset);
   if (likely(block != NULL)) {
     __asm__("" : "+r"(offset)); /* one instruction less than with the address computed once */
