@@ -143,7 +143,7 @@ CHECK_UNUSED static size_t resident_pages(const void* start, size_t size) {
   for (uintptr_t at = first; at < end; at += COUNT_OF(map) * OS_PAGE) {
     size_t pages = (end - at) / OS_PAGE;
     if (pages > COUNT_OF(map)) pages = COUNT_OF(map);
-    REQUIRE(mincore((void*)at, pages * OS_PAGE, (void*)map) == 0);
+    REQUIRE(mincore((void*)at, pages * OS_PAGE, (unsigned char*)map) == 0);
     for (size_t i = 0; i < pages; i++) resident += map[i] & 1;
   }
   return resident;
