@@ -177,6 +177,14 @@ step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
+# What secure builds promise, level by level; the attacks are a step of their own.
+step_secure() {
+  local level
+  for level in 1 2 3 4; do
+    C_TEST=secure c_tests "ctest-secure-$level" -DMI_SECURE="$level"
+  done
+}
+
 step_preload() { ci/preload; }
 
 # --- other targets --------------------------------------------------------------------------------
