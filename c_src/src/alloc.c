@@ -30,8 +30,9 @@ INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
 /* ---- zeroed ---- */
 
 /* Blocks of size 0 may be inaccessible, and at level 4 all that are handed out are zero. */
-static void* zero_block(void* p, size_t size, size_t class) {
+static void* zero_block(void* p, size_t class) {
   if (p == NULL || SECURE_ZERO || (class == 0 && MI_SECURE > 0)) return p;
+  size_t size = class_block_size(class);
   track_open(p, size);
   return memset(p, 0, size);
 }
@@ -48,13 +49,13 @@ static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
     p->next = NULL;
     return p;
   }
-  return zero_block(p, class_block_size(class), class);
+  return zero_block(p, class);
 }
 
 INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size) {
   if (likely(size <= SMALL_MAX - SEAL_SIZE)) {
     size_t class = class_of_small(with_seal(size));
-    return zero_block(alloc_class(heap, class), class_block_size(class), class);
+    return zero_block(alloc_class(heap, class), class);
   }
   return zalloc_above_small(heap, size);
 }
@@ -67,7 +68,7 @@ void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size > ALIGN8_MAX - SEAL_SIZE)) return alloc_zeroed(size);
   size_t class = (with_seal(size) + 7) / 8;
   track_enter();
-  void* p = zero_block(alloc_class(heap_default, class), class_block_size(class), class);
+  void* p = zero_block(alloc_class(heap_default, class), class);
   track_leave();
   return alloc_tracked(p, size, true);
 }

@@ -479,7 +479,7 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
 INTERNAL void arena_free_guarded(uint16_t arena, uint32_t slice, uint32_t count) {
   arena_t* a = arena_at(arena);
   /* The system fills page tables for a guard: eight bytes for each OS page. */
-  if (!a->from_user && !a->pinned && count <= ARENA_RUN_MAX &&
+  if (arena_is_plain(a) && count <= ARENA_RUN_MAX &&
       os_guard(slice_address(slice), count * SLICE_SIZE))
     bitmap_set(a->guarded, slice - a->first_slice, count);
   arena_free(arena, slice, count);

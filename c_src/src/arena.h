@@ -46,6 +46,9 @@ typedef struct arena_s {
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
+/* Its memory is private, from the system and given back at will: it may be moved, and guarded. */
+static inline bool arena_is_plain(const arena_t* a) { return !a->from_user && !a->pinned; }
+
 typedef struct run_s {
   uint32_t slice; /* number of the first slice; 0: none could be had */
   uint16_t arena;

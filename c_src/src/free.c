@@ -234,8 +234,8 @@ static void* hold_back(heap_t* heap, page_t* page, void* p) {
   if (heap->random == 0) heap->random = secure_random() | 1;
   heap->random ^= heap->random << 13, heap->random ^= heap->random >> 7;
   heap->random ^= heap->random << 17;
-  uint64_t random = heap->random >> 32;
-  size_t i = small ? (random * HELD_SMALL) >> 32 : HELD_SMALL + ((random * HELD_MEDIUM) >> 32);
+  size_t i = small ? random_below(heap->random, HELD_SMALL)
+                   : HELD_SMALL + random_below(heap->random, HELD_MEDIUM);
   void* out = heap->held[i];
   heap->held[i] = p;
   return out;
@@ -256,18 +256,15 @@ INTERNAL void heap_let_held_go(heap_t* heap) {
 static inline bool free_own(heap_t* heap, void* p) {
   page_t* page = map_slot(p);
   if (SECURE_HOLDS || MI_TRACK || owner_of(page) != (uintptr_t)heap) return false;
-  size_t i = block_index(page, p);
-  if (unlikely(page->start + i * page->block_size != p || i >= page->reserved ||
-               !block_is_live(page, i)))
-    return false;
+  if (unlikely(!block_is_live(page, p))) return false;
   if (unlikely(push_local(page, p))) heap_page_emptied(heap, page);
   return true;
 }
 
-static NOINLINE void free_secure(void* p, const char* what) {
+static NOINLINE void free_secure(void* p) {
   heap_t* heap = heap_default;
   if (p == NULL) return;
-  page_t* page = secure_take(p, (uintptr_t)heap, what);
+  page_t* page = secure_take(p, (uintptr_t)heap);
 #if MI_TRACK
   if (page == NULL || !free_tracked(p)) return;
 #endif
@@ -280,7 +277,7 @@ static NOINLINE void free_secure(void* p, const char* what) {
 
 void mi_free(void* p) mi_attr_noexcept {
 #if MI_SECURE > 0
-  if (unlikely(!free_own(heap_default, p))) free_secure(p, "free");
+  if (unlikely(!free_own(heap_default, p))) free_secure(p);
 #else
 #if MI_DEBUG > 0
   if (!free_is_valid(p)) return;

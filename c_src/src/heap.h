@@ -143,6 +143,8 @@ INTERNAL void heap_trim_kept(heap_t* heap, size_t class);
 #if SECURE_HOLDS
 /* In free.c, which lies above: frees what the heap's thread holds back. */
 INTERNAL void heap_let_held_go(heap_t* heap);
+#else
+static inline void heap_let_held_go(heap_t* heap) { (void)heap; }
 #endif
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);

@@ -174,19 +174,23 @@ static void large_advise(page_t* page) {
     os_advise_huge(page_start(page), slices / STRETCH_SLICES * STRETCH_SIZE, true);
 }
 
+/* See arena_is_plain. */
+static bool is_plain(const page_t* page) {
+  return page->arena == ARENA_NONE || arena_is_plain(arena_at(page->arena));
+}
+
 /* Secure builds: the first bytes behind a block are inaccessible, as far as its slices go. */
-#define GUARD_MAX ((size_t)SLICE_SIZE)
+static size_t large_guard_span(const page_t* page) {
+  return min_size(page_span(page) - page->block_size, SLICE_SIZE);
+}
 static void large_guard(page_t* page) {
+  if (MI_SECURE == 0 || large_guard_span(page) == 0 || !is_plain(page)) return;
   char* end = page_start(page) + page->block_size;
-  size_t size = min_size(page_span(page) - page->block_size, GUARD_MAX);
-  arena_t* a = page->arena == ARENA_NONE ? NULL : arena_at(page->arena);
-  if (MI_SECURE == 0 || size == 0 || (a != NULL && (a->from_user || a->pinned))) return;
-  page_set_flag(page, PAGE_GUARDED, os_guard(end, size));
+  page_set_flag(page, PAGE_GUARDED, os_guard(end, large_guard_span(page)));
 }
 static void large_unguard(page_t* page) {
   if (MI_SECURE == 0 || !page_has_flag(page, PAGE_GUARDED)) return;
-  size_t size = min_size(page_span(page) - page->block_size, GUARD_MAX);
-  os_unguard(page_start(page) + page->block_size, size);
+  os_unguard(page_start(page) + page->block_size, large_guard_span(page));
   page_set_flag(page, PAGE_GUARDED, false);
 }
 
@@ -340,6 +344,9 @@ static size_t usable_for(size_t size) {
   return round_up(max_size(size + SEAL_SIZE, 1), os_info.page_size);
 }
 
+/* That a block of so many usable bytes takes, with its guard. */
+static size_t large_slices(size_t usable) { return slices_of(usable + large_guard_size()); }
+
 INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
   if (size > ALLOC_MAX || align > ALLOC_MAX) {
     log_error(EOVERFLOW, "allocation request is too large: %zu bytes\n", size);
@@ -351,7 +358,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
   }
   thread_large_tick(heap);
   size_t usable = usable_for(size);
-  size_t slices = slices_of(usable + large_guard_size());
+  size_t slices = large_slices(usable);
   bool is_zero;
   page_t* page = large_new(heap, usable, slices, align, &is_zero);
   if (page == NULL) {
@@ -370,7 +377,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
 /* ---- resizing in place ---- */
 
 static void large_trim(page_t* page, size_t usable) {
-  uint32_t keep = (uint32_t)slices_of(usable + large_guard_size()), drop = page->slice_count - keep;
+  uint32_t keep = (uint32_t)large_slices(usable), drop = page->slice_count - keep;
   if (drop == 0) return;
   char* tail = page_start(page) + (size_t)keep * SLICE_SIZE;
   if (page_has_flag(page, PAGE_MOVED)) { /* its range is given back as a whole, its memory now */
@@ -450,12 +457,6 @@ static size_t piece_count(page_t* page, uint32_t end) {
   return n;
 }
 
-static bool is_movable(const page_t* page) {
-  if (page->arena == ARENA_NONE) return true;
-  arena_t* a = arena_at(page->arena);
-  return !a->from_user && !a->pinned;
-}
-
 /* Copies from the end, giving the source back behind the copy. */
 static void copy_and_purge(char* dst, char* src, size_t size, bool purge) {
   track_open(dst, size);
@@ -499,7 +500,7 @@ static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
 
 /* Room to grow by half, if it can be had. */
 static page_t* large_new_roomy(heap_t* heap, size_t usable, size_t align, bool* zero) {
-  size_t slices = slices_of(usable + large_guard_size());
+  size_t slices = large_slices(usable);
   page_t* page = large_new(heap, usable, slices + slices / 2, align, zero);
   return page != NULL ? page : large_new(heap, usable, slices, align, zero);
 }
@@ -516,7 +517,7 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
   }
   size_t bytes = min_size(page->block_size, usable);
   uint32_t slices = (uint32_t)slices_of(bytes);
-  bool movable = is_movable(page) && is_movable(to);
+  bool movable = is_plain(page) && is_plain(to);
   int saved = errno;
   large_unguard(page); /* whole slices are moved, and guards would go along */
   large_unguard(to);

@@ -127,9 +127,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page->arena = run.arena;
   store_relaxed(&page->class, (uint8_t) class);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
-#if MI_SECURE > 0
-  secure_page_begin(page, arena_at(run.arena));
-#endif
+  secure_page_begin(page);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
   track_hide(page_start(page), slices * SLICE_SIZE);
@@ -140,9 +138,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
 
 INTERNAL void page_release(page_t* page) {
   mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
-#if MI_SECURE > 0
   secure_page_end(page);
-#endif
   map_clear(page->slice, page->slice_count);
   arena_free(page->arena, page->slice, page->slice_count);
 }

@@ -90,12 +90,11 @@ static inline void* resize(void* p, size_t newsize, resize_t r) {
  * always has 16, also for small sizes, as mi_malloc promises. One whose offset was aligned may lie
  * anywhere, and moves. */
 static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool zero) {
-  if (p != NULL && newsize < DEFAULT_ALIGN && newsize > 0 &&
+  if (!SECURE_SEALS && p != NULL && newsize < DEFAULT_ALIGN && newsize > 0 &&
       ((uintptr_t)p & (sizeof(void*) - 1)) == 0) {
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
-    if (!SECURE_SEALS && block_serves(block_room(page, p), newsize))
-      return alloc_retracked(p, newsize);
+    if (block_serves(block_room(page, p), newsize)) return alloc_retracked(p, newsize);
   }
   return resize(p, newsize, (resize_t){heap, DEFAULT_ALIGN, 0, zero});
 }

@@ -73,7 +73,8 @@ static char* guard_of(page_t* page, size_t* size) {
   return page_start(page) + span - *size;
 }
 
-INTERNAL void secure_page_begin(page_t* page, arena_t* a) {
+INTERNAL void secure_page_begin(page_t* page) {
+  arena_t* a = arena_at(page->arena);
   size_t i = page->slice - a->first_slice, size;
   char* tables = (char*)a->side;
   char* dense = tables + i * SIDE_DENSE;
@@ -85,7 +86,7 @@ INTERNAL void secure_page_begin(page_t* page, arena_t* a) {
   for (size_t k = 0; k < page->reserved; k++) store_relaxed(&page->side[k], SIDE_NONE);
   char* guard = guard_of(page, &size);
   /* A guard that cannot be had costs protection, not function. */
-  if (SECURE_GUARDS && !a->from_user && !a->pinned && os_guard(guard, size))
+  if (SECURE_GUARDS && arena_is_plain(a) && os_guard(guard, size))
     page_set_flag(page, PAGE_GUARDED, true);
 }
 
@@ -106,12 +107,12 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
     uint64_t random = secure_random();
     for (size_t i = n - 1; i > 0; i--) {
       random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-      size_t k = (size_t)(((random >> 32) * i) >> 32);
+      size_t k = random_below(random, i);
       uint16_t link = load_relaxed(&side[i]);
       store_relaxed(&side[i], load_relaxed(&side[k]));
       store_relaxed(&side[k], link);
     }
-    last = (size_t)(((secure_random() >> 32) * n) >> 32);
+    last = random_below(secure_random(), n);
     first = load_relaxed(&side[last]);
   }
   store_relaxed(&side[last], SIDE_END);
@@ -134,10 +135,8 @@ static page_t* find_live(const void* p, const char* what, side_t** side) {
   *side = NULL;
   if (unlikely(page == NULL)) return secure_foreign(p, what);
   if (page_class(page) == CLASS_LARGE) return live_large(page, p, what);
-  size_t i = block_index(page, p);
-  if (unlikely(page_start(page) + i * page->block_size != p || i >= page->reserved))
-    return invalid_free(p, "is inside a block", what);
-  *side = &page->side[i];
+  *side = block_side_checked(page, p);
+  if (unlikely(*side == NULL)) return invalid_free(p, "is inside a block", what);
   uint16_t state = load_relaxed(*side);
   if (likely(state == SIDE_LIVE)) return page;
   if (state == SIDE_NONE) return invalid_free(p, "was never handed out", what);
@@ -147,8 +146,7 @@ static page_t* find_live(const void* p, const char* what, side_t** side) {
 
 INTERNAL bool secure_is_live(page_t* page, const void* p) {
   if (page_class(page) == CLASS_LARGE) return load_relaxed(&page->given) == (uintptr_t)p;
-  size_t i = block_index(page, p);
-  return i < page->reserved && page->start + i * page->block_size == p && block_is_live(page, i);
+  return block_is_live(page, p);
 }
 
 INTERNAL page_t* secure_live(const void* p, const char* what) {
@@ -157,17 +155,17 @@ INTERNAL page_t* secure_live(const void* p, const char* what) {
   return page != NULL && secure_check_seal(page, p) ? page : NULL;
 }
 
-INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what) {
+INTERNAL page_t* secure_take(void* p, uintptr_t own) {
   side_t* side;
-  page_t* page = find_live(p, what, &side);
-  if (unlikely(page == NULL) || (SECURE_SEALS && !secure_check_seal(page, p))) return NULL;
+  page_t* page = find_live(p, "free", &side);
+  if (unlikely(page == NULL || !secure_check_seal(page, p))) return NULL;
   if (side == NULL) return page; /* large_free decides who frees it */
   uint16_t live = SIDE_LIVE;
   if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own)) {
     store_relaxed(side, SIDE_HELD);
   } else if (!cas_relaxed(side, &live, SIDE_HELD)) {
     /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
-    report(EAGAIN, "double free", what, page, p);
+    secure_freed_twice(page, p);
     return NULL;
   }
   if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
@@ -175,7 +173,7 @@ INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what) {
 }
 
 INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
-  if (!SECURE_ZERO || page_class(page) == 0) return;
+  if (page_class(page) == 0) return;
   const uint64_t* word = (const uint64_t*)(const void*)block;
   uint64_t all = 0;
   for (size_t i = 0; i < page->block_size / sizeof(*word); i++) all |= word[i];
@@ -219,6 +217,13 @@ static char* seal_place(page_t* page, const void* p) {
   return class == 0 ? NULL : (char*)(uintptr_t)p + page->block_size - SEAL_SIZE;
 }
 
+/* The word at `at`; false if secure_seal did not write it there, behind a block at `p`. */
+static inline bool read_seal(const char* at, const void* p, uint64_t* seal) {
+  *seal = load_word(at);
+  uint32_t slack = (uint32_t)*seal;
+  return slack <= (size_t)(at - (const char*)p) && *seal == seal_of(at, slack);
+}
+
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   char *end = (char*)p + size, *at = seal_place(page, p);
   if (at == NULL) return;
@@ -241,10 +246,10 @@ static COLD bool broken(page_t* page, const void* p) {
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return true;
-  uint64_t seal = load_word(at), fill = fill_of(seal), changed = 0;
+  uint64_t seal;
+  if (unlikely(!read_seal(at, p, &seal))) return broken(page, p);
+  uint64_t fill = fill_of(seal), changed = 0;
   size_t slack = (uint32_t)seal;
-  if (unlikely(slack > (size_t)(at - (const char*)p) || seal != seal_of(at, (uint32_t)slack)))
-    return broken(page, p);
   for (; slack >= sizeof(fill); slack -= sizeof(fill))
     changed |= load_word(at -= sizeof(fill)) ^ fill;
   if (slack > 0) changed |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
@@ -254,10 +259,8 @@ INTERNAL bool secure_check_seal(page_t* page, const void* p) {
 INTERNAL size_t secure_size(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return 0;
-  uint64_t seal = load_word(at);
-  uint32_t slack = (uint32_t)seal;
-  if (slack <= (size_t)(at - (const char*)p) && seal == seal_of(at, slack))
-    return (size_t)(at - (const char*)p) - slack;
+  uint64_t seal;
+  if (read_seal(at, p, &seal)) return (size_t)(at - (const char*)p) - (uint32_t)seal;
   (void)broken(page, p);
   return 0;
 }

@@ -24,7 +24,6 @@
 #ifndef MI_SECURE_H
 #define MI_SECURE_H
 
-#include "arena.h"
 #include "map.h"
 #include "os/os.h"
 
@@ -60,6 +59,15 @@ static inline size_t block_index(const page_t* page, const void* p) {
 static inline side_t* block_side(const page_t* page, const void* p) {
   return &page->side[block_index(page, p)];
 }
+/* For any address in the page; NULL where no block starts. */
+static inline side_t* block_side_checked(const page_t* page, const void* p) {
+  size_t i = block_index(page, p);
+  return page->start + i * page->block_size == p && i < page->reserved ? &page->side[i] : NULL;
+}
+static inline bool block_is_live(const page_t* page, const void* p) {
+  const side_t* side = block_side_checked(page, p);
+  return likely(side != NULL) && load_relaxed(side) == SIDE_LIVE;
+}
 /* The list of `page` goes on at a block that is in no list: reported. NULL. */
 INTERNAL block_t* secure_bad_list(const page_t* page, const block_t* block);
 static inline block_t* block_next(const page_t* page, const block_t* block) {
@@ -78,14 +86,15 @@ static inline void block_hand_out(page_t* page, block_t* block) {
   if (SECURE_ZERO) secure_check_zero(page, block);
   store_relaxed(block_side(page, block), SIDE_LIVE);
 }
-static inline bool block_is_live(const page_t* page, size_t i) {
-  return load_relaxed(&page->side[i]) == SIDE_LIVE;
-}
 
 INTERNAL void secure_init(void);
 INTERNAL uint64_t secure_random(void);
+/* By the upper half of a random number. */
+static inline size_t random_below(uint64_t random, size_t n) {
+  return (size_t)(((random >> 32) * n) >> 32);
+}
 /* A page that was set up: its table is cleared, its end guarded. */
-INTERNAL void secure_page_begin(page_t* page, arena_t* arena);
+INTERNAL void secure_page_begin(page_t* page);
 INTERNAL void secure_page_end(page_t* page);
 /* The blocks [from, from + n) as a list, in random order where the level says so. */
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n);
@@ -93,7 +102,7 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n);
 /* The page of the live block that starts at `p`; else NULL after a report that names `what`. */
 INTERNAL page_t* secure_live(const void* p, const char* what);
 /* The same, and the block counts as freed: the caller must free it. */
-INTERNAL page_t* secure_take(void* p, uintptr_t own, const char* what);
+INTERNAL page_t* secure_take(void* p, uintptr_t own);
 
 /* Without a report. */
 INTERNAL bool secure_is_live(page_t* page, const void* p);
@@ -120,6 +129,9 @@ static inline void block_link(page_t* page, block_t* block, block_t* next) {
   block->next = next;
 }
 static inline void block_hand_out(page_t* page, block_t* block) { (void)page, (void)block; }
+static inline void secure_init(void) {}
+static inline void secure_page_begin(page_t* page) { (void)page; }
+static inline void secure_page_end(page_t* page) { (void)page; }
 #endif
 
 #endif

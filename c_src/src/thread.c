@@ -68,9 +68,7 @@ static void fork_child(void);
 
 static void process_start(void) {
   os_init();
-#if MI_SECURE > 0
   secure_init();
-#endif
   process.started_ms = os_clock_ms();
   options_init();
   (void)os_thread_hook(&thread_end);
@@ -199,18 +197,10 @@ static heap_t* thread_start(void) {
   return heap;
 }
 
-static void let_held_go(heap_t* heap) {
-#if SECURE_HOLDS
-  heap_let_held_go(heap);
-#else
-  (void)heap;
-#endif
-}
-
 static void thread_end(void* backing) {
   track_enter();
   heap_t* heap = backing;
-  let_held_go(heap);
+  heap_let_held_go(heap);
   if (heap_backing(heap_default) == heap) heap_default_set(&heap_ended);
   while (heap->own != NULL) heap_end(heap->own, NULL);
   heap_enter(heap);
@@ -375,7 +365,7 @@ INTERNAL void thread_relieve(void) {
   if (!heap_is_real(heap)) return;
   run_deferred(heap, true);
   heap = heap_backing(heap);
-  let_held_go(heap);
+  heap_let_held_go(heap);
   collect_one(heap);
   for (heap_t* h = heap->own; h != NULL; h = h->own_next) collect_one(h);
 }
@@ -398,7 +388,7 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   heap_t* backing = thread_backing(); /* the callback needs a heartbeat */
   if (backing != NULL) {
     run_deferred(backing, force);
-    if (force) let_held_go(backing);
+    if (force) heap_let_held_go(backing);
     collect_one(heap != NULL ? heap : backing);
     for (heap_t* h = heap != NULL ? NULL : backing->own; h != NULL; h = h->own_next) collect_one(h);
   }

@@ -179,7 +179,7 @@ static bool visit_owned(visit_t* v, page_t* page) {
   if (!visit_one(v, &area, NULL)) return false;
   for (size_t i = 0; v->blocks && i < capacity; i++) {
 #if SECURE_HOLDS
-    if (!block_is_live(page, i)) continue; /* it is held back */
+    if (!block_is_live(page, start + i * size)) continue; /* it is held back */
 #endif
     if ((free[i / 64] & (UINT64_C(1) << (i % 64))) == 0 && !visit_one(v, &area, start + i * size))
       return false;

@@ -2,7 +2,7 @@
  *
  * Owns:    os_info, the thread-exit key, the count of attempts at large pages to leave out.
  * Always:  mappings are private and anonymous, so what was never written reads as zero.
- * Uses:    os.h.          Used by: chosen by system.h.
+ * Uses:    os.h, posix.h.          Used by: chosen by system.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -12,6 +12,7 @@
 #if OS_UNIX
 
 #include "../atomic.h"
+#include "posix.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -313,7 +313,7 @@ INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_N
 enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
 static _Atomic(int) guard_kind, guards; /* relaxed: the system's answer is the same to everybody */
 
-static bool guard_is_light(void* p, size_t size, bool on) {
+static bool guard_lightly(void* p, size_t size, bool on) {
 #if defined(MADV_GUARD_INSTALL)
   return madvise(p, size, on ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE) == 0;
 #else
@@ -324,12 +324,12 @@ static bool guard_is_light(void* p, size_t size, bool on) {
 
 INTERNAL bool os_guard(void* p, size_t size) {
   int saved = errno, kind = load_relaxed(&guard_kind);
-  bool done = kind != GUARDS_HEAVY && guard_is_light(p, size, true);
+  bool done = kind != GUARDS_HEAVY && guard_lightly(p, size, true);
   if (kind == GUARDS_UNKNOWN) {
     int wanted = done ? GUARDS_LIGHT : GUARDS_HEAVY;
     /* One kind for ever, for a guard is taken away as it was set. */
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
-    if (done && kind == GUARDS_HEAVY) done = !guard_is_light(p, size, false);
+    if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
   }
   if (kind == GUARDS_HEAVY && !done) {
     done = add_relaxed(&guards, 1) < GUARDS_MAX && os_protect(p, size);
@@ -342,7 +342,7 @@ INTERNAL bool os_guard(void* p, size_t size) {
 INTERNAL void os_unguard(void* p, size_t size) {
   int saved = errno;
   bool light = load_relaxed(&guard_kind) == GUARDS_LIGHT;
-  bool done = light ? guard_is_light(p, size, false) : os_commit(p, size);
+  bool done = light ? guard_lightly(p, size, false) : os_commit(p, size);
   if (!light) sub_relaxed(&guards, 1);
   if (!done) (void)os_renew(p, size); /* nothing of value lies behind a guard */
   errno = saved;
@@ -482,18 +482,6 @@ INTERNAL bool os_is_privileged(void) {
 #else
   return geteuid() != getuid() || getegid() != getgid();
 #endif
-}
-
-extern char** environ;
-INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
-
-INTERNAL void os_write_error(const char* text, size_t length) {
-  while (length > 0) {
-    ssize_t n = write(STDERR_FILENO, text, length);
-    if (n <= 0) return;
-    text += n;
-    length -= (size_t)n;
-  }
 }
 
 INTERNAL char* os_real_path(const char* path, char* resolved) { return realpath(path, resolved); }

@@ -3,7 +3,7 @@
  * Owns:    os_info, the list of ranges that were given back.
  * Always:  memory only grows: there is no address space without memory, nothing is protected, and
  *          a range that is given back is kept for the next one. Fresh memory is zero.
- * Uses:    os.h, sbrk of the C library, whose own malloc takes memory the same way.
+ * Uses:    os.h, posix.h, sbrk of the C library, whose own malloc takes memory the same way.
  *          Used by: chosen by system.h.
  */
 #ifndef _GNU_SOURCE
@@ -13,10 +13,11 @@
 
 #if OS_WASM
 
+#include "posix.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #define GROW_UNIT ((size_t)64 * KiB) /* what the machine calls a page */
 
@@ -143,18 +144,6 @@ INTERNAL uintptr_t os_thread_id(void) { return 1; }
 INTERNAL void os_yield(void) {}
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 INTERNAL bool os_is_privileged(void) { return false; }
-
-extern char** environ;
-INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
-
-INTERNAL void os_write_error(const char* text, size_t length) {
-  while (length > 0) {
-    ssize_t n = write(STDERR_FILENO, text, length);
-    if (n <= 0) return;
-    text += n;
-    length -= (size_t)n;
-  }
-}
 
 INTERNAL char* os_real_path(const char* path, char* resolved) {
 #if defined(__EMSCRIPTEN__)
