@@ -52,6 +52,15 @@
 #define ON_WINDOWS 0
 #endif
 
+/* The level of the library's secure mode, and what it changes on purpose: a guard behind large
+ * blocks takes one of their slices where they would fill them, and blocks of size 0 are
+ * inaccessible. */
+#ifndef MI_TEST_SECURE
+#define MI_TEST_SECURE 0
+#endif
+#define LARGE_BLOCKS_END_AT_GUARDS (MI_TEST_SECURE >= 1)
+#define SIZE_0_IS_INACCESSIBLE (MI_TEST_SECURE >= 2)
+
 #define CHECK_PRINTED_MAX 20 /* failures printed per process; all are counted */
 #define CHECK_ARGS_MAX 16
 

@@ -3,6 +3,9 @@
 //! Two runs of the same program that differ only in the number of pairs; the difference of what
 //! each shared object executed itself, divided by the difference of pairs. Slow paths that the
 //! pairs cause are in it, start and end of the process cancel out.
+//!
+//! The same of blocks of one size, which the compiler knows: by C, and by Rust's global allocator,
+//! which is linked into the program. There the program's own function is left out.
 
 use crate::library::Library;
 use crate::tools::{self, output};
@@ -15,9 +18,14 @@ use std::process::Command;
 const PAIRS: usize = 1_000_000;
 const QUICK_PAIRS: usize = 100_000;
 const LIVE: [usize; 2] = [64, 4096];
+/// Bytes of all blocks where the size is constant, as in rust/programs/src/pairs.rs.
+const CONSTANT: usize = 48;
+const CONSTANT_LIVE: usize = 64;
+/// What only drives the allocator there.
+const DRIVER: &str = "pairs::run";
 
-/// Instructions by the path of the object that executed them.
-type Objects = HashMap<String, u64>;
+/// Instructions by the path of the object that executed them, and the name of the function.
+type Profile = HashMap<(String, String), u64>;
 
 /// Per pair.
 pub struct Count {
@@ -39,7 +47,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     for live in &live {
         print!(" {:>20}", format!("{live} live"));
     }
-    println!("  version");
+    let constant = format!("{CONSTANT} bytes: C, Rust");
+    println!(" {constant:>20}  version");
     let mut rows = Map::new();
     let mut failures = Vec::new();
     for (library, proof) in &libraries {
@@ -62,7 +71,14 @@ pub fn run(options: &Options) -> Result<(), String> {
             };
             print!(" {shown:>20}");
         }
-        println!("  {}", proof.version);
+        let c = constant_in_c(&program, library, &proof.path, pairs);
+        let rust = constant_in_rust(library, pairs);
+        let shown = |count: &Result<f64, String>| {
+            count.as_ref().map_or("-".to_owned(), |count| format!("{count:.1}"))
+        };
+        println!(" {:>20}  {}", format!("{}, {}", shown(&c), shown(&rust)), proof.version);
+        let kept = |count: Result<f64, String>| count.ok().map(tenths);
+        row.insert("constant".to_owned(), json!({ "c": kept(c), "rust": kept(rust) }));
         row.insert("version".to_owned(), json!(proof.version));
         rows.insert(library.name.clone(), Value::Object(row));
     }
@@ -102,33 +118,69 @@ pub fn count(
     live: usize,
     pairs: usize,
 ) -> Result<Count, String> {
-    let short = callgrind(program, library, live, pairs)?;
-    let long = callgrind(program, library, live, 2 * pairs)?;
+    let run =
+        |pairs: usize| callgrind(program, Some(library), &[live.to_string(), pairs.to_string()]);
+    of_pairs(&run(pairs)?, &run(2 * pairs)?, object, program, pairs)
+}
+
+fn of_pairs(
+    short: &Profile,
+    long: &Profile,
+    object: &Path,
+    program: &Path,
+    pairs: usize,
+) -> Result<Count, String> {
     let (object, program) = (real(object), real(program));
-    let mut inside = 0.0;
-    let mut outside = 0.0;
-    for (name, instructions) in &long {
-        let more = *instructions as f64 - short.get(name).copied().unwrap_or(0) as f64;
-        // Code in a section of its own has no object for callgrind: tcmalloc's fast paths.
-        if name == "???" || real(Path::new(name)) == object {
-            inside += more;
-        }
-        if real(Path::new(name)) != program {
-            outside += more;
-        }
-    }
+    // Code in a section of its own has no object for callgrind: tcmalloc's fast paths.
+    let inside = more(short, long, |name, _| name == "???" || real(Path::new(name)) == object);
+    let outside = more(short, long, |name, _| real(Path::new(name)) != program);
     if inside <= 0.0 {
         return Err("no instruction was executed in it".to_owned());
     }
     Ok(Count { library: inside / pairs as f64, outside: outside / pairs as f64 })
 }
 
-fn callgrind(
+/// What the longer run executed more, in the objects and functions that are wanted.
+fn more(short: &Profile, long: &Profile, wanted: impl Fn(&str, &str) -> bool) -> f64 {
+    long.iter()
+        .filter(|((object, function), _)| wanted(object, function))
+        .map(|(key, count)| *count as f64 - short.get(key).copied().unwrap_or(0) as f64)
+        .sum()
+}
+
+fn constant_in_c(
     program: &Path,
     library: &Library,
-    live: usize,
+    object: &Path,
     pairs: usize,
-) -> Result<Objects, String> {
+) -> Result<f64, String> {
+    let size = CONSTANT.to_string();
+    let run = |pairs: usize| {
+        let numbers = [CONSTANT_LIVE.to_string(), pairs.to_string(), size.clone(), size.clone()];
+        callgrind(program, Some(library), &numbers)
+    };
+    Ok(of_pairs(&run(pairs)?, &run(2 * pairs)?, object, program, pairs)?.library)
+}
+
+/// Of the libraries that have a Rust crate of a global allocator.
+fn constant_in_rust(library: &Library, pairs: usize) -> Result<f64, String> {
+    if !tools::root().join("rust").join(&library.name).is_dir() {
+        return Err("no crate".to_owned());
+    }
+    let program = tools::out().join("rust").join(&library.name).join("rust-programs");
+    let run = |pairs: usize| {
+        let numbers = ["pairs".to_owned(), CONSTANT_LIVE.to_string(), pairs.to_string()];
+        callgrind(&program, None, &numbers)
+    };
+    let more = more(&run(pairs)?, &run(2 * pairs)?, |_, function| !function.contains(DRIVER));
+    Ok(more / pairs as f64)
+}
+
+fn callgrind(
+    program: &Path,
+    library: Option<&Library>,
+    numbers: &[String],
+) -> Result<Profile, String> {
     let dir = tools::out().join("scratch");
     tools::make_dir(&dir)?;
     let profile: PathBuf = dir.join("callgrind");
@@ -137,40 +189,44 @@ fn callgrind(
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(program)
-        .args([live.to_string(), pairs.to_string()]);
+        .args(numbers);
     // The program checks that malloc is of this library, also in here.
-    match library.file() {
+    match library.and_then(Library::file) {
         Some(file) => command.env("LD_PRELOAD", &file).env("BENCH_LIBRARY", &file),
         None => command.env_remove("LD_PRELOAD").env_remove("BENCH_LIBRARY"),
     };
     output(&mut command)?;
-    Ok(by_object(&tools::read(&profile)?))
+    Ok(by_function(&tools::read(&profile)?))
 }
 
-/// Self cost by object. In callgrind's format `ob=` opens an object, a line that begins with a
-/// position carries self cost, and the one line after `calls=` the cost of the callee, which
-/// is counted where the callee is listed.
-fn by_object(profile: &str) -> Objects {
-    let mut names: HashMap<&str, &str> = HashMap::new();
-    let mut objects = Objects::new();
-    let mut current = String::new();
+/// Self cost by function. In callgrind's format `ob=` opens an object and `fn=` a function, a line
+/// that begins with a position carries self cost, and the one line after `calls=` the cost of the
+/// callee, which is counted where the callee is listed.
+fn by_function(text: &str) -> Profile {
+    let (mut objects, mut functions) = (HashMap::new(), HashMap::new());
+    let mut profile = Profile::new();
+    let mut current = (String::new(), String::new());
     let mut callee_line = false;
-    for line in profile.lines() {
+    for line in text.lines() {
         if let Some(rest) = line.strip_prefix("ob=") {
-            current = named(rest, &mut names);
+            current.0 = named(rest, &mut objects);
         } else if let Some(rest) = line.strip_prefix("cob=") {
-            named(rest, &mut names);
+            named(rest, &mut objects);
+        } else if let Some(rest) = line.strip_prefix("fn=") {
+            current.1 = named(rest, &mut functions);
+        } else if let Some(rest) = line.strip_prefix("cfn=") {
+            named(rest, &mut functions);
         } else if line.starts_with("calls=") {
             callee_line = true;
         } else if line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
             if !callee_line {
                 let cost = line.split_whitespace().nth(1).and_then(|n| n.parse().ok());
-                *objects.entry(current.clone()).or_default() += cost.unwrap_or(0);
+                *profile.entry(current.clone()).or_default() += cost.unwrap_or(0);
             }
             callee_line = false;
         }
     }
-    objects
+    profile
 }
 
 /// "(3) /usr/lib/x.so" defines 3, "(3)" refers to it.
@@ -187,13 +243,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn self_cost_is_summed_by_object_without_the_lines_of_callees() {
-        let profile = "events: Ir\n\
+    fn self_cost_is_summed_without_the_lines_of_callees() {
+        let text = "events: Ir\n\
             ob=(1) /bin/program\nfl=(1) a.c\nfn=(1) main\n16 4\n+1 6\n\
             cob=(2) /lib/x.so\ncfn=(2) malloc\ncalls=1 0\n* 500\n* 1\n\
             ob=(2)\nfn=(2)\n0 20\n";
-        let objects = by_object(profile);
-        assert_eq!(objects["/bin/program"], 11);
-        assert_eq!(objects["/lib/x.so"], 20);
+        let profile = by_function(text);
+        let of = |object: &str, function: &str| profile[&(object.into(), function.into())];
+        assert_eq!(of("/bin/program", "main"), 11);
+        assert_eq!(of("/lib/x.so", "malloc"), 20);
+        let none = Profile::new();
+        assert_eq!(more(&none, &profile, |_, function| function != "main"), 20.0);
     }
 }

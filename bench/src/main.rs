@@ -31,6 +31,7 @@ mod sections;
 mod syscalls;
 mod targets;
 mod tools;
+mod touch;
 mod workload;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ usage: allocator-race COMMAND [OPTIONS]
   build      make ours and the peers as shared libraries in out/lib
   race       run all workloads under all allocators, interleaved, and write report/race.*
   count      instructions per pair of malloc and free, counted by callgrind
+  touch      the workload vector against touching a fresh mapping of its size
   latency    percentiles of single calls
   hugepages  the own workloads under each mode of transparent huge pages (as root)
   scaling    workloads with threads, by number of threads
@@ -152,6 +154,7 @@ fn run() -> Result<(), String> {
         "build" => make::run(&options),
         "race" => race::run(&options),
         "count" => count::run(&options),
+        "touch" => touch::run(&options),
         "latency" => latency::run(&options),
         "hugepages" => hugepages::run(&options),
         "scaling" => scaling::run(&options),
@@ -165,6 +168,7 @@ fn run() -> Result<(), String> {
 fn everything(options: &Options) -> Result<(), String> {
     if !options.rerender {
         count::run(options)?;
+        touch::run(options)?;
         latency::run(options)?;
         hugepages::run(options)?;
         scaling::run(options)?;

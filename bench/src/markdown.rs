@@ -4,8 +4,8 @@ use crate::bootstrap::{interval, mean_interval};
 use crate::calibration::{self, Line};
 use crate::figures::{Cell, Group, Measure, Race, Row, SCOPES};
 use crate::library::BASE;
+use crate::machine;
 use crate::targets::{Data, Target};
-use crate::{machine, record};
 use serde_json::Value;
 
 /// A table whose first column is left-aligned and whose others are right-aligned.
@@ -103,7 +103,6 @@ pub fn render(data: &Data, lines: &[Line], targets: &[Target]) -> String {
         let calls = row.cells[library].done()?.calls?;
         Some(format!("{} / {}", calls.total, calls.memory))
     });
-    out += &touch(data);
     out += &calibration_text(lines);
     out += &targets_text(targets);
     out + &failures(race)
@@ -167,41 +166,6 @@ fn per_workload(race: &Race, shown: impl Fn(usize, &Row, usize) -> Option<String
         })
         .collect();
     table(&header, &rows)
-}
-
-fn touch(data: &Data) -> String {
-    let touch = &data.report["touch"];
-    let Some(row) = touch["workload"].as_str().and_then(|name| data.race.row(name)) else {
-        return String::new();
-    };
-    let least = |key: &str| {
-        let runs = record::parse_runs(&touch[key]);
-        runs.iter().map(|run| run.wall_ns as f64).fold(f64::INFINITY, f64::min)
-    };
-    let (plain, huge) = (least("plain"), least("huge"));
-    let rows: Vec<Vec<String>> = data
-        .race
-        .names
-        .iter()
-        .zip(&row.cells)
-        .map(|(name, cell)| {
-            let time = cell.done().and_then(|sample| Measure::TimeMin.of(sample));
-            let of =
-                |reference: f64| time.map_or("-".to_owned(), |t| format!("{:.2}", t / reference));
-            let advice = touch["advice"][name].as_str().unwrap_or("-");
-            vec![name.clone(), of(plain), of(huge), advice.to_owned()]
-        })
-        .collect();
-    format!(
-        "\n## Workload {} against touching a fresh mapping of {} MiB\n\n\
-         Minima of whole processes. Touching takes {:.1} ms without advice and {:.1} ms with \
-         MADV_HUGEPAGE; the last column says whether the allocator gives that advice.\n\n{}",
-        row.workload,
-        touch["mebibytes"].as_str().unwrap_or("?"),
-        plain / 1e6,
-        huge / 1e6,
-        table(&words(&["allocator", "of plain", "of huge", "advice"]), &rows)
-    )
 }
 
 fn calibration_text(lines: &[Line]) -> String {

@@ -1,7 +1,7 @@
 //! `race`: all workloads under all allocators, interleaved.
 
 use crate::figures::{Cell, Measure, Sample};
-use crate::launch::{Job, Launcher, Run};
+use crate::launch::{Launcher, Run};
 use crate::library::{self, Library};
 use crate::probe::{Prober, Proof};
 use crate::syscalls::Tracer;
@@ -12,9 +12,6 @@ use std::io::Write;
 
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 2;
-
-/// The workload that is compared with memory that no allocator gave.
-const VECTOR: &str = "vector";
 
 /// Those that pass the probe; the others are named with the reason.
 pub fn proven(options: &Options) -> Result<Vec<(Library, Proof)>, String> {
@@ -65,9 +62,6 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     let mut raw = header(&libraries, rounds, options.quick);
     raw["workloads"] = Value::Array(rows);
-    if let Some(vector) = chosen.ready.iter().find(|w| w.name == VECTOR) {
-        raw["touch"] = touch(&launcher, tracer.as_ref(), vector, &libraries, rounds)?;
-    }
     report::write(options, raw)
 }
 
@@ -189,43 +183,6 @@ fn count_calls(
             Err(why) => println!("  system calls under {}: {why}", library.name),
         }
     }
-}
-
-/// As many pages as `vector` writes, in a fresh mapping with and without MADV_HUGEPAGE, and which
-/// of the two each library asks for.
-fn touch(
-    launcher: &Launcher,
-    tracer: Option<&Tracer>,
-    vector: &Workload,
-    libraries: &[(Library, Proof)],
-    rounds: usize,
-) -> Result<Value, String> {
-    let program = workload::compiled("touch.c")?;
-    let size = vector.args.first().cloned().unwrap_or_default();
-    let job = |advice: Option<&str>| Job {
-        program: program.clone(),
-        args: std::iter::once(size.as_str()).chain(advice).map(str::to_owned).collect(),
-        env: Vec::new(),
-    };
-    let (plain, huge) = (job(None), job(Some("huge")));
-    let (mut plain_runs, mut huge_runs) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        plain_runs.push(launcher.run(&plain, None)?.0);
-        huge_runs.push(launcher.run(&huge, None)?.0);
-    }
-    let mut advice = Map::new();
-    for (library, _) in libraries {
-        let (Some(tracer), Some(start)) = (tracer, vector.start(library)) else { continue };
-        let huge = tracer.advises_huge(launcher, &start).unwrap_or(false);
-        advice.insert(library.name.clone(), json!(if huge { "huge" } else { "plain" }));
-    }
-    Ok(json!({
-        "workload": vector.name,
-        "mebibytes": size,
-        "plain": record::runs_json(&plain_runs),
-        "huge": record::runs_json(&huge_runs),
-        "advice": advice,
-    }))
 }
 
 /// The label of a peer is its version as far as it says one: "jemalloc 5.3.1".

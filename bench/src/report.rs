@@ -26,13 +26,18 @@ pub fn rerender(options: &Options) -> Result<(), String> {
 pub fn write(options: &Options, mut report: Value) -> Result<(), String> {
     let race = record::parse(&report)?;
     record::add_figures(&mut report, &race);
-    let (count, latency) = (other(options, "count"), other(options, "latency"));
+    let [count, touch, latency] = ["count", "touch", "latency"].map(|kind| other(options, kind));
     let lines = calibration::compare(&race, calibration::published()?);
-    let data =
-        Data { race: &race, report: &report, count: count.as_ref(), latency: latency.as_ref() };
+    let data = Data {
+        race: &race,
+        report: &report,
+        count: count.as_ref(),
+        touch: touch.as_ref(),
+        latency: latency.as_ref(),
+    };
     let targets = targets::all(&data);
     let mut text = markdown::render(&data, &lines, &targets);
-    for kind in ["count", "latency", "hugepages", "scaling"] {
+    for kind in ["touch", "count", "latency", "hugepages", "scaling"] {
         if let Some(section) = other(options, kind).and_then(|r| sections::of(kind, &r)) {
             text += &section;
         }

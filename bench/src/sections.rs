@@ -12,6 +12,7 @@ pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max
 pub fn of(kind: &str, report: &Value) -> Option<String> {
     match kind {
         "count" => count(report),
+        "touch" => crate::touch::section(report),
         "latency" => latency(report),
         "hugepages" => huge_pages(report),
         "scaling" => scaling(report),
@@ -27,9 +28,10 @@ fn origin(report: &Value) -> String {
 fn count(report: &Value) -> Option<String> {
     let counts = report["counts"].as_object()?;
     let live: Vec<&String> =
-        counts.values().next()?.as_object()?.keys().filter(|k| *k != "version").collect();
+        counts.values().next()?.as_object()?.keys().filter(|k| k.parse::<u64>().is_ok()).collect();
     let mut header = words(&["allocator", "version"]);
     header.extend(live.iter().map(|live| format!("{live} live")));
+    header.extend(words(&["48 bytes, C", "48 bytes, Rust"]));
     let rows: Vec<Vec<String>> = counts
         .iter()
         .map(|(name, row)| {
@@ -40,6 +42,10 @@ fn count(report: &Value) -> Option<String> {
                     (Some(library), Some(outside)) => format!("{library:.1} / {outside:.1}"),
                     _ => "does not start".to_owned(),
                 }
+            }));
+            line.extend(["c", "rust"].map(|language| {
+                let count = row["constant"][language].as_f64();
+                count.map_or("-".to_owned(), |count| format!("{count:.1}"))
             }));
             line
         })

@@ -4,9 +4,9 @@
 //! one against which ours does worst, among those that finished at least half of the group.
 
 use crate::bootstrap::interval;
-use crate::figures::{Group, Measure, Race, Row, Sample, SCOPES};
+use crate::figures::{Group, Measure, Race, Row, SCOPES};
 use crate::library::{BASE, OURS};
-use crate::record;
+use crate::touch;
 use serde_json::{json, Value};
 
 /// Leaves out caches of threads, and pays for it in time.
@@ -54,6 +54,7 @@ pub struct Data<'a> {
     pub race: &'a Race,
     pub report: &'a Value,
     pub count: Option<&'a Value>,
+    pub touch: Option<&'a Value>,
     pub latency: Option<&'a Value>,
 }
 
@@ -67,7 +68,8 @@ pub fn all(data: &Data) -> Vec<Target> {
     targets.push(slower(race, ours));
     targets.push(larger(race, ours));
     targets.push(instructions(data.count));
-    targets.push(vector(data, ours));
+    targets.push(instructions_in_rust(data.count));
+    targets.push(vector(data.touch));
     targets.push(buffers(race, ours));
     targets.push(starts(race, ours));
     for call in ["malloc", "free"] {
@@ -190,26 +192,27 @@ fn instructions(count: Option<&Value>) -> Target {
     target(what, result)
 }
 
-fn vector(data: &Data, ours: usize) -> Target {
-    let touch = &data.report["touch"];
-    let size = touch["mebibytes"].as_str().unwrap_or("512");
+/// Where the size is a constant.
+fn instructions_in_rust(count: Option<&Value>) -> Target {
+    let result = count.and_then(|count| {
+        let of = |language: &str| count["counts"][OURS]["constant"][language].as_f64();
+        let (c, rust) = (of("c")?, of("rust")?);
+        Some((format!("{rust:.1}, in C {c:.1}"), rust <= c))
+    });
+    target("instructions per pair in Rust, constant layout <= in C".to_owned(), result)
+}
+
+fn vector(touch: Option<&Value>) -> Target {
+    let size = touch.and_then(|touch| touch["mebibytes"].as_str()).unwrap_or("512");
     let what = format!("vector to {size} MiB, cold <= {VECTOR_TO_TOUCH} of touching a mapping");
-    let result = (|| {
-        let row = data.race.row(touch["workload"].as_str()?)?;
-        let advice = touch["advice"][OURS].as_str()?;
-        let ours = row.cells[ours].done()?;
-        let of = |key: &str, measure: Measure| {
-            let touched = Sample { runs: record::parse_runs(&touch[key]), calls: None };
-            Some(measure.of(ours)? / measure.of(&touched)?)
-        };
-        let (plain, huge) = (of("plain", Measure::TimeMin)?, of("huge", Measure::TimeMin)?);
+    let result = touch.and_then(|report| {
+        let advice = touch::advice(report, OURS)?;
+        let of = |advice: &str| touch::ratio(report, OURS, advice);
+        let (plain, huge) = (of("plain")?, of("huge")?);
         let ratio = if advice == "huge" { huge } else { plain };
-        let medians = of(advice, Measure::TimeMedian)?;
-        let text = format!(
-            "{plain:.2} of plain, {huge:.2} of huge pages; ours asks for {advice} (medians: {medians:.2})"
-        );
+        let text = format!("{plain:.2} of plain, {huge:.2} of huge pages; ours asks for {advice}");
         Some((text, ratio <= VECTOR_TO_TOUCH))
-    })();
+    });
     target(what, result)
 }
 
@@ -263,7 +266,7 @@ mod tests {
     fn verdicts(ours: u64) -> Vec<(String, Option<bool>)> {
         let race = race_of(&[(&[ours, ours], &[100, 100], Group::Own)]);
         let report = json!({});
-        let data = Data { race: &race, report: &report, count: None, latency: None };
+        let data = Data { race: &race, report: &report, count: None, touch: None, latency: None };
         all(&data).into_iter().map(|t| (t.what, t.met)).collect()
     }
 

@@ -63,7 +63,7 @@ typedef struct mi_stat_counter_s {
  *   arena_count           arenas added
  *   malloc_normal_count   allocations of small blocks
  *   malloc_huge_count     allocations of large blocks
- *   malloc_guarded_count  0: not counted
+ *   malloc_guarded_count  allocations with a guard page, see guarded_sample_rate
  *   arena_rollback_count  0: there are none
  *   arena_purges          as purge_calls, for all purges are of arenas
  *   pages_extended        0: not counted

@@ -23,6 +23,7 @@
 #include "unowned.c"
 #include "heap.c"
 #include "check.c"
+#include "guarded.c"
 #include "thread.c"
 #include "heaps.c"
 #include "large.c"

@@ -281,8 +281,10 @@ static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
   }
-  if (MI_SECURE > 1 && bitmap_clear(a->guarded, i, n))
-    os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE);
+  if (MI_SECURE > 0 && bitmap_any(a->guarded, i, n)) {
+    if (!os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
+    (void)bitmap_clear(a->guarded, i, n);
+  }
   (void)bitmap_clear(a->purge, i, n);
   *zero = !bitmap_any(a->dirty, i, n);
   bitmap_set(a->dirty, i, n);
@@ -476,13 +478,16 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
   }
 }
 
-INTERNAL void arena_free_guarded(uint16_t arena, uint32_t slice, uint32_t count) {
+INTERNAL bool arena_guard(uint16_t arena, uint32_t slice, uint32_t count) {
+  if (!arena_is_plain(arena_at(arena)) || !os_guard(slice_address(slice), count * SLICE_SIZE))
+    return false;
+  arena_note_guarded(arena, slice, count);
+  return true;
+}
+
+INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count) {
   arena_t* a = arena_at(arena);
-  /* The system fills page tables for a guard: eight bytes for each OS page. */
-  if (arena_is_plain(a) && count <= ARENA_RUN_MAX &&
-      os_guard(slice_address(slice), count * SLICE_SIZE))
-    bitmap_set(a->guarded, slice - a->first_slice, count);
-  arena_free(arena, slice, count);
+  bitmap_set(a->guarded, slice - a->first_slice, count);
 }
 
 /* Claims and purges the slices of one word of bits, run by run. */

@@ -81,8 +81,13 @@ INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t 
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
-/* The same, and they are inaccessible until they are handed out again, where that can be had. */
-INTERNAL void arena_free_guarded(uint16_t arena, uint32_t slice, uint32_t count);
+/* Secure builds: makes slices that the caller will give back inaccessible until they are handed out
+ * again; false where that cannot be had. The system fills page tables for it, eight bytes for each
+ * OS page. */
+INTERNAL bool arena_guard(uint16_t arena, uint32_t slice, uint32_t count);
+/* Slices that are inaccessible, or in part: who gets them after the caller gives them back makes
+ * them accessible first. */
+INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count);
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
 /* Waits a moment if slices are out of reach only because they are being purged, or because a claim

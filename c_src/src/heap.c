@@ -266,20 +266,27 @@ INTERNAL void heap_shed_to(heap_t* heap, size_t slices) {
 
 /* ---- collecting ---- */
 
-static void heap_return_list(heap_t* heap, size_t class) {
+INTERNAL void heap_cut_list(heap_t* heap, size_t class, size_t keep) {
   queue_t* q = &heap->queue[class];
-  block_t* list = heap->slot[class];
-  if (list != NULL) {
-    size_t before = page_used(q->current);
-    heap->slot[class] = NULL;
-    if ((q->list & LIST_CARVED) != 0)
-      page_uncarve(q->current, list);
-    else
-      page_return_list(q->current, list, page_list_length(q->current, list));
-    size_t back = before - page_used(q->current);
-    store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
+  block_t *list = heap->slot[class], *last = NULL;
+  for (; keep > 0 && list != NULL; keep--) {
+    last = list;
+    list = block_next(q->current, list);
   }
+  if (list == NULL) return;
+  size_t before = page_used(q->current);
+  if (last == NULL)
+    heap->slot[class] = NULL;
+  else
+    block_link(q->current, last, NULL);
+  if ((q->list & LIST_CARVED) != 0)
+    page_uncarve(q->current, list);
+  else
+    page_return_list(q->current, list, page_list_length(q->current, list));
+  size_t back = before - page_used(q->current);
+  store_relaxed(&q->detached, load_relaxed(&q->detached) - back);
 }
+static void heap_return_list(heap_t* heap, size_t class) { heap_cut_list(heap, class, 0); }
 
 INTERNAL void heap_return_lists(heap_t* heap) {
   FOR_CLASSES(heap, class) heap_return_list(heap, class);

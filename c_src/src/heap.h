@@ -48,6 +48,7 @@ typedef struct mi_heap_s {
   size_t tick_mask;                          /* a tick when the heartbeat has none of these bits */
   bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */
   size_t trim_class;                         /* where the next trim goes on */
+  long guarded_in;                           /* allocations until a guarded one, see guarded.h */
   _Atomic(int) busy;           /* inside a slow path: not to be touched by the child of a fork */
   _Atomic(size_t) large_count; /* allocations that are pages of their own */
   /* Rarely written: other threads look at these. */
@@ -125,6 +126,8 @@ INTERNAL void heap_page_not_full(heap_t* heap, page_t* page);
 INTERNAL void heap_shed(heap_t* heap);
 /* Gives up queued pages until at most `slices` are queued. */
 INTERNAL void heap_shed_to(heap_t* heap, size_t slices);
+/* Puts the detached list of a class back into its page, but for the first `keep` blocks. */
+INTERNAL void heap_cut_list(heap_t* heap, size_t class, size_t keep);
 /* Puts all detached lists back into their pages, so that all counts are exact. */
 INTERNAL void heap_return_lists(heap_t* heap);
 /* Takes in remote frees and releases empty pages. */

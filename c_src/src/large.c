@@ -28,6 +28,7 @@
  */
 #include "large.h"
 #include "arena.h"
+#include "guarded.h"
 #include "log.h"
 #include "options.h"
 #include "page.h"
@@ -42,9 +43,9 @@
 INTERNAL_DEF os_lock_t large_lock = OS_LOCK_INIT;
 
 static struct {
-  page_t* first;                                        /* blocks directly from the OS */
-  _Atomic(size_t) pins;                                 /* at least as many as blocks are pinned */
-  _Atomic(size_t) reserved, blocks, bytes, total_bytes; /* relaxed: statistics */
+  page_t* first;        /* blocks directly from the OS */
+  _Atomic(size_t) pins; /* at least as many as blocks are pinned */
+  _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
 } large;
 
 static size_t page_span(const page_t* page) { return (size_t)page->slice_count * SLICE_SIZE; }
@@ -179,20 +180,27 @@ static bool is_plain(const page_t* page) {
   return page->arena == ARENA_NONE || arena_is_plain(arena_at(page->arena));
 }
 
-/* Secure builds: the first bytes behind a block are inaccessible, as far as its slices go. */
+/* Secure builds, and blocks that are guarded on request: the first bytes behind a block are
+ * inaccessible, as far as its slices go. */
 static size_t large_guard_span(const page_t* page) {
   return min_size(page_span(page) - page->block_size, SLICE_SIZE);
 }
-static void large_guard(page_t* page) {
-  if (MI_SECURE == 0 || large_guard_span(page) == 0 || !is_plain(page)) return;
+static void large_guard(page_t* page, bool wanted) {
+  if (!wanted || large_guard_span(page) == 0 || !is_plain(page)) return;
   char* end = page_start(page) + page->block_size;
   page_set_flag(page, PAGE_GUARDED, os_guard(end, large_guard_span(page)));
 }
-static void large_unguard(page_t* page) {
-  if (MI_SECURE == 0 || !page_has_flag(page, PAGE_GUARDED)) return;
-  os_unguard(page_start(page) + page->block_size, large_guard_span(page));
+/* True: there is none (any more). */
+static bool large_unguard(page_t* page) {
+  if (!page_has_flag(page, PAGE_GUARDED)) return true;
+  if (!os_unguard(page_start(page) + page->block_size, large_guard_span(page))) return false;
   page_set_flag(page, PAGE_GUARDED, false);
+  return true;
 }
+
+/* Secure builds: larger ones come directly from the OS, each from a random place that hardly ever
+ * serves twice. To guard them as smaller ones are would cost page tables. */
+#define LARGE_APART ((uint32_t)(32 * MiB / SLICE_SIZE))
 
 /* A page of one block of `usable` bytes, with `slices` of address space; NULL without a report. */
 static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
@@ -206,6 +214,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   size_t most = mi_option_get_size(mi_option_arena_max_object_size) / SLICE_SIZE;
   bool direct = any && slices > min_size(most, ARENA_RUN_MAX);
   direct |= any && align_slices > ARENA_RUN_MAX;
+  direct |= SECURE_GUARDS && any && slices > LARGE_APART;
   if (direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0)
     run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices,
@@ -226,7 +235,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
 #endif
   if (run.arena == ARENA_NONE) direct_link(page);
   large_advise(page);
-  large_guard(page);
+  large_guard(page, MI_SECURE > 0);
   /* Release: who pins the block reads its fields. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap->keeps) heap_link(heap, page);
@@ -239,10 +248,36 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   return page;
 }
 
+#if SECURE_HOLDS
+/* Runs of slices that were freed, and wait for random later frees: inaccessible, so that they cost
+ * addresses only. Exchanges that acquire and release: who gives a run back does it for who held it.
+ */
+#define HELD_LARGE 64
+static _Atomic(uint64_t)
+    held_runs[HELD_LARGE]; /* arena << 48 | slices << 32 | first slice; 0: none */
+
+static void free_held(uint64_t run) {
+  if (run != 0) arena_free((uint16_t)(run >> 48), (uint32_t)run, (uint16_t)(run >> 32));
+}
+static void hold_run(const page_t* page) {
+  uint64_t run = (uint64_t)page->arena << 48 | (uint64_t)page->slice_count << 32 | page->slice;
+  free_held(swap_acq_rel(&held_runs[random_below(secure_random(), HELD_LARGE)], run));
+}
+INTERNAL void large_let_held_go(void) {
+  for (size_t i = 0; i < HELD_LARGE; i++)
+    if (load_relaxed(&held_runs[i]) != 0) free_held(swap_acq_rel(&held_runs[i], 0));
+}
+#else
+static void hold_run(const page_t* page) {
+  arena_free(page->arena, page->slice, page->slice_count);
+}
+INTERNAL void large_let_held_go(void) {}
+#endif
+
 static void large_release(page_t* page) {
   char* start = page_start(page);
   size_t span = page_span(page);
-  large_unguard(page);
+  bool accessible = large_unguard(page);
   if (page->arena == ARENA_NONE) {
     direct_unlink(page);
     track_open(start, span); /* whoever maps these addresses next is not us */
@@ -257,8 +292,15 @@ static void large_release(page_t* page) {
     errno = saved;
     if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }
-  if (SECURE_GUARDS)
-    arena_free_guarded(page->arena, page->slice, page->slice_count);
+  if (!accessible) {
+    if (MI_SECURE == 0) return;                                 /* lost rather than handed out */
+    uint32_t first = (uint32_t)(page->block_size / SLICE_SIZE); /* a guard meets two at most */
+    uint32_t count = (uint32_t)min_size(page->slice_count - first, 2);
+    arena_note_guarded(page->arena, page->slice + first, count);
+  }
+  if (SECURE_GUARDS && page->slice_count <= LARGE_APART &&
+      arena_guard(page->arena, page->slice, page->slice_count))
+    hold_run(page);
   else
     arena_free(page->arena, page->slice, page->slice_count);
 }
@@ -347,6 +389,11 @@ static size_t usable_for(size_t size) {
 /* That a block of so many usable bytes takes, with its guard. */
 static size_t large_slices(size_t usable) { return slices_of(usable + large_guard_size()); }
 
+static void zero_memory(void* p, size_t size) {
+  track_open(p, size);
+  memset(p, 0, size);
+}
+
 INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
   if (size > ALLOC_MAX || align > ALLOC_MAX) {
     log_error(EOVERFLOW, "allocation request is too large: %zu bytes\n", size);
@@ -357,6 +404,10 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     heap = heap_default;
   }
   thread_large_tick(heap);
+  if (unlikely(guarded_is_on())) {
+    void* p = guarded_alloc_large(heap, size, align);
+    if (p != NULL) return p;
+  }
   size_t usable = usable_for(size);
   size_t slices = large_slices(usable);
   bool is_zero;
@@ -367,10 +418,20 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     if (page == NULL) return thread_out_of_memory(size);
   }
   void* p = page_start(page);
-  if (zero && !is_zero) {
-    track_open(p, usable);
-    memset(p, 0, usable);
-  }
+  if (zero && !is_zero) zero_memory(p, usable);
+  return p;
+}
+
+INTERNAL void* large_alloc_guarded(heap_t* heap, size_t size, size_t align) {
+  size_t usable = usable_for(size);
+  bool is_zero;
+  page_t* page = large_new(heap, usable, slices_of(usable + os_info.page_size), align, &is_zero);
+  if (page == NULL) return NULL;
+  large_guard(page, !page_has_flag(page, PAGE_GUARDED));
+  if (page_has_flag(page, PAGE_GUARDED)) add_relaxed(&large.guarded, 1);
+  if (!is_zero) zero_memory(page_start(page), usable);
+  char* p = page_start(page) + round_down(usable - SEAL_SIZE - size, align);
+  if (p != page_start(page)) large_mark(page, p);
   return p;
 }
 
@@ -425,9 +486,10 @@ static bool resize_unguarded(page_t* page, size_t newsize) {
 }
 
 static bool resize_pinned(page_t* page, size_t newsize) {
-  large_unguard(page);
+  bool guarded = MI_SECURE > 0 || page_has_flag(page, PAGE_GUARDED);
+  if (!large_unguard(page)) return false;
   bool done = resize_unguarded(page, newsize);
-  large_guard(page);
+  large_guard(page, guarded);
   return done;
 }
 
@@ -517,15 +579,14 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
   }
   size_t bytes = min_size(page->block_size, usable);
   uint32_t slices = (uint32_t)slices_of(bytes);
-  bool movable = is_plain(page) && is_plain(to);
   int saved = errno;
-  large_unguard(page); /* whole slices are moved, and guards would go along */
-  large_unguard(to);
+  /* Whole slices are moved, and guards would go along. */
+  bool movable = is_plain(page) && is_plain(to) && large_unguard(page) && large_unguard(to);
   if (movable && os_info.can_move && bytes >= MOVE_MIN && piece_count(page, slices) < PIECES_MAX)
     move_pieces(to, page, slices);
   else
     copy_and_purge(page_start(to), page_start(page), bytes, movable && bytes >= 2 * COPY_STEP);
-  large_guard(to);
+  large_guard(to, MI_SECURE > 0 && !page_has_flag(to, PAGE_GUARDED));
   errno = saved;
   large_free(page, page_start(page));
   return page_start(to);
@@ -581,4 +642,5 @@ INTERNAL void large_stats(large_stats_t* stats) {
   stats->blocks = load_relaxed(&large.blocks);
   stats->bytes = load_relaxed(&large.bytes);
   stats->total_bytes = load_relaxed(&large.total_bytes);
+  stats->guarded = load_relaxed(&large.guarded);
 }

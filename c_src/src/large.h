@@ -11,6 +11,9 @@ INTERNAL_DATA os_lock_t large_lock;
 /* A block of at least `size` bytes at a multiple of `align` (a power of two), for `heap`. NULL
  * after a report. */
 INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero);
+/* The same with a guard page right behind it, as near as the alignment allows; NULL, without a
+ * report, if there is no memory. Always zero. */
+INTERNAL void* large_alloc_guarded(heap_t* heap, size_t size, size_t align);
 /* The block that `p` points into is given back. */
 INTERNAL void large_free(page_t* page, void* p);
 /* Lets pointers at `p`, in a slice other than the block's first, find the block. */
@@ -26,6 +29,8 @@ INTERNAL void large_leave(heap_t* heap, heap_t* to);
 INTERNAL void large_destroy(heap_t* heap);
 /* In the child of a fork. */
 INTERNAL void large_reset_after_fork(void);
+/* Secure builds: the addresses of freed blocks that are held back are free from now on. */
+INTERNAL void large_let_held_go(void);
 
 /* What can be known of a large block while somebody else may free it. */
 typedef struct large_view_s {
@@ -46,6 +51,7 @@ typedef struct large_stats_s {
   size_t blocks;   /* live large blocks, and their usable bytes */
   size_t bytes;
   size_t total_bytes; /* over time */
+  size_t guarded;     /* blocks that were guarded, over time */
 } large_stats_t;
 INTERNAL void large_stats(large_stats_t* stats);
 

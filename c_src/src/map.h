@@ -115,7 +115,7 @@ enum {
   PAGE_ZERO = 2,     /* its memory was zero when it was set up */
   PAGE_MOVED = 4,    /* its range holds mappings that were moved here */
   PAGE_FULL = 8, /* in a queue, and nothing was free in it: its owner's next free is of interest */
-  PAGE_GUARDED = 16 /* secure builds: its guard is in place */
+  PAGE_GUARDED = 16 /* its guard is in place */
 };
 
 #define CLASS_LARGE 255

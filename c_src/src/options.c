@@ -53,7 +53,7 @@ typedef struct option_s {
  * the interface documents as clamped, and every negative number where all of them mean the same.
  * The later name of abandoned_reclaim_on_free, which 3.4.3 reads as page_reclaim_on_free, is not
  * among the legacy names: it is the current name of an option of its own. */
-static option_t options[_mi_option_last] = {
+static option_t options[OPTION_COUNT] = {
     OPTION(show_errors, MI_DEFAULT_SHOW_ERRORS, 0, 1, 0),
     OPTION(show_stats, MI_DEFAULT_SHOW_STATS, 0, 1, 0),
     OPTION(verbose, MI_DEFAULT_VERBOSE, 0, ANY_MAX, 0),
@@ -110,6 +110,7 @@ static option_t options[_mi_option_last] = {
     OPTION(minimal_purge_size, MI_DEFAULT_MINIMAL_PURGE_SIZE, 0, KIB_MAX, CLAMPED | KIB),
     OPTION(arena_max_object_size, MI_DEFAULT_ARENA_MAX_OBJECT_SIZE, 0, KIB_MAX, CLAMPED | KIB),
     OPTION(arena_is_numa_local, MI_DEFAULT_ARENA_IS_NUMA_LOCAL, 0, 1, 0),
+    OPTION(show_leaks, MI_DEFAULT_SHOW_LEAKS, 0, ANY_MAX, 0),
 };
 _Static_assert(MI_DEFAULT_GUARDED_MIN <= MI_DEFAULT_GUARDED_MAX, "two build-time defaults clash");
 
@@ -339,7 +340,7 @@ static const char* environment_value(const char* name) {
 
 /* In the order of the options: show_errors and verbose come before what they make visible. */
 static void options_from_environment(void) {
-  for (int i = 0; i < _mi_option_last; i++) {
+  for (int i = 0; i < OPTION_COUNT; i++) {
     mi_option_t o = (mi_option_t)i;
     const char* legacy = NULL;
     const char* text = environment_value(options[o].name);
@@ -371,7 +372,7 @@ static const char* after_entry_name(const char* entry, const char* name) {
 static void option_from_entry(const char* entry, size_t length, unsigned steps) {
   const char* bare = skip_name(entry, name_prefix);
   if (bare == NULL) bare = entry;
-  for (int i = 0; i < _mi_option_last; i++) {
+  for (int i = 0; i < OPTION_COUNT; i++) {
     mi_option_t o = (mi_option_t)i;
     const char* legacy = NULL;
     const char* rest = after_entry_name(bare, options[o].name);
@@ -404,7 +405,7 @@ static void options_from_string(const char* s, step_t step) {
 
 INTERNAL void options_init(void) {
   const char* string = default_string();
-  for (int o = 0; o < _mi_option_last; o++)
+  for (int o = 0; o < OPTION_COUNT; o++)
     option_published((mi_option_t)o, load_relaxed(&options[o].value), true);
   if (string != NULL) options_from_string(string, APPLY);
   if (!os_is_privileged() && environment_has_ours()) options_from_environment();
@@ -415,7 +416,7 @@ INTERNAL void options_init(void) {
 }
 
 INTERNAL void options_print(mi_output_fun* out, void* arg) {
-  for (int o = 0; o < _mi_option_last; o++)
+  for (int o = 0; o < OPTION_COUNT; o++)
     log_print(out, arg, "mimalloc: option %s: %ld%s\n", options[o].name,
               load_relaxed(&options[o].value), is_counted_in_kib((mi_option_t)o) ? " KiB" : "");
 }

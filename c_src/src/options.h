@@ -12,6 +12,11 @@ INTERNAL void options_print(mi_output_fun* out, void* arg);
 /* The value, without a look at the environment: for paths that run often. */
 INTERNAL long option_value(mi_option_t option);
 
+/* Of our own, known to the environment and the default string only: the numbers of the interface
+ * are not ours to continue. */
+#define mi_option_show_leaks _mi_option_last
+#define OPTION_COUNT (_mi_option_last + 1)
+
 /* ---- defaults ----
  *
  * Each can be given when the library is built, -DMI_DEFAULT_<NAME>=value, as a number in the unit
@@ -23,6 +28,9 @@ INTERNAL long option_value(mi_option_t option);
 #endif
 #ifndef MI_DEFAULT_SHOW_STATS
 #define MI_DEFAULT_SHOW_STATS 0
+#endif
+#ifndef MI_DEFAULT_SHOW_LEAKS
+#define MI_DEFAULT_SHOW_LEAKS 0
 #endif
 #ifndef MI_DEFAULT_VERBOSE
 #define MI_DEFAULT_VERBOSE 0

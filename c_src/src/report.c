@@ -14,6 +14,7 @@
 #include "options.h"
 #include "os/os.h"
 #include "thread.h"
+#include "track.h"
 #include <stdio.h>
 
 /* ---- version ---- */
@@ -224,6 +225,49 @@ OS_AT_START(process_begin) {
   if (option_value(mi_option_verbose) != 0) mi_options_print();
 }
 
+/* ---- what is still in use at the end ---- */
+
+typedef struct leaks_s {
+  long lines; /* left to print */
+  size_t blocks, bytes;
+} leaks_t;
+
+#define SHOWN_BYTES 16
+
+static bool count_leak(const mi_heap_t* heap, const mi_heap_area_t* area, void* block, size_t size,
+                       void* arg) {
+  leaks_t* leaks = arg;
+  (void)heap, (void)area;
+  if (block == NULL) return true;
+  leaks->blocks++;
+  leaks->bytes += size;
+  if (leaks->lines-- <= 0) return leaks->lines = 0, true;
+  char text[SHOWN_BYTES + 1] = "";
+  track_enter();
+  track_open(block, SHOWN_BYTES);
+  for (size_t i = 0; i < SHOWN_BYTES && size >= SHOWN_BYTES; i++) { /* size 0: inaccessible */
+    char c = ((const char*)block)[i];
+    text[i] = c >= ' ' && c <= '~' ? c : '.';
+  }
+  track_leave();
+  log_print(NULL, NULL, "mimalloc: in use at exit: %p, %zu bytes: %s\n", block, size, text);
+  return true;
+}
+
+/* Of the calling thread, and of threads that have ended. */
+static void print_leaks(void) {
+  leaks_t leaks = {option_value(mi_option_show_leaks), 0, 0};
+  if (leaks.lines == 0) return;
+  heap_t* backing = thread_backing();
+  if (backing == NULL) return;
+  mi_heap_visit_blocks(backing, true, &count_leak, &leaks);
+  for (heap_t* h = backing->own; h != NULL; h = h->own_next)
+    mi_heap_visit_blocks(h, true, &count_leak, &leaks);
+  mi_abandoned_visit_blocks(NULL, -1, true, &count_leak, &leaks);
+  log_print(NULL, NULL, "mimalloc: in use at exit: %zu blocks, %zu bytes\n", leaks.blocks,
+            leaks.bytes);
+}
+
 /* What nobody uses goes back to the OS, at once. Not what is in use, nor the records: destructors
  * of others may follow, which own blocks and allocate more, and other threads may run. */
 static void release_unused(void) {
@@ -245,6 +289,7 @@ void mi_process_done(void) mi_attr_noexcept {
 #if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
   mi_collect(true);
 #endif
+  print_leaks();
   if (option_value(mi_option_show_stats) != 0 || option_value(mi_option_verbose) != 0)
     mi_stats_print_out(NULL, NULL);
   if (option_value(mi_option_destroy_on_exit) != 0) release_unused();

@@ -86,14 +86,15 @@ INTERNAL void secure_page_begin(page_t* page) {
   for (size_t k = 0; k < page->reserved; k++) store_relaxed(&page->side[k], SIDE_NONE);
   char* guard = guard_of(page, &size);
   /* A guard that cannot be had costs protection, not function. */
-  if (SECURE_GUARDS && arena_is_plain(a) && os_guard(guard, size))
+  if (SECURE_GUARDS && size > 0 && arena_is_plain(a) && os_guard(guard, size))
     page_set_flag(page, PAGE_GUARDED, true);
 }
 
 INTERNAL void secure_page_end(page_t* page) {
   size_t size;
   char* guard = guard_of(page, &size);
-  if (page_has_flag(page, PAGE_GUARDED)) os_unguard(guard, size);
+  if (page_has_flag(page, PAGE_GUARDED) && !os_unguard(guard, size))
+    arena_note_guarded(page->arena, page->slice + page->slice_count - 1, 1);
 }
 
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {

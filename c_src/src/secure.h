@@ -37,7 +37,10 @@
 /* Bytes at the end of each block that are ours. */
 #define SEAL_SIZE ((size_t)(SECURE_SEALS ? 8 : 0))
 
-static inline size_t guard_size(void) { return SECURE_GUARDS ? os_info.page_size : 0; }
+/* At the end of a page of small blocks: not where that would be most of it. */
+static inline size_t guard_size(void) {
+  return SECURE_GUARDS && os_info.page_size <= SLICE_SIZE / 4 ? os_info.page_size : 0;
+}
 static inline size_t large_guard_size(void) { return MI_SECURE > 0 ? os_info.page_size : 0; }
 
 #if MI_SECURE > 0

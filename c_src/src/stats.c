@@ -212,6 +212,7 @@ static void fill_process(mi_stats_t* s, const rooms_t* r) {
   s->pages_retire.total = s->pages.total - (s->pages.current - s->page_bins[MI_BIN_HUGE].current);
   add_count(&s->pages, r->threads.large, 0);
   add_count(&s->malloc_huge, r->large.total_bytes, 0);
+  s->malloc_guarded_count.total = (int64_t)r->large.guarded;
   add_count(&s->reserved, 0, r->arenas.reserved + r->large.reserved);
   add_count(&s->committed, 0, committed_now(&r->arenas, &r->large));
   add_count(&s->threads, r->threads.threads_total, r->threads.threads);

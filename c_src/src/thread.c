@@ -22,6 +22,7 @@
 #include "thread.h"
 #include "heaps.h"
 #include "callback.h"
+#include "guarded.h"
 #include "log.h"
 #include "meta.h"
 #include "options.h"
@@ -95,6 +96,12 @@ INTERNAL uint64_t process_started_ms(void) { return process.started_ms; }
 
 /* ---- threads ---- */
 
+/* With a callback each entry into the generic path is a tick, as its users expect; and where some
+ * allocations are guarded each is a look whether this is one. */
+static size_t wanted_tick_mask(mi_deferred_free_fun* fun) {
+  return fun != NULL || guarded_is_on() ? 0 : TICK_EVERY - 1;
+}
+
 /* Caller holds heap_lock. */
 static heap_t* record_new(bool keeps) {
   heap_t* heap = process.unused[keeps];
@@ -112,7 +119,8 @@ static heap_t* record_new(bool keeps) {
   heap->tag = 0;
   heap->place = PLACE_ANY;
   heap->own = heap->own_next = heap->own_prev = NULL;
-  heap->tick_mask = TICK_EVERY - 1;
+  heap->tick_mask = wanted_tick_mask(NULL); /* a callback is noticed at the first tick */
+  heap->guarded_in = GUARDED_NEVER_YET;
   heap->queued_max = QUEUED_MIN;
   heap->prev = NULL;
   heap->next = process.live;
@@ -244,8 +252,7 @@ void mi_thread_done(void) mi_attr_noexcept {
 
 /* ---- the generic path ---- */
 
-/* With a callback each entry into the generic path is a tick, as its users expect. All heaps of the
- * thread learn of it at once. */
+/* All heaps of the thread learn of it at once. */
 static void set_tick_mask(heap_t* backing, size_t mask) {
   if (backing->tick_mask == mask) return;
   backing->tick_mask = mask;
@@ -255,14 +262,14 @@ static void set_tick_mask(heap_t* backing, size_t mask) {
 void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noexcept {
   callback_set(&process.deferred, (uintptr_t)fun, arg);
   heap_t* backing = heap_backing(heap_default); /* other threads notice at their next tick */
-  if (backing != NULL) set_tick_mask(backing, fun != NULL ? 0 : TICK_EVERY - 1);
+  if (backing != NULL) set_tick_mask(backing, wanted_tick_mask(fun));
 }
 
 static void run_deferred(heap_t* heap, bool force) {
   void* arg;
   mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&process.deferred, &arg);
   heap = heap_backing(heap);
-  set_tick_mask(heap, fun != NULL ? 0 : TICK_EVERY - 1);
+  set_tick_mask(heap, wanted_tick_mask(fun));
   if (fun == NULL || heap->in_deferred) return;
   heap->in_deferred = true;
   fun(force, ++heap->heartbeat, arg); /* strictly growing on a thread, whichever heap is used */
@@ -331,6 +338,19 @@ static COLD void* heap_generic_start(heap_t* heap, size_t class) {
   return block != NULL ? block : heap_generic(heap, class);
 }
 
+/* Some allocations are guarded: lists are no longer than until the next one. */
+static COLD void* heap_generic_guarded(heap_t* heap, size_t class) {
+  void* block = guarded_alloc_class(heap, class);
+  if (block != NULL) return block;
+  heap_enter(heap);
+  size_t before = load_relaxed(&heap->queue[class].detached);
+  block = heap_alloc_slow(heap, class);
+  size_t count = load_relaxed(&heap->queue[class].detached) - before;
+  if (block != NULL) heap_cut_list(heap, class, guarded_pass(heap, class, count) - 1);
+  heap_leave(heap);
+  return likely(block != NULL) ? block : heap_generic_retry(heap, class);
+}
+
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (unlikely(!heap_is_real(heap))) return heap_generic_start(heap, class);
   /* heap_take_local has counted this entry if it found a page to look at. */
@@ -339,6 +359,7 @@ static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
     heap_tick(heap);
     void* block = heap_pop(heap, class);
     if (block != NULL) return block; /* the callback has allocated or freed */
+    if (guarded_is_on()) return heap_generic_guarded(heap, class);
   }
   heap_enter(heap);
   void* block = heap_alloc_slow(heap, class);
@@ -362,6 +383,7 @@ static void collect_one(heap_t* heap) {
 
 INTERNAL void thread_relieve(void) {
   heap_t* heap = heap_default;
+  large_let_held_go();
   if (!heap_is_real(heap)) return;
   run_deferred(heap, true);
   heap = heap_backing(heap);
@@ -393,6 +415,7 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
     for (heap_t* h = heap != NULL ? NULL : backing->own; h != NULL; h = h->own_next) collect_one(h);
   }
   if (force) {
+    large_let_held_go();
     os_lock(&late_lock);
     if (process.late != NULL) heap_collect(process.late);
     os_unlock(&late_lock);

@@ -77,7 +77,8 @@ pub const mi_option_visit_abandoned: mi_option_t = 29;
 pub const mi_option_guarded_min: mi_option_t = 30;
 /// The largest size of a block that may get a guard page (bytes). *Since 2.4.1.*
 pub const mi_option_guarded_max: mi_option_t = 31;
-/// Put a guarded block right before its guard page, whatever its alignment (0 or 1). *Since 2.4.1.*
+/// Put a guarded block right before its guard page, whatever its alignment (0 or 1); without effect
+/// here. *Since 2.4.1.*
 pub const mi_option_guarded_precise: mi_option_t = 32;
 /// Guard one of this many blocks; 0 for none (count). *Since 2.4.1.*
 pub const mi_option_guarded_sample_rate: mi_option_t = 33;

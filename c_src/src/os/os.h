@@ -61,7 +61,8 @@ INTERNAL bool os_protect(void* p, size_t size);
 /* The same for a while, without making mappings of their own where the system can do that; false:
  * nothing was changed. What was there is lost. */
 INTERNAL bool os_guard(void* p, size_t size);
-INTERNAL void os_unguard(void* p, size_t size);
+/* False: it is inaccessible still, and may be tried again. */
+INTERNAL bool os_unguard(void* p, size_t size);
 /* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
 INTERNAL bool os_renew(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero

@@ -90,10 +90,17 @@ static bool is_addressable(const void* p, size_t size) {
 }
 
 /* Secure builds ask for a random place of their own: what the system chooses lies beside the
- * libraries. A sanitizer has plans for the address space. */
+ * libraries. All are in one random TiB, for each 4 GiB that were ever used cost the map of pages
+ * two OS pages. A sanitizer has plans for the address space. */
 static void* random_place(void) {
 #if MI_SECURE > 0 && ADDRESS_BITS > 32 && !MI_WATCHED
-  return (void*)((os_random() & (((uintptr_t)1 << 46) - 1)) & ~(SLICE_SIZE - 1));
+  static _Atomic(uint64_t) zone; /* relaxed: a number, and nothing behind it */
+  uint64_t random = os_random(), mine = load_relaxed(&zone);
+  if (mine == 0) {
+    uint64_t chosen = 1 + (random >> 40) % 62;
+    mine = cas_relaxed(&zone, &mine, chosen) ? chosen : mine;
+  }
+  return (void*)((mine << 40 | (random & ((UINT64_C(1) << 40) - 1))) & ~(SLICE_SIZE - 1));
 #else
   return NULL;
 #endif
@@ -335,17 +342,19 @@ INTERNAL bool os_guard(void* p, size_t size) {
     done = add_relaxed(&guards, 1) < GUARDS_MAX && os_protect(p, size);
     if (!done) sub_relaxed(&guards, 1);
   }
+  if (kind == GUARDS_LIGHT && !done) (void)guard_lightly(p, size, false); /* it was in part */
   errno = saved;
   return done;
 }
 
-INTERNAL void os_unguard(void* p, size_t size) {
+INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
   bool light = load_relaxed(&guard_kind) == GUARDS_LIGHT;
   bool done = light ? guard_lightly(p, size, false) : os_commit(p, size);
-  if (!light) sub_relaxed(&guards, 1);
-  if (!done) (void)os_renew(p, size); /* nothing of value lies behind a guard */
+  if (!done) done = os_renew(p, size); /* nothing of value lies behind a guard */
+  if (done && !light) sub_relaxed(&guards, 1);
   errno = saved;
+  return done;
 }
 
 INTERNAL bool os_renew(void* p, size_t size) {

@@ -110,7 +110,7 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 }
 INTERNAL bool os_protect(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
-INTERNAL void os_unguard(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_renew(void* p, size_t size) { return memset(p, 0, size) != NULL; }
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return (void)dst, (void)src, (void)size, false;

@@ -126,9 +126,9 @@ INTERNAL bool os_protect(void* p, size_t size) {
 }
 
 INTERNAL bool os_guard(void* p, size_t size) { return os_protect(p, size); }
-INTERNAL void os_unguard(void* p, size_t size) {
+INTERNAL bool os_unguard(void* p, size_t size) {
   DWORD before;
-  (void)VirtualProtect(p, size, PAGE_READWRITE, &before);
+  return VirtualProtect(p, size, PAGE_READWRITE, &before) != 0;
 }
 
 INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }

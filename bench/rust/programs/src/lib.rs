@@ -16,6 +16,7 @@ mod graph;
 mod hashmap;
 mod interpreter;
 mod json;
+mod pairs;
 mod regexes;
 mod scopes;
 mod strings;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 type Workload = fn(&[usize]) -> u64;
 
 /// Name, how many numbers it takes, what runs.
-const WORKLOADS: [(&str, usize, Workload); 15] = [
+const WORKLOADS: [(&str, usize, Workload); 16] = [
     ("aligned", 1, aligned::run),
     ("boxes", 2, boxes::run),
     ("btree", 1, btree::run),
@@ -39,6 +40,7 @@ const WORKLOADS: [(&str, usize, Workload); 15] = [
     ("hashmap", 1, hashmap::run),
     ("interpreter", 1, interpreter::run),
     ("json", 1, json::run),
+    ("pairs", 2, pairs::run),
     ("regex", 1, regexes::run),
     ("scopes", 2, scopes::run),
     ("strings", 1, strings::run),
