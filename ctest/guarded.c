@@ -28,7 +28,9 @@ static bool end_is_guarded(char* p, size_t room) {
   if (child == 0) {
     signal(SIGSEGV, SIG_DFL);
     signal(SIGBUS, SIG_DFL);
-    for (size_t i = 0; i < 16; i++) ((volatile char*)p)[room + i] = 1;
+    /* From level 3 on the room is what was asked for, and the rest of its class follows. */
+    size_t behind = MI_TEST_SECURE >= 3 ? room / 8 + 128 : 16;
+    for (size_t i = 0; i < behind; i++) ((volatile char*)p)[room + i] = 1;
     _exit(0);
   }
   int status = check_wait(child);

@@ -136,6 +136,10 @@ static void foreign(size_t size) {
   (void)size;
   mi_free(opaque(global + 16));
 }
+static void beyond_all_addresses(size_t size) {
+  (void)size;
+  mi_free(opaque((void*)(UINTPTR_MAX - 0xfff)));
+}
 static void on_the_stack(size_t size) {
   char local[64] __attribute__((aligned(16)));
   (void)size;
@@ -200,6 +204,7 @@ static const mistake_t mistakes[] = {
     MISTAKE(interior, INVALID_FREE, 1, 1, SIZE_MAX, false),
     MISTAKE(misaligned, INVALID_FREE, 1, 8, SIZE_MAX, false),
     MISTAKE(foreign, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(beyond_all_addresses, INVALID_FREE, 1, 1, 1, false),
     MISTAKE(on_the_stack, INVALID_FREE, 1, 1, 1, false),
     MISTAKE(one_byte_too_many, OVERFLOW_FOUND, 3, 1, 60000, true),
     MISTAKE(one_byte_too_many_resized, OVERFLOW_FOUND, 3, 1, 60000, true),

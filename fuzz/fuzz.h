@@ -9,6 +9,12 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
+/* The library's, see fuzz/CMakeLists.txt; CTest calls it otherwise. */
+#if !defined(MI_SECURE) && defined(MI_TEST_SECURE)
+#define MI_SECURE MI_TEST_SECURE
+#elif !defined(MI_SECURE)
+#define MI_SECURE 0
+#endif
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>

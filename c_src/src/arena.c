@@ -435,6 +435,14 @@ static long purge_delay_ms(void) {
   return product;
 }
 
+/* Of the side tables the wide ones, whose blocks are small; of the others a slice has 1 KiB. */
+static void purge_side(arena_t* a, size_t i, size_t n) {
+  bool zero;
+  char* wide = (char*)a->side + a->slices * SIDE_DENSE;
+  if (SIDE_WIDE % os_info.page_size != 0 || (uintptr_t)wide % os_info.page_size != 0) return;
+  (void)os_purge(wide + i * SIDE_WIDE, n * SIDE_WIDE, true, &zero);
+}
+
 static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   char* start = slice_address(a->first_slice + (uint32_t)i);
   bool zero = false, done;
@@ -446,6 +454,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   } else {
     done = os_purge(start, n * SLICE_SIZE, decommits, &zero);
   }
+  if (MI_SECURE > 0) purge_side(a, i, n);
   errno = saved;
   if (!done) return;
   /* The user's memory may be a file or shared: what comes back is not ours to know. */

@@ -254,8 +254,9 @@ INTERNAL void heap_let_held_go(heap_t* heap) {
 /* Levels 1 and 2: the thread's own live block, in as few steps as the default build has. False:
  * anything else. */
 static inline bool free_own(heap_t* heap, void* p) {
+  if (SECURE_HOLDS || MI_TRACK || unlikely(!map_reaches(p))) return false;
   page_t* page = map_slot(p);
-  if (SECURE_HOLDS || MI_TRACK || owner_of(page) != (uintptr_t)heap) return false;
+  if (owner_of(page) != (uintptr_t)heap) return false;
   if (unlikely(!block_is_live(page, p))) return false;
   if (unlikely(push_local(page, p))) heap_page_emptied(heap, page);
   return true;

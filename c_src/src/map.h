@@ -164,10 +164,11 @@ static inline page_t* map_slot(const void* p) {
   return (page_t*)(base + ((uintptr_t)(uint32_t)a >> SLICE_SHIFT) * sizeof(page_t) - MAP_BIAS);
 }
 
-/* True when addresses of this value can be looked up at all. */
+/* True when map_slot may be asked about an address of this value. */
+static inline bool map_reaches(const void* p) { return ((uintptr_t)p >> ADDRESS_BITS) == 0; }
+/* True when there may be something of ours there. */
 static inline bool map_covers(const void* p) {
-  uintptr_t a = (uintptr_t)p;
-  return (a >> ADDRESS_BITS) == 0 && load_relaxed(&map.word[map_window_of(a)]) != 0;
+  return map_reaches(p) && load_relaxed(&map.word[map_window_of((uintptr_t)p)]) != 0;
 }
 
 /* The remote word of the page whose first slice is `slice`: see page.h. */
@@ -185,6 +186,7 @@ typedef struct map_s {
 INTERNAL_DATA map_t map CACHE_ALIGNED;
 
 static inline page_t* map_slot(const void* p) { return &map.page[(uintptr_t)p >> SLICE_SHIFT]; }
+static inline bool map_reaches(const void* p) { return (void)p, true; }
 static inline bool map_covers(const void* p) { return (void)p, true; }
 static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
   return &map.remote[map_spread(slice)];

@@ -172,15 +172,20 @@ static bool visit_owned(visit_t* v, page_t* page) {
     size_t i = (size_t)((char*)b - start) / size;
     free[i / 64] |= UINT64_C(1) << (i % 64);
   }
-  mi_heap_area_t area = {
-      start, page->slice_count * SLICE_SIZE, capacity * size, page_used(page), size, size};
+  size_t used = page_used(page);
+#if SECURE_HOLDS
+  used = 0; /* without those that are held back, now or in a moment */
+  for (size_t i = 0; i < capacity; i++) {
+    bool live = block_is_live(page, start + i * size);
+    free[i / 64] |= (uint64_t)!live << (i % 64);
+    used += live;
+  }
+#endif
+  mi_heap_area_t area = {start, page->slice_count * SLICE_SIZE, capacity * size, used, size, size};
   heap_leave(v->visitor);
   v->areas++;
   if (!visit_one(v, &area, NULL)) return false;
   for (size_t i = 0; v->blocks && i < capacity; i++) {
-#if SECURE_HOLDS
-    if (!block_is_live(page, start + i * size)) continue; /* it is held back */
-#endif
     if ((free[i / 64] & (UINT64_C(1) << (i % 64))) == 0 && !visit_one(v, &area, start + i * size))
       return false;
   }
