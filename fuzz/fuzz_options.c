@@ -11,12 +11,12 @@
 #define ENTRIES_MAX 64
 #define SOURCES (FROM_PROGRAM + 1)
 
-static option_t pristine[_mi_option_last];
+static option_t pristine[OPTION_COUNT];
 static log_config_t pristine_log;
 
 /* What the library should have. */
-static long expected[_mi_option_last];
-static int expected_source[_mi_option_last];
+static long expected[OPTION_COUNT];
+static int expected_source[OPTION_COUNT];
 
 /* ---- names ---------------------------------------------------------------------- */
 
@@ -25,8 +25,8 @@ static const char* names[NAMES_MAX]; /* all of them, older ones last */
 static size_t name_count;
 
 static void names_init(void) {
-  for (int i = 0; i < _mi_option_last; i++) names[name_count++] = options[i].name;
-  for (int i = 0; i < _mi_option_last; i++)
+  for (int i = 0; i < OPTION_COUNT; i++) names[name_count++] = options[i].name;
+  for (int i = 0; i < OPTION_COUNT; i++)
     for (int k = 0; k < LEGACY_MAX; k++)
       if (options[i].legacy[k] != NULL) names[name_count++] = options[i].legacy[k];
   FUZZ_CHECK(name_count <= NAMES_MAX);
@@ -131,7 +131,7 @@ static const char* rule_find(char** entries, const char* name) {
 }
 
 static void rule_environment(char** entries) {
-  for (int o = 0; o < _mi_option_last; o++) {
+  for (int o = 0; o < OPTION_COUNT; o++) {
     const char* value = rule_find(entries, options[o].name);
     for (int k = 0; value == NULL && k < LEGACY_MAX && options[o].legacy[k] != NULL; k++)
       value = rule_find(entries, options[o].legacy[k]);
@@ -144,7 +144,7 @@ static void rule_entry(const char* entry, size_t n) {
   if (n >= p && same_ignoring_case(entry, prefix, p)) entry += p, n -= p;
   const char* equals = memchr(entry, '=', n);
   size_t name = equals != NULL ? (size_t)(equals - entry) : n;
-  for (int o = 0; o < _mi_option_last; o++) {
+  for (int o = 0; o < OPTION_COUNT; o++) {
     const char* all[] = {options[o].name, options[o].legacy[0], options[o].legacy[1]};
     for (int k = 0; k < 3; k++) {
       if (all[k] == NULL || strlen(all[k]) != name || !same_ignoring_case(entry, all[k], name))
@@ -285,7 +285,7 @@ static void run(const uint8_t* data, size_t size) {
   input_t in = {data, data + size};
   memcpy(options, pristine, sizeof options);
   log_config = pristine_log;
-  for (int o = 0; o < _mi_option_last; o++) {
+  for (int o = 0; o < OPTION_COUNT; o++) {
     expected[o] = options[o].value;
     expected_source[o] = FROM_BUILD;
   }
@@ -319,7 +319,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     mi_register_output(&on_message, NULL);
     memcpy(pristine, options, sizeof options);
     pristine_log = log_config;
-    for (int o = 0; o < _mi_option_last; o++) {
+    for (int o = 0; o < OPTION_COUNT; o++) {
       /* Whatever is in the environment of this process. */
       FUZZ_CHECK(options[o].source == FROM_BUILD);
     }
