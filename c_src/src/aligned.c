@@ -72,22 +72,22 @@ INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t 
 }
 
 void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, offset, false);
+  return alloc_aligned_in(heap_default, size, alignment, offset, false);
 }
 void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, 0, false);
+  return alloc_aligned(size, alignment);
 }
 void* mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, offset, true);
+  return alloc_aligned_in(heap_default, size, alignment, offset, true);
 }
 void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, 0, true);
+  return alloc_aligned_in(heap_default, size, alignment, 0, true);
 }
 void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
                            size_t offset) mi_attr_noexcept {
   size_t total;
   if (!multiply(count, size, &total)) return alloc_overflow(count, size);
-  return alloc_aligned(total, alignment, offset, true);
+  return alloc_aligned_in(heap_default, total, alignment, offset, true);
 }
 void* mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept {
   return mi_calloc_aligned_at(count, size, alignment, 0);

@@ -6,8 +6,23 @@
 
 /* A block p with p + offset a multiple of `align`; NULL if `align` is no power of two. */
 INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero);
-static inline void* alloc_aligned(size_t size, size_t align, size_t offset, bool zero) {
-  return alloc_aligned_in(heap_default, size, align, offset, zero);
+
+/* The usual request, at a power of two and small with it, if its class has a list. NULL: the long way
+ * decides. What is rounded up to 0 or beyond is more than small, for 0 - 1 is. */
+static inline void* alloc_aligned_pop(size_t size, size_t align) {
+  size_t mask = (align - 1) | (DEFAULT_ALIGN - 1);
+  size_t rounded = (size + SEAL_SIZE + mask) & ~mask;
+  if (unlikely((align & (align - 1)) != 0 || size - 1 >= SMALL_MAX || rounded - 1 >= SMALL_MAX))
+    return NULL;
+  track_enter();
+  void* p = heap_pop(heap_default, rounded / 8);
+  track_leave();
+  return alloc_tracked(p, size, false);
+}
+
+static inline void* alloc_aligned(size_t size, size_t align) {
+  void* p = alloc_aligned_pop(size, align);
+  return likely(p != NULL) ? p : alloc_aligned_in(heap_default, size, align, 0, false);
 }
 
 #endif

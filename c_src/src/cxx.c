@@ -71,11 +71,11 @@ void* mi_new_nothrow(size_t size) mi_attr_noexcept {
   return likely(p != NULL) ? p : new_retry(heap_default, size, 0, true);
 }
 void* mi_new_aligned(size_t size, size_t alignment) {
-  void* p = alloc_aligned(size, alignment, 0, false);
+  void* p = alloc_aligned(size, alignment);
   return likely(p != NULL) ? p : new_retry(heap_default, size, alignment, false);
 }
 void* mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept {
-  void* p = alloc_aligned(size, alignment, 0, false);
+  void* p = alloc_aligned(size, alignment);
   return likely(p != NULL) ? p : new_retry(heap_default, size, alignment, true);
 }
 

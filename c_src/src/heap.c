@@ -123,7 +123,7 @@ static void* heap_detach(heap_t* heap, size_t class, queue_t* q, block_t* list, 
 #define BUSY_BLOCKS 8192
 static void top_up_if_busy(queue_t* q) {
   page_t* page = q->current;
-  if (load_relaxed(&q->detached) >= BUSY_BLOCKS)
+  if (page->topped_up == 0 && load_relaxed(&q->detached) >= BUSY_BLOCKS)
     page->topped_up = (uint32_t)min_size(page->reserved, TOP_UP_MAX / page->block_size);
 }
 

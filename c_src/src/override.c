@@ -213,13 +213,13 @@ ALIAS(mi_new_aligned) void* MANGLE(_Znw, SZ, St11align_val_t)(size_t n, size_t a
 ALIAS(mi_new_aligned) void* MANGLE(_Zna, SZ, St11align_val_t)(size_t n, size_t al);
 EXPORT void* MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
                                                              const nothrow_t* t) {
-  void* p = alloc_aligned(n, al, 0, false);
+  void* p = alloc_aligned(n, al);
   if (likely(p != NULL)) return p;
   return nothrow_aligned_failed(NAME_OF(MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
 }
 EXPORT void* MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
                                                              const nothrow_t* t) {
-  void* p = alloc_aligned(n, al, 0, false);
+  void* p = alloc_aligned(n, al);
   if (likely(p != NULL)) return p;
   return nothrow_aligned_failed(NAME_OF(MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
 }

@@ -20,25 +20,28 @@ size_t mi_malloc_good_size(size_t size) mi_attr_noexcept { return mi_good_size(s
 
 int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept {
   if (p == NULL || alignment % sizeof(void*) != 0 || !is_power_of_two(alignment)) return EINVAL;
-  int saved = errno;
-  void* q = alloc_aligned(size, alignment, 0, false);
-  errno = saved;
-  if (q == NULL) return ENOMEM;
+  void* q = alloc_aligned_pop(size, alignment);
+  if (unlikely(q == NULL)) {
+    int saved = errno;
+    q = alloc_aligned_in(heap_default, size, alignment, 0, false);
+    errno = saved;
+    if (q == NULL) return ENOMEM;
+  }
   *p = q;
   return 0;
 }
 
 void* mi_memalign(size_t alignment, size_t size) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, 0, false);
+  return alloc_aligned(size, alignment);
 }
 
 void* mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept {
-  return alloc_aligned(size, alignment, 0, false);
+  return alloc_aligned(size, alignment);
 }
 
 void* mi_valloc(size_t size) mi_attr_noexcept {
   mi_process_init(); /* else the size of an OS page is a guess */
-  return alloc_aligned(size, os_info.page_size, 0, false);
+  return alloc_aligned(size, os_info.page_size);
 }
 
 void* mi_pvalloc(size_t size) mi_attr_noexcept {
@@ -48,7 +51,7 @@ void* mi_pvalloc(size_t size) mi_attr_noexcept {
     errno = ENOMEM;
     return NULL;
   }
-  return alloc_aligned(round_up(size, page), page, 0, false);
+  return alloc_aligned(round_up(size, page), page);
 }
 
 void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept {

@@ -26,10 +26,10 @@ void* mi_ucalloc(size_t count, size_t size, size_t* block_size) mi_attr_noexcept
   return told(mi_calloc(count, size), block_size);
 }
 void* mi_umalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
-  return told(alloc_aligned(size, alignment, 0, false), block_size);
+  return told(alloc_aligned(size, alignment), block_size);
 }
 void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
-  return told(alloc_aligned(size, alignment, 0, true), block_size);
+  return told(alloc_aligned_in(heap_default, size, alignment, 0, true), block_size);
 }
 
 void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
