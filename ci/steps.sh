@@ -185,6 +185,12 @@ step_secure() {
   done
 }
 
+# All C tests in secure builds, but for the cases that ctest/secure.cmake names.
+step_ctest_secure() {
+  local level
+  for level in 1 2 3 4; do c_tests "ctest-secure-$level" -DMI_SECURE="$level"; done
+}
+
 step_preload() { ci/preload; }
 
 # --- other targets --------------------------------------------------------------------------------

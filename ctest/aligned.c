@@ -61,8 +61,7 @@ static void zeroed_for_every_alignment_up_to_128_mib(void) {
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
       char* p = (char*)mi_zalloc_aligned(sizes[i], alignment);
       if (!block_is_right(p, sizes[i], alignment, 0)) continue;
-      p[0] = 0;
-      p[mi_usable_size(p) - 1] = 0;
+      if (mi_usable_size(p) != 0) p[0] = p[mi_usable_size(p) - 1] = 0;
       CHECK(all_bytes_are(p, mi_usable_size(p), 0));
       memset(p, 0xFF, sizes[i]);
       mi_free(p);
@@ -169,7 +168,7 @@ static void size_zero_with_offset_stays_inside_its_block(void) {
     for (size_t i = 0; i < COUNT_OF(held); i++) {
       held[i] = mi_malloc_aligned_at(0, alignment, 8);
       REQUIRE(held[i] != NULL);
-      CHECK_GE(mi_usable_size(held[i]), 1);
+      if (!USABLE_IS_EXACT) CHECK_GE(mi_usable_size(held[i]), 1);
       CHECK(is_aligned((char*)held[i] + 8, alignment));
       for (size_t j = 0; j < i; j++) CHECK(held[i] != held[j]);
     }

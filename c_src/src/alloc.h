@@ -67,6 +67,16 @@ static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
   return alloc_above_small(heap, size);
 }
 static inline void* alloc_any_in(heap_t* heap, size_t size) {
+#if SECURE_SEALS
+  if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) { /* its page need not be looked up */
+    size_t class = class_of_small(size + SEAL_SIZE);
+    void* block = heap_pop(heap, class);
+    if (likely(block != NULL)) {
+      secure_seal(heap->queue[class].current, block, size);
+      return block;
+    }
+  }
+#endif
   track_enter();
   void* p = alloc_any_untracked(heap, size);
   track_leave();

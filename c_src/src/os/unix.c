@@ -107,7 +107,9 @@ static void* random_place(void) {
 }
 
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
-  char* p = map_memory((void*)round_up((uintptr_t)random_place(), align), size, access, 0);
+  void* place = (void*)round_up((uintptr_t)random_place(), align);
+  char* p = map_memory(place, size, access, 0);
+  if (p == NULL && place != NULL) p = map_memory(NULL, size, access, 0); /* it heeds no wish */
   if (p == NULL) return NULL;
   if (((uintptr_t)p & (align - 1)) != 0) {
     os_release(p, size);
