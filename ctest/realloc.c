@@ -134,6 +134,22 @@ static void realloc_aligned_always_aligns_the_result(void) {
 
 /* A block that lies on an odd address, because an offset was aligned, stayed
  * there although it was asked to be aligned, or resized by functions that align by themselves. */
+/* Found by fuzzing: the header tells compilers of the alignment, for size 0, too. */
+static void aligned_block_that_becomes_empty_is_aligned(void) {
+  for (size_t alignment = 1; alignment <= 4096; alignment *= 2) {
+    for (int i = 0; i < 20; i++) { /* some are an odd multiple of 8 apart */
+      void* p = mi_realloc_aligned(mi_malloc(100), opaque_size(0), alignment);
+      REQUIRE(p != NULL);
+      CHECK(is_aligned(p, alignment));
+      void* q = mi_recalloc_aligned(mi_malloc(100), opaque_size(0), 10, alignment);
+      REQUIRE(q != NULL);
+      CHECK(is_aligned(q, alignment));
+      if (i % 2 == 0) mi_free(p);
+      if (i % 3 == 0) mi_free(q);
+    }
+  }
+}
+
 static void block_at_an_odd_address_does_not_stay_there(void) {
   for (size_t size = 1; size < 16; size++) {
     for (size_t alignment = 2; alignment <= 8; alignment *= 2) {
@@ -388,6 +404,7 @@ static const check_case_t cases[] = {
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),
+    CASE(aligned_block_that_becomes_empty_is_aligned),
     CASE(block_at_an_odd_address_does_not_stay_there),
     CASE(large_blocks_are_aligned_above_64_kib),
     CASE(realloc_aligned_of_null_allocates),

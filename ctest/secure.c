@@ -302,6 +302,24 @@ static void error_function_is_told_and_blocks_stay_apart(void) {
   CHECK_EQ(last_code, EINVAL);
 }
 
+/* One byte, written from the end of the block up to the seal: none is behind every block, so what
+ * the filling of one block has at one place is not what that of another, or the next place, has. */
+static void one_byte_over_all_of_the_slack_is_found(void) {
+  enum { SIZE = 17, SLACK = 7, TRIES = 40 }; /* 8 more are the seal's, and 32 the block's */
+  if (!USABLE_IS_EXACT) return;
+  mi_register_error(&on_error, NULL);
+  for (int byte = 0; byte <= 0xff; byte++) {
+    code_count = 0;
+    for (int i = 0; i < TRIES; i++) {
+      char* p = block_new(SIZE);
+      memset(opaque(p) + SIZE, byte, SLACK);
+      mi_free(p);
+    }
+    if (!CHECK_EQ(code_count, TRIES)) check_note("byte %d\n", byte);
+  }
+  CHECK_EQ(last_code, EFAULT);
+}
+
 /* ---- nothing where there is nothing ---------------------------------------- */
 
 static void use_all_of(char* p, size_t size) {
@@ -371,6 +389,7 @@ static const check_case_t cases[] = {
     CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
     CASE(error_function_is_told_and_blocks_stay_apart),
+    CASE(one_byte_over_all_of_the_slack_is_found),
     CASE(legal_program_is_not_reported),
 };
 static const check_case_t helpers[] = {CASE(helper_legal)};

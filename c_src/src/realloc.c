@@ -20,9 +20,13 @@ static bool is_aligned(const void* p, const resize_t* r) {
   return (((uintptr_t)p + r->offset) & (r->align - 1)) == 0;
 }
 
+#define EMPTY_ALIGN 8 /* that of blocks of size 0 */
+
 static void* alloc_for(size_t size, const resize_t* r) {
-  if (r->align <= DEFAULT_ALIGN && r->offset == 0)
-    return r->align <= 8 ? mi_malloc_align8(size) : alloc_any_in(r->heap, size);
+  if (r->offset == 0 && r->align <= (size == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN)) {
+    if (size > 0 && r->align <= 8) return mi_malloc_align8(size);
+    return alloc_any_in(r->heap, size);
+  }
   return alloc_aligned_in(r->heap, size, r->align, r->offset, false);
 }
 
@@ -96,7 +100,8 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool z
     if (page == NULL) return NULL;
     if (block_serves(block_room(page, p), newsize)) return alloc_retracked(p, newsize);
   }
-  return resize(p, newsize, (resize_t){heap, DEFAULT_ALIGN, 0, zero});
+  size_t align = newsize == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN;
+  return resize(p, newsize, (resize_t){heap, align, 0, zero});
 }
 
 void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {

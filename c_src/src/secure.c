@@ -193,14 +193,15 @@ INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
 
 #if SECURE_SEALS
 /* The word at the end of a block: how many bytes before it were not asked for, and a hash of that
- * and of the place. The bytes between are all equal, to a byte of the hash. */
+ * and of the place. The bytes between are filled, by the hash. */
 static uint64_t seal_of(const char* at, uint32_t slack) {
   uint64_t hash = mix((uintptr_t)at ^ secure.key[0] ^ ((uint64_t)slack << 48 | slack));
   return (hash & ~(uint64_t)UINT32_MAX) | slack;
 }
-/* Eight bytes of filling. */
+/* Eight bytes of filling, unlike each other, so that one byte written over many of them is not what
+ * was there; and from 0x80 on, so that a text and its end never are. */
 static inline uint64_t fill_of(uint64_t seal) {
-  return ((seal >> 56) | 0x80) * UINT64_C(0x0101010101010101);
+  return (seal >> 32) * UINT64_C(0x9e3779b97f4a7c15) | UINT64_C(0x8080808080808080);
 }
 static inline uint64_t load_word(const char* at) {
   uint64_t word;
