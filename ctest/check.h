@@ -60,8 +60,8 @@
 #endif
 #define LARGE_BLOCKS_END_AT_GUARDS (MI_TEST_SECURE >= 1)
 #define SIZE_0_IS_INACCESSIBLE (MI_TEST_SECURE >= 2)
-/* From level 3 on a block is usable for what was asked for, to the byte; behind that are our bytes, and
- * what a smaller size cuts off is filled. */
+/* From level 3 on a block is usable for what was asked for, to the byte; behind that are our bytes,
+ * and what a smaller size cuts off is filled. */
 #define USABLE_IS_EXACT (MI_TEST_SECURE >= 3)
 #define SEAL_BYTES (USABLE_IS_EXACT ? 8 : 0)
 

@@ -7,8 +7,8 @@
 /* A block p with p + offset a multiple of `align`; NULL if `align` is no power of two. */
 INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero);
 
-/* The usual request, at a power of two and small with it, if its class has a list. NULL: the long way
- * decides. What is rounded up to 0 or beyond is more than small, for 0 - 1 is. */
+/* The usual request, at a power of two and small with it, if its class has a list. NULL: the long
+ * way decides. What is rounded up to 0 or beyond is more than small, for 0 - 1 is. */
 static inline void* alloc_aligned_pop(size_t size, size_t align) {
   size_t mask = (align - 1) | (DEFAULT_ALIGN - 1);
   size_t rounded = (size + SEAL_SIZE + mask) & ~mask;
