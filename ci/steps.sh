@@ -241,6 +241,19 @@ step_stress_tsan() {
   "${tsan_start[@]}" "$work/ctest-tsan/stress" 8 1000000
 }
 
+# STRESS_SECONDS (1800 if not given) in 4 to 64 threads, with assertions and the heap walker.
+step_stress_long() {
+  cmake_build ctest-debug ctest -DMI_WERROR=ON -DMI_DEBUG_FULL=ON
+  local start=$SECONDS limit=${STRESS_SECONDS:-1800} runs=0 threads
+  while [ $((SECONDS - start)) -lt "$limit" ]; do
+    for threads in 4 8 16 32 64; do
+      "$work/ctest-debug/stress" "$threads" 20000
+      runs=$((runs + 1))
+    done
+  done
+  echo "stress: $runs runs in $((SECONDS - start)) seconds, none failed"
+}
+
 # The program forks 300 times from a busy process, times CTEST_SCALE.
 step_forks() {
   cmake_build ctest-release ctest -DMI_WERROR=ON

@@ -20,7 +20,8 @@ not_with(1 small_machine addresses_of_64_mib)
 not_with(1 oom library_starts_and_works_under_a_limit)
 not_with(1 waste resident_memory_agrees_with_usable_sizes)
 not_with(1 under_as_api free_keeps_errno_for_all_sizes foreign_addresses_are_recognised)
-not_with(1 under_data_api free_keeps_errno_for_all_sizes foreign_addresses_are_recognised)
+not_with(1 under_data_api free_keeps_errno_for_all_sizes foreign_addresses_are_recognised
+  usable_size_is_good_size_around_each_class_boundary)
 
 # Freed large blocks are inaccessible and hand their memory back; huge pages end at guards.
 not_with(2 large buffers_replaced_in_a_loop_do_not_fault_each_time)

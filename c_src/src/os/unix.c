@@ -331,11 +331,14 @@ static bool guard_lightly(void* p, size_t size, bool on) {
 #endif
 }
 
+/* An emulator may say yes to any advice, and heed none. */
+static bool advice_is_heeded(void* p, size_t size) { return madvise(p, size, -1) != 0; }
+
 INTERNAL bool os_guard(void* p, size_t size) {
   int saved = errno, kind = load_relaxed(&guard_kind);
   bool done = kind != GUARDS_HEAVY && guard_lightly(p, size, true);
   if (kind == GUARDS_UNKNOWN) {
-    int wanted = done ? GUARDS_LIGHT : GUARDS_HEAVY;
+    int wanted = done && advice_is_heeded(p, size) ? GUARDS_LIGHT : GUARDS_HEAVY;
     /* One kind for ever, for a guard is taken away as it was set. */
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
     if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
