@@ -175,15 +175,18 @@ INTERNAL page_t* secure_take(void* p, uintptr_t own) {
 
 /* Two words of a block: one load where the processor has one. */
 typedef uint64_t pair_t __attribute__((vector_size(16), aligned(8), may_alias));
-static inline pair_t pair_at(const char* at) { return *(const pair_t*)(const void*)at; }
 
 INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
   if (page_class(page) == 0) return;
   const char *at = (const char*)block, *last = at + page->block_size - sizeof(pair_t);
-  pair_t all = pair_at(last); /* sizes are multiples of a word from two words on */
-  for (; last - at > (ptrdiff_t)sizeof(pair_t); at += 2 * sizeof(pair_t))
-    all |= pair_at(at) | pair_at(at + sizeof(pair_t));
-  if (at < last) all |= pair_at(at);
+  /* Sizes are multiples of a word, from two words on. No function returns a pair: without vectors
+   * in the processor that is no part of the calling convention. */
+  pair_t all = *(const pair_t*)(const void*)last;
+  for (; last - at > (ptrdiff_t)sizeof(pair_t); at += 2 * sizeof(pair_t)) {
+    const pair_t* pairs = (const void*)at;
+    all |= pairs[0] | pairs[1];
+  }
+  if (at < last) all |= *(const pair_t*)(const void*)at;
   if (likely((all[0] | all[1]) == 0)) return;
   report(EFAULT, "write after free", "found as the block was to be used again", page, block);
   memset((void*)(uintptr_t)block, 0, page->block_size);
