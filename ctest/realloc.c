@@ -132,8 +132,6 @@ static void realloc_aligned_always_aligns_the_result(void) {
   }
 }
 
-/* A block that lies on an odd address, because an offset was aligned, stayed
- * there although it was asked to be aligned, or resized by functions that align by themselves. */
 /* Found by fuzzing: the header tells compilers of the alignment, for size 0, too. */
 static void aligned_block_that_becomes_empty_is_aligned(void) {
   for (size_t alignment = 1; alignment <= 4096; alignment *= 2) {
@@ -150,6 +148,8 @@ static void aligned_block_that_becomes_empty_is_aligned(void) {
   }
 }
 
+/* A block that lies on an odd address, because an offset was aligned, stayed
+ * there although it was asked to be aligned, or resized by functions that align by themselves. */
 static void block_at_an_odd_address_does_not_stay_there(void) {
   for (size_t size = 1; size < 16; size++) {
     for (size_t alignment = 2; alignment <= 8; alignment *= 2) {

@@ -14,10 +14,7 @@ static inline void* alloc_aligned_pop(size_t size, size_t align) {
   size_t rounded = (size + SEAL_SIZE + mask) & ~mask;
   if (unlikely((align & (align - 1)) != 0 || size - 1 >= SMALL_MAX || rounded - 1 >= SMALL_MAX))
     return NULL;
-  track_enter();
-  void* p = heap_pop(heap_default, rounded / 8);
-  track_leave();
-  return alloc_tracked(p, size, false);
+  return alloc_pop(heap_default, rounded / 8, size);
 }
 
 static inline void* alloc_aligned(size_t size, size_t align) {

@@ -59,6 +59,20 @@ static inline void* alloc_tracked(void* p, size_t size, bool zero) {
 static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
 #endif
 
+/* A block of the class for `size` bytes, if the class has a list. To seal it, its page need not be
+ * looked up. */
+static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
+  track_enter();
+  void* p = heap_pop(heap, class);
+  track_leave();
+#if SECURE_SEALS
+  if (likely(p != NULL)) secure_seal(heap->queue[class].current, p, size);
+  return p;
+#else
+  return alloc_tracked(p, size, false);
+#endif
+}
+
 /* Any request; inlined where it is the fast path. `untracked`: the caller tells the checker, or
  * seals the block. */
 static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
@@ -68,13 +82,9 @@ static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
 }
 static inline void* alloc_any_in(heap_t* heap, size_t size) {
 #if SECURE_SEALS
-  if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) { /* its page need not be looked up */
-    size_t class = class_of_small(size + SEAL_SIZE);
-    void* block = heap_pop(heap, class);
-    if (likely(block != NULL)) {
-      secure_seal(heap->queue[class].current, block, size);
-      return block;
-    }
+  if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) {
+    void* block = alloc_pop(heap, class_of_small(size + SEAL_SIZE), size);
+    if (likely(block != NULL)) return block;
   }
 #endif
   track_enter();
