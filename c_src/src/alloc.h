@@ -66,7 +66,7 @@ static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
   void* p = heap_pop(heap, class);
   track_leave();
 #if SECURE_SEALS
-  if (likely(p != NULL)) secure_seal(heap->queue[class].current, p, size);
+  if (likely(p != NULL)) secure_seal_small(heap->queue[class].current, p, size);
   return p;
 #else
   return alloc_tracked(p, size, false);

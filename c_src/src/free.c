@@ -223,15 +223,10 @@ static bool free_tracked(void* p) {
 #endif
 
 #if SECURE_HOLDS
-/* A freed block takes the place of a random one that is held back, which is freed for good. */
-static void* hold_back(heap_t* heap, page_t* page, void* p) {
-  if (page_class(page) == CLASS_LARGE || !heap_is_real(heap)) return p;
-  /* What lies in a first-class heap may be destroyed with it at any time. */
-  uintptr_t owner = owner_of(page) & ~(uintptr_t)OWNER_FLAGS;
-  if (owner > OWNER_TAG(OWNER_TAG_MAX) && ((heap_t*)owner)->keeps) return p;
-  heap = heap_backing(heap);
-  bool small = page->block_size <= SINGLE_SLICE_MAX;
-  if (heap->random == 0) heap->random = secure_random() | 1;
+/* A freed block takes the place of a random one that is held back, which is freed for good. `heap`
+ * is a backing heap. */
+static inline void* hold_back(heap_t* heap, bool small, void* p) {
+  if (unlikely(heap->random == 0)) heap->random = secure_random() | 1;
   heap->random ^= heap->random << 13, heap->random ^= heap->random >> 7;
   heap->random ^= heap->random << 17;
   size_t i = small ? random_below(heap->random, HELD_SMALL)
@@ -239,6 +234,13 @@ static void* hold_back(heap_t* heap, page_t* page, void* p) {
   void* out = heap->held[i];
   heap->held[i] = p;
   return out;
+}
+
+static bool is_held_back(heap_t* heap, page_t* page) {
+  if (page_class(page) == CLASS_LARGE || !heap_is_real(heap)) return false;
+  /* What lies in a first-class heap may be destroyed with it at any time. */
+  uintptr_t owner = owner_of(page) & ~(uintptr_t)OWNER_FLAGS;
+  return owner <= OWNER_TAG(OWNER_TAG_MAX) || !((heap_t*)owner)->keeps;
 }
 
 INTERNAL void heap_let_held_go(heap_t* heap) {
@@ -251,14 +253,22 @@ INTERNAL void heap_let_held_go(heap_t* heap) {
 #endif
 
 #if MI_SECURE > 0
-/* Levels 1 and 2: the thread's own live block, in as few steps as the default build has. False:
- * anything else. */
+/* A live block in a page of the thread's default heap, in as few steps as the level takes: at
+ * levels 1 and 2 as many as the default build has. False: anything else. */
 static inline bool free_own(heap_t* heap, void* p) {
-  if (SECURE_HOLDS || MI_TRACK || unlikely(!map_reaches(p))) return false;
+  if (MI_TRACK || unlikely(!map_reaches(p))) return false;
   page_t* page = map_slot(p);
   if (owner_of(page) != (uintptr_t)heap) return false;
+#if SECURE_HOLDS
+  if (unlikely(heap_backing(heap) != heap || page->block_size > SINGLE_SLICE_MAX) ||
+      page_class(page) == 0 || !secure_take_own(page, p))
+    return false;
+  p = hold_back(heap, true, p);
+  if (likely(p != NULL)) free_block(p);
+#else
   if (unlikely(!block_is_live(page, p))) return false;
   if (unlikely(push_local(page, p))) heap_page_emptied(heap, page);
+#endif
   return true;
 }
 
@@ -270,7 +280,8 @@ static NOINLINE void free_secure(void* p) {
   if (page == NULL || !free_tracked(p)) return;
 #endif
 #if SECURE_HOLDS
-  if (page != NULL) p = hold_back(heap, page, p);
+  if (page != NULL && is_held_back(heap, page))
+    p = hold_back(heap_backing(heap), page->block_size <= SINGLE_SLICE_MAX, p);
 #endif
   if (page != NULL && p != NULL) free_block(p);
 }

@@ -97,8 +97,7 @@ static inline size_t heap_next_class(const heap_t* heap, size_t class) {
  * list. */
 static inline void* heap_hand_out(heap_t* heap, size_t class, block_t* list) {
   page_t* page = heap->queue[class].current;
-  heap->slot[class] = block_next(page, list);
-  block_hand_out(page, list);
+  block_hand_out(page, list, &heap->slot[class]);
   return list;
 }
 

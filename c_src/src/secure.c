@@ -35,8 +35,8 @@ INTERNAL uint64_t secure_random(void) {
 
 /* ---- reports ---- */
 
-static void report(int code, const char* kind, const char* what, const page_t* page,
-                   const void* block) {
+static COLD void report(int code, const char* kind, const char* what, const page_t* page,
+                        const void* block) {
   log_error(code, "%s: block %p, class %zu bytes, thread %zu (%s)\n", kind, block, page->block_size,
             (size_t)os_thread_id(), what);
 }
@@ -100,8 +100,9 @@ INTERNAL void secure_page_end(page_t* page) {
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   side_t* side = page->side + from;
   size_t size = page->block_size, unit = size >> page->link_shift, last = n - 1;
+  uint16_t fresh = SECURE_ZERO && page_has_flag(page, PAGE_ZERO) ? SIDE_FRESH : 0;
   for (size_t i = 0; i < n; i++)
-    store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit));
+    store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit) | fresh);
   size_t first = from * unit;
   if (SECURE_ORDER) {
     /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
@@ -114,9 +115,9 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
       store_relaxed(&side[k], link);
     }
     last = random_below(secure_random(), n);
-    first = load_relaxed(&side[last]);
+    first = load_relaxed(&side[last]) & SIDE_END;
   }
-  store_relaxed(&side[last], SIDE_END);
+  store_relaxed(&side[last], SIDE_END | fresh);
   /* Free blocks are zero: see secure_check_zero. */
   if (SECURE_ZERO && !page_has_flag(page, PAGE_ZERO) && page_class(page) != 0)
     memset(page->start + from * size, 0, n * size);
@@ -156,40 +157,52 @@ INTERNAL page_t* secure_live(const void* p, const char* what) {
   return page != NULL && secure_check_seal(page, p) ? page : NULL;
 }
 
+/* The one who turns the entry of a live block into SIDE_HELD owns the block. */
+static inline bool take(page_t* page, void* p, side_t* side, uintptr_t own) {
+  uint16_t live = SIDE_LIVE;
+  if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own))
+    store_relaxed(side, SIDE_HELD);
+  /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
+  else if (!cas_relaxed(side, &live, SIDE_HELD))
+    return false;
+  if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
+  return true;
+}
+
 INTERNAL page_t* secure_take(void* p, uintptr_t own) {
   side_t* side;
   page_t* page = find_live(p, "free", &side);
   if (unlikely(page == NULL || !secure_check_seal(page, p))) return NULL;
   if (side == NULL) return page; /* large_free decides who frees it */
-  uint16_t live = SIDE_LIVE;
-  if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own)) {
-    store_relaxed(side, SIDE_HELD);
-  } else if (!cas_relaxed(side, &live, SIDE_HELD)) {
-    /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
-    secure_freed_twice(page, p);
-    return NULL;
-  }
-  if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
-  return page;
+  if (likely(take(page, p, side, own))) return page;
+  secure_freed_twice(page, p);
+  return NULL;
 }
 
-/* Two words of a block: one load where the processor has one. */
+/* Two words of a block: one load where the processor has one. No function returns one: without
+ * vectors in the processor that is no part of the calling convention. */
 typedef uint64_t pair_t __attribute__((vector_size(16), aligned(8), may_alias));
+
+static COLD void written_to(page_t* page, const block_t* block) {
+  report(EFAULT, "write after free", "found as the block was to be used again", page, block);
+  memset((void*)(uintptr_t)block, 0, page->block_size);
+}
 
 INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
   if (page_class(page) == 0) return;
-  const char *at = (const char*)block, *last = at + page->block_size - sizeof(pair_t);
-  /* Sizes are multiples of a word, from two words on. No function returns a pair: without vectors
-   * in the processor that is no part of the calling convention. */
-  pair_t all = *(const pair_t*)(const void*)last;
-  for (; last - at > (ptrdiff_t)sizeof(pair_t); at += 2 * sizeof(pair_t)) {
-    const pair_t* pairs = (const void*)at;
-    all |= pairs[0] | pairs[1];
+  size_t size = page->block_size; /* a multiple of a word, from two words on */
+  const void *start = block, *end = (const char*)block + size;
+  const pair_t *first = start, *last = end;
+  pair_t all;
+  if (size >= 4 * sizeof(pair_t)) { /* what is left at the end overlaps what was seen */
+    all = last[-1] | last[-2] | last[-3] | last[-4];
+    for (; first < last - 4; first += 4) all |= first[0] | first[1] | first[2] | first[3];
+  } else if (size >= 2 * sizeof(pair_t)) {
+    all = first[0] | first[1] | last[-1] | last[-2];
+  } else {
+    all = first[0] | last[-1];
   }
-  if (at < last) all |= *(const pair_t*)(const void*)at;
-  if (likely((all[0] | all[1]) == 0)) return;
-  report(EFAULT, "write after free", "found as the block was to be used again", page, block);
-  memset((void*)(uintptr_t)block, 0, page->block_size);
+  if (unlikely((all[0] | all[1]) != 0)) written_to(page, block);
 }
 
 /* ---- seals ---- */
@@ -221,6 +234,23 @@ static inline uint64_t last_bytes(size_t n) {
 #endif
 }
 
+/* Small blocks have less slack than two words, unless they were asked for with an alignment: the
+ * two words before the seal are looked at whatever the slack is, which no branch has to guess. */
+typedef struct slack_s {
+  char *near, *far;             /* the words; the same one where a block has no other */
+  uint64_t near_mask, far_mask; /* of the bytes that are slack */
+} slack_t;
+#define SLACK_SHORT ((size_t)16)
+static inline slack_t short_slack(char* at, const void* p, size_t slack) {
+  /* A window of two words has as many set bytes at its end as it begins further on. */
+  static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
+  const char* mask = (const char*)window + slack;
+  return (slack_t){.near = at - 8,
+                   .far = at - 8 - (at - (const char*)p > 8 ? 8 : 0),
+                   .near_mask = load_word(mask + 8),
+                   .far_mask = load_word(mask)};
+}
+
 /* NULL: such a block has none. */
 static char* seal_place(page_t* page, const void* p) {
   size_t class = page_class(page);
@@ -235,18 +265,34 @@ static inline bool read_seal(const char* at, const void* p, uint64_t* seal) {
   return slack <= (size_t)(at - (const char*)p) && *seal == seal_of(at, slack);
 }
 
-INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
-  char *end = (char*)p + size, *at = seal_place(page, p);
-  if (at == NULL) return;
-  mi_assert_internal(end <= at);
-  size_t slack = (size_t)(at - end);
-  uint64_t seal = seal_of(at, (uint32_t)slack), fill = fill_of(seal);
-  store_word(at, seal);
+static void fill_long(char* at, size_t slack, uint64_t fill) {
   for (; slack >= sizeof(fill); slack -= sizeof(fill)) store_word(at -= sizeof(fill), fill);
   if (slack == 0) return;
   uint64_t mask = last_bytes(slack); /* a block has at least a word before its seal */
-  at -= sizeof(fill);
-  store_word(at, (load_word(at) & ~mask) | (fill & mask));
+  store_word(at - 8, (load_word(at - 8) & ~mask) | (fill & mask));
+}
+static inline void write_seal(char* at, void* p, size_t size) {
+  mi_assert_internal((char*)p + size <= at);
+  size_t slack = (size_t)(at - (char*)p) - size;
+  uint64_t seal = seal_of(at, (uint32_t)slack), fill = fill_of(seal);
+  store_word(at, seal);
+  if (unlikely(slack > SLACK_SHORT)) {
+    fill_long(at, slack, fill);
+    return;
+  }
+  slack_t s = short_slack(at, p, slack);
+  uint64_t far = load_word(s.far), near = load_word(s.near);
+  store_word(s.far, (far & ~s.far_mask) | (fill & s.far_mask));
+  store_word(s.near, (near & ~s.near_mask) | (fill & s.near_mask));
+}
+
+INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
+  char* at = seal_place(page, p);
+  if (at != NULL) write_seal(at, p, size);
+}
+
+INTERNAL void secure_seal_small(const page_t* page, void* p, size_t size) {
+  write_seal((char*)p + page->block_size - SEAL_SIZE, p, size);
 }
 
 static COLD bool broken(page_t* page, const void* p) {
@@ -254,17 +300,34 @@ static COLD bool broken(page_t* page, const void* p) {
   return false;
 }
 
-INTERNAL bool secure_check_seal(page_t* page, const void* p) {
-  const char* at = seal_place(page, p);
-  if (at == NULL) return true;
-  uint64_t seal;
-  if (unlikely(!read_seal(at, p, &seal))) return broken(page, p);
-  uint64_t fill = fill_of(seal), changed = 0;
-  size_t slack = (uint32_t)seal;
+static bool long_is_filled(const char* at, size_t slack, uint64_t fill) {
+  uint64_t changed = 0;
   for (; slack >= sizeof(fill); slack -= sizeof(fill))
     changed |= load_word(at -= sizeof(fill)) ^ fill;
   if (slack > 0) changed |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
-  return likely(changed == 0) || broken(page, p);
+  return changed == 0;
+}
+static inline bool is_sealed(char* at, const void* p) {
+  uint64_t seal;
+  if (unlikely(!read_seal(at, p, &seal))) return false;
+  uint64_t fill = fill_of(seal);
+  size_t slack = (uint32_t)seal;
+  if (unlikely(slack > SLACK_SHORT)) return long_is_filled(at, slack, fill);
+  slack_t s = short_slack(at, p, slack);
+  return likely(
+      (((load_word(s.near) ^ fill) & s.near_mask) | ((load_word(s.far) ^ fill) & s.far_mask)) == 0);
+}
+
+INTERNAL bool secure_check_seal(page_t* page, const void* p) {
+  char* at = seal_place(page, p);
+  return at == NULL || likely(is_sealed(at, p)) || broken(page, p);
+}
+
+INTERNAL bool secure_take_own(page_t* page, void* p) {
+  side_t* side = block_side_checked(page, p);
+  return likely(side != NULL) && likely(load_relaxed(side) == SIDE_LIVE) &&
+         likely(is_sealed((char*)p + page->block_size - SEAL_SIZE, p)) &&
+         take(page, p, side, load_relaxed(&page->owner));
 }
 
 INTERNAL size_t secure_size(page_t* page, const void* p) {

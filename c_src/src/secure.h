@@ -47,10 +47,11 @@ static inline size_t large_guard_size(void) { return MI_SECURE > 0 ? os_info.pag
 
 enum {
   SIDE_LIVE = 0xffff,
-  SIDE_END = 0xfffe,  /* the last one of a list */
-  SIDE_NONE = 0xfffd, /* never handed out */
-  SIDE_HELD = 0xfffc, /* freed, and in no list yet */
-  SIDE_LINKS = 8192   /* below: where the next block starts, see link_shift */
+  SIDE_NONE = 0xfffe, /* never handed out */
+  SIDE_HELD = 0xfffd, /* freed, and in no list yet */
+  SIDE_LINKS = 16384, /* below: where the next block starts, see link_shift, */
+  SIDE_END = 8191,    /* or the end of the list, where no block starts; */
+  SIDE_FRESH = 8192   /* a bit: nobody has had the block since its memory was zero */
 };
 
 #define RECIPROCAL_SHIFT 40 /* exact for offsets below 2^20 and sizes up to 2^16 */
@@ -73,21 +74,31 @@ static inline bool block_is_live(const page_t* page, const void* p) {
 }
 /* The list of `page` goes on at a block that is in no list: reported. NULL. */
 INTERNAL block_t* secure_bad_list(const page_t* page, const block_t* block);
+static inline block_t* block_of_link(const page_t* page, const block_t* block, uint16_t entry) {
+  size_t link = entry & SIDE_END;
+  if (unlikely(entry >= SIDE_LINKS)) return secure_bad_list(page, block);
+  return likely(link != SIDE_END) ? (block_t*)(void*)(page->start + (link << page->link_shift))
+                                  : NULL;
+}
 static inline block_t* block_next(const page_t* page, const block_t* block) {
-  uint16_t link = load_relaxed(block_side(page, block));
-  if (likely(link < SIDE_LINKS))
-    return (block_t*)(void*)(page->start + ((size_t)link << page->link_shift));
-  return likely(link == SIDE_END) ? NULL : secure_bad_list(page, block);
+  return block_of_link(page, block, load_relaxed(block_side(page, block)));
 }
 static inline void block_link(page_t* page, block_t* block, block_t* next) {
   size_t link = (size_t)((char*)next - page->start) >> page->link_shift;
   store_relaxed(block_side(page, block), next == NULL ? SIDE_END : (uint16_t)link);
 }
 INTERNAL void secure_check_zero(page_t* page, const block_t* block);
-/* The block, the first of a list, is the program's from now on. */
-static inline void block_hand_out(page_t* page, block_t* block) {
-  if (SECURE_ZERO) secure_check_zero(page, block);
-  store_relaxed(block_side(page, block), SIDE_LIVE);
+/* The block, the first of a list, is the program's from now on; the rest of the list goes to
+ * `*list` first, for a fork between the two may find a block in no list, but none that is live in
+ * one. Level 4 need not look through what nobody has had: to read memory that was never touched
+ * costs a page fault, and another one when it is written to. */
+static inline void block_hand_out(page_t* page, block_t* block, block_t** list) {
+  side_t* side = block_side(page, block);
+  uint16_t entry = load_relaxed(side);
+  *list = block_of_link(page, block, entry);
+  compiler_fence();
+  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0) secure_check_zero(page, block);
+  store_relaxed(side, SIDE_LIVE);
 }
 
 INTERNAL void secure_init(void);
@@ -117,6 +128,11 @@ INTERNAL void secure_freed_twice(const page_t* page, const void* p);
 INTERNAL bool secure_check_seal(page_t* page, const void* p);
 #if SECURE_SEALS
 INTERNAL void secure_seal(page_t* page, void* p, size_t size);
+/* The same for a small block that is not of size 0. */
+INTERNAL void secure_seal_small(const page_t* page, void* p, size_t size);
+/* secure_take for a block that is not of size 0 in a small page of the calling thread; false
+ * without a report. */
+INTERNAL bool secure_take_own(page_t* page, void* p);
 /* The size that the seal tells; 0 for a broken one. */
 INTERNAL size_t secure_size(page_t* page, const void* p);
 #endif
@@ -131,7 +147,9 @@ static inline void block_link(page_t* page, block_t* block, block_t* next) {
   (void)page;
   block->next = next;
 }
-static inline void block_hand_out(page_t* page, block_t* block) { (void)page, (void)block; }
+static inline void block_hand_out(page_t* page, block_t* block, block_t** list) {
+  *list = block_next(page, block);
+}
 static inline void secure_init(void) {}
 static inline void secure_page_begin(page_t* page) { (void)page; }
 static inline void secure_page_end(page_t* page) { (void)page; }
