@@ -5,6 +5,7 @@
  */
 #include "probe.h"
 #include <mimalloc.h>
+#include <sys/resource.h>
 
 #define DOUBLE_FREE "mimalloc: error: double free"
 #define INVALID_FREE "mimalloc: error: invalid free"
@@ -385,7 +386,22 @@ static void fresh_blocks_hold_no_addresses(void) {
   }
 }
 
+/* A level that looks through blocks before it hands them out must not do so with memory that nobody
+ * has touched: each OS page of it would cost a fault, and another one when it is written to. */
+static void blocks_that_nobody_had_are_not_touched(void) {
+  enum { COUNT = 400, SIZE = 60000 };
+  struct rusage before;
+  struct rusage after;
+  getrusage(RUSAGE_SELF, &before);
+  for (int i = 0; i < COUNT; i++) REQUIRE(mi_malloc(SIZE) != NULL);
+  getrusage(RUSAGE_SELF, &after);
+  double faults = (double)(after.ru_minflt - before.ru_minflt) / COUNT;
+  check_note("page faults per block of %d bytes: %.2f\n", SIZE, faults);
+  CHECK_LE_DOUBLE(faults, 4.0); /* the seal, our tables; 15 and more if they are looked through */
+}
+
 static const check_case_t cases[] = {
+    CASE(blocks_that_nobody_had_are_not_touched),
     CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
     CASE(error_function_is_told_and_blocks_stay_apart),
