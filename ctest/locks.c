@@ -112,6 +112,11 @@ static void on_error(int code, void* arg) {
   mi_free(mi_malloc(5000));
 }
 
+/* Too large for an arena; with 32 bits four threads and their moves must find room for it. */
+#define DIRECT ((size_t)(sizeof(void*) == 8 ? 600 : 150) * MIB)
+
+static volatile size_t too_large = SIZE_MAX / 2 + 1; /* compilers warn of the constant */
+
 static void* passing[64];
 static void* work(void* arg) {
   rng_t rng = {(uintptr_t)arg};
@@ -124,12 +129,12 @@ static void* work(void* arg) {
           __atomic_exchange_n(&passing[rng_below(&rng, COUNT_OF(passing))], p, __ATOMIC_ACQ_REL));
     }
     if (i % 20 == 0) {
-      void* direct = mi_heap_malloc(heap, 600 * MIB);
+      void* direct = mi_heap_malloc(heap, DIRECT);
       CHECK(mi_heap_contains_block(heap, direct));
       CHECK(mi_is_in_heap_region(direct));
-      direct = mi_realloc(direct, 700 * MIB);
+      direct = mi_realloc(direct, DIRECT / 6 * 7);
       mi_free(direct);
-      CHECK_NULL(mi_malloc((size_t)1 << 60)); /* a message, and the error function */
+      CHECK_NULL(mi_malloc(too_large)); /* a message, and the error function */
       mi_stats_print_out(&print_and_allocate, NULL);
       mi_stats_t_decl(stats);
       CHECK(mi_stats_get(&stats));
