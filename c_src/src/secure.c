@@ -237,18 +237,18 @@ static inline uint64_t last_bytes(size_t n) {
 /* Small blocks have less slack than two words, unless they were asked for with an alignment: the
  * two words before the seal are looked at whatever the slack is, which no branch has to guess. */
 typedef struct slack_s {
-  char *near, *far;             /* the words; the same one where a block has no other */
-  uint64_t near_mask, far_mask; /* of the bytes that are slack */
+  char *last, *before;             /* the words; the same one where a block has no other */
+  uint64_t last_mask, before_mask; /* of the bytes that are slack */
 } slack_t;
 #define SLACK_SHORT ((size_t)16)
 static inline slack_t short_slack(char* at, const void* p, size_t slack) {
   /* A window of two words has as many set bytes at its end as it begins further on. */
   static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
   const char* mask = (const char*)window + slack;
-  return (slack_t){.near = at - 8,
-                   .far = at - 8 - (at - (const char*)p > 8 ? 8 : 0),
-                   .near_mask = load_word(mask + 8),
-                   .far_mask = load_word(mask)};
+  return (slack_t){.last = at - 8,
+                   .before = at - 8 - (at - (const char*)p > 8 ? 8 : 0),
+                   .last_mask = load_word(mask + 8),
+                   .before_mask = load_word(mask)};
 }
 
 /* NULL: such a block has none. */
@@ -281,9 +281,9 @@ static inline void write_seal(char* at, void* p, size_t size) {
     return;
   }
   slack_t s = short_slack(at, p, slack);
-  uint64_t far = load_word(s.far), near = load_word(s.near);
-  store_word(s.far, (far & ~s.far_mask) | (fill & s.far_mask));
-  store_word(s.near, (near & ~s.near_mask) | (fill & s.near_mask));
+  uint64_t before = load_word(s.before), last = load_word(s.last);
+  store_word(s.before, (before & ~s.before_mask) | (fill & s.before_mask));
+  store_word(s.last, (last & ~s.last_mask) | (fill & s.last_mask));
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
@@ -314,8 +314,8 @@ static inline bool is_sealed(char* at, const void* p) {
   size_t slack = (uint32_t)seal;
   if (unlikely(slack > SLACK_SHORT)) return long_is_filled(at, slack, fill);
   slack_t s = short_slack(at, p, slack);
-  return likely(
-      (((load_word(s.near) ^ fill) & s.near_mask) | ((load_word(s.far) ^ fill) & s.far_mask)) == 0);
+  return likely((((load_word(s.last) ^ fill) & s.last_mask) |
+                 ((load_word(s.before) ^ fill) & s.before_mask)) == 0);
 }
 
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
