@@ -39,6 +39,19 @@ static void zeroed_memory_is_zero_when_it_was_used_before(void) {
   }
 }
 
+/* Too large for arenas: the system's own memory, again and again. */
+static void zeroed_memory_of_the_system_is_zero_when_it_was_used_before(void) {
+  enum { SIZE = 20 * MIB };
+  mi_option_set(mi_option_arena_max_object_size, 1024); /* KiB */
+  for (int round = 0; round < 3; round++) {
+    char* p = (char*)mi_zalloc(SIZE);
+    REQUIRE(p != NULL);
+    for (size_t i = 0; i < SIZE; i += 4000) CHECK_EQ(p[i], 0);
+    for (size_t i = 0; i < SIZE; i += 4000) p[i] = 1;
+    mi_free(p);
+  }
+}
+
 static void growing_block_keeps_its_contents(void) {
   char* p = NULL;
   size_t old = 0;
@@ -197,6 +210,7 @@ static void end_of_a_fiber_is_none_of_the_thread(void) {
 static const check_case_t cases[] = {
     CASE(blocks_of_all_sizes_keep_their_contents),
     CASE(zeroed_memory_is_zero_when_it_was_used_before),
+    CASE(zeroed_memory_of_the_system_is_zero_when_it_was_used_before),
     CASE(growing_block_keeps_its_contents),
     CASE(memory_is_used_again),
     CASE(impossible_request_gives_null),
