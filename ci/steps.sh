@@ -230,10 +230,12 @@ step_guard() { guard; }
 
 # --- the longer ones, for ci/full -----------------------------------------------------------------
 
-# Minutes of random work in eight threads.
+# Minutes of random work in eight threads, and less of it in a secure build.
 step_stress_tsan() {
   cmake_build ctest-tsan ctest -DMI_WERROR=ON "${tsan[@]}"
   "${tsan_start[@]}" "$work/ctest-tsan/stress" 8 1000000
+  cmake_build ctest-tsan-secure ctest -DMI_WERROR=ON -DMI_SECURE=4 "${tsan[@]}"
+  "${tsan_start[@]}" "$work/ctest-tsan-secure/stress" 8 100000
 }
 
 # STRESS_SECONDS (1800 if not given) in 4 to 64 threads, with assertions and the heap walker.
