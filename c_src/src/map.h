@@ -82,17 +82,21 @@ typedef struct page_s {
     uint32_t topped_up; /* small blocks: short lists are topped up to this capacity */
     uint32_t piece;     /* large blocks: length of a piece, see large.c */
   };
-#if MI_SECURE > 0            /* see secure.h */
-  _Alignas(64) side_t* side; /* of small pages, set up with the page */
+#if MI_SECURE > 0 /* see secure.h */
+  side_t* side;   /* of small pages, set up with the page */
   char* start;
   uint64_t reciprocal;
   uint32_t link_shift;
   _Atomic(uintptr_t) given; /* of large blocks: the address that was given out */
+#if UINTPTR_MAX > UINT32_MAX
+  uint64_t
+      unused[3]; /* not by an alignment of the type, which slots of empty windows do not have */
+#endif
 #endif
 } page_t;
 
-#if UINTPTR_MAX > UINT32_MAX && MI_SECURE == 0
-_Static_assert(sizeof(page_t) == 64, "a descriptor is one cache line");
+#if UINTPTR_MAX > UINT32_MAX
+_Static_assert(sizeof(page_t) == (MI_SECURE > 0 ? 128 : 64), "a descriptor is whole cache lines");
 #endif
 
 /* Low bits of the owner word; heap records are aligned to 64 bytes. The upper bits name the heap:
