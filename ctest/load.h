@@ -171,11 +171,23 @@ static size_t in_use(const mi_stats_t* stats) {
   return (size_t)(stats->malloc_normal.current + stats->malloc_huge.current);
 }
 
-/* What the C library itself has of us, as musl in a program that is linked with us. */
+/* What the C library itself has of us, as musl in a program that is linked with us: looked at once,
+ * before any load, so that what a load loses is never taken for it. */
 static struct {
+  bool known;
   size_t bytes, committed;
   int64_t pages;
 } of_others;
+
+static void note_what_others_have(void) {
+  if (of_others.known) return;
+  mi_collect(true);
+  mi_stats_t stats = stats_now();
+  of_others.known = true;
+  of_others.bytes = in_use(&stats);
+  of_others.pages = stats.pages.current;
+  of_others.committed = (size_t)stats.page_committed.current;
+}
 
 /* The system works again: so does everything else. Bytes that are in use although nothing is. */
 static size_t load_end(unsigned round) {
@@ -193,10 +205,6 @@ static size_t load_end(unsigned round) {
 }
 
 static void load_begin(void) {
-  mi_collect(true);
-  mi_stats_t stats = stats_now();
-  of_others.bytes = in_use(&stats);
-  of_others.pages = stats.pages.current;
-  of_others.committed = (size_t)stats.page_committed.current;
+  note_what_others_have();
   for (size_t i = 0; i < COUNT_OF(workers); i++) workers[i].rng.state = i + 1;
 }

@@ -89,8 +89,8 @@ typedef struct page_s {
   uint32_t link_shift;
   _Atomic(uintptr_t) given; /* of large blocks: the address that was given out */
 #if UINTPTR_MAX > UINT32_MAX
-  uint64_t
-      unused[3]; /* not by an alignment of the type, which slots of empty windows do not have */
+  /* Not by an alignment of the type, which slots of empty windows do not have. */
+  uint64_t unused[3];
 #endif
 #endif
 } page_t;

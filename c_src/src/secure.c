@@ -251,11 +251,14 @@ static inline slack_t short_slack(char* at, const void* p, size_t slack) {
                    .before_mask = load_word(mask)};
 }
 
+static inline char* small_seal_place(const page_t* page, const void* p) {
+  return (char*)(uintptr_t)p + page->block_size - SEAL_SIZE;
+}
 /* NULL: such a block has none. */
 static char* seal_place(page_t* page, const void* p) {
   size_t class = page_class(page);
   if (class == CLASS_LARGE) return page_start(page) + page->block_size - SEAL_SIZE;
-  return class == 0 ? NULL : (char*)(uintptr_t)p + page->block_size - SEAL_SIZE;
+  return class == 0 ? NULL : small_seal_place(page, p);
 }
 
 /* The word at `at`; false if secure_seal did not write it there, behind a block at `p`. */
@@ -265,11 +268,13 @@ static inline bool read_seal(const char* at, const void* p, uint64_t* seal) {
   return slack <= (size_t)(at - (const char*)p) && *seal == seal_of(at, slack);
 }
 
+static inline void fill_part(char* at, uint64_t mask, uint64_t fill) {
+  store_word(at, (load_word(at) & ~mask) | (fill & mask));
+}
 static void fill_long(char* at, size_t slack, uint64_t fill) {
   for (; slack >= sizeof(fill); slack -= sizeof(fill)) store_word(at -= sizeof(fill), fill);
-  if (slack == 0) return;
-  uint64_t mask = last_bytes(slack); /* a block has at least a word before its seal */
-  store_word(at - 8, (load_word(at - 8) & ~mask) | (fill & mask));
+  /* A block has at least a word before its seal. */
+  if (slack > 0) fill_part(at - sizeof(fill), last_bytes(slack), fill);
 }
 static inline void write_seal(char* at, void* p, size_t size) {
   mi_assert_internal((char*)p + size <= at);
@@ -281,9 +286,8 @@ static inline void write_seal(char* at, void* p, size_t size) {
     return;
   }
   slack_t s = short_slack(at, p, slack);
-  uint64_t before = load_word(s.before), last = load_word(s.last);
-  store_word(s.before, (before & ~s.before_mask) | (fill & s.before_mask));
-  store_word(s.last, (last & ~s.last_mask) | (fill & s.last_mask));
+  fill_part(s.before, s.before_mask, fill);
+  fill_part(s.last, s.last_mask, fill);
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
@@ -292,7 +296,7 @@ INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
 }
 
 INTERNAL void secure_seal_small(const page_t* page, void* p, size_t size) {
-  write_seal((char*)p + page->block_size - SEAL_SIZE, p, size);
+  write_seal(small_seal_place(page, p), p, size);
 }
 
 static COLD bool broken(page_t* page, const void* p) {
@@ -326,7 +330,7 @@ INTERNAL bool secure_check_seal(page_t* page, const void* p) {
 INTERNAL bool secure_take_own(page_t* page, void* p) {
   side_t* side = block_side_checked(page, p);
   return likely(side != NULL) && likely(load_relaxed(side) == SIDE_LIVE) &&
-         likely(is_sealed((char*)p + page->block_size - SEAL_SIZE, p)) &&
+         likely(is_sealed(small_seal_place(page, p), p)) &&
          take(page, p, side, load_relaxed(&page->owner));
 }
 
