@@ -386,26 +386,165 @@ static void fresh_blocks_hold_no_addresses(void) {
   }
 }
 
+static size_t faults_so_far(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return (size_t)usage.ru_minflt;
+}
+
 /* A level that looks through blocks before it hands them out must not do so with memory that nobody
  * has touched: each OS page of it would cost a fault, and another one when it is written to. */
 static void blocks_that_nobody_had_are_not_touched(void) {
   enum { COUNT = 400, SIZE = 60000 };
-  struct rusage before;
-  struct rusage after;
-  getrusage(RUSAGE_SELF, &before);
+  size_t before = faults_so_far();
   for (int i = 0; i < COUNT; i++) REQUIRE(mi_malloc(SIZE) != NULL);
-  getrusage(RUSAGE_SELF, &after);
-  double faults = (double)(after.ru_minflt - before.ru_minflt) / COUNT;
+  double faults = (double)(faults_so_far() - before) / COUNT;
   check_note("page faults per block of %d bytes: %.2f\n", SIZE, faults);
   CHECK_LE_DOUBLE(faults, 4.0); /* the seal, our tables; 15 and more if they are looked through */
 }
 
+/* A request of 64 KiB, where vectors and buffers that double pass by, is not so large that its
+ * memory would go back to the system at each free. */
+static void blocks_of_64_kib_keep_their_memory(void) {
+  enum { ROUNDS = 400, WARM = 100, SIZE = 65536 };
+  size_t before = 0;
+  for (int i = 0; i < ROUNDS; i++) {
+    if (i == WARM) before = faults_so_far();
+    char* p = (char*)mi_malloc(SIZE);
+    REQUIRE(p != NULL);
+    memset(opaque(p), 1, SIZE);
+    mi_free(p);
+  }
+  double faults = (double)(faults_so_far() - before) / (ROUNDS - WARM);
+  check_note("page faults per round of %d bytes: %.2f\n", SIZE, faults);
+  CHECK_LE_DOUBLE(faults, 2.0); /* 16 and more where the memory goes back */
+}
+
+/* Level 4 hands blocks out zero, also where others have left something else: what the blocks of a
+ * destroyed heap held is no write after free, whatever happens to the lists meanwhile. */
+static void memory_of_destroyed_heaps_is_handed_out_zero(void) {
+  enum { COUNT = 300, ROUNDS = 12 };
+  static unsigned char* blocks[COUNT];
+  if (level() < 4) return;
+  mi_register_error(&on_error, NULL);
+  code_count = 0;
+  for (size_t k = 1; k < SIZES && sizes[k] <= 60000; k++) {
+    size_t size = sizes[k];
+    for (int round = 0; round < ROUNDS; round++) {
+      mi_heap_t* heap = mi_heap_new();
+      REQUIRE(heap != NULL);
+      for (size_t i = 0; i < COUNT; i++) {
+        void* p = mi_heap_malloc(heap, size);
+        REQUIRE(p != NULL);
+        memset(p, 0xA5, size);
+      }
+      mi_heap_destroy(heap);
+      for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = (unsigned char*)mi_malloc(size);
+        REQUIRE(blocks[i] != NULL);
+        for (size_t b = 0; b < size; b++)
+          if (!CHECK_EQ(blocks[i][b], 0)) return;
+        memset(blocks[i], 0x5A, size);
+        if (i % 7 == 3) { /* lists are put back, with what is left of them and with what is freed */
+          mi_free(blocks[i - 1]);
+          blocks[i - 1] = NULL;
+          mi_collect(false);
+        }
+      }
+      for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+      mi_collect(true);
+      if (!CHECK_EQ(code_count, 0)) return;
+    }
+  }
+}
+
+/* The system looks, so that we may. */
+static bool is_accessible(const void* p) {
+  static int ends[2];
+  char byte;
+  if (ends[1] == 0) REQUIRE(pipe(ends) == 0);
+  if (write(ends[1], p, 1) == 1) return read(ends[0], &byte, 1) == 1;
+  CHECK_EQ(errno, EFAULT);
+  return false;
+}
+
+/* The guard at the end of a page stays there when the page is empty, for the next page: so that one
+ * has it, and whoever else gets the memory has all of it. */
+static void guards_stay_for_the_next_page_alone(void) {
+  enum { SMALL = 4000, COUNT = 400, SLICE = 65536, ROUNDS = 20, GROWN = 180000 };
+  static const size_t others[] = {40, 12000, 60000, 65536, 200000, MIB};
+  static char* blocks[COUNT];
+  if (level() < 2 || sysconf(_SC_PAGESIZE) > SLICE / 4) return;
+  /* So small that one kind of block gets what another one had. */
+  mi_arena_id_t arena;
+  REQUIRE(mi_reserve_os_memory_ex(40 * MIB, true, false, true, &arena) == 0);
+  mi_heap_t* heap = mi_heap_new_in_arena(arena);
+  REQUIRE(heap != NULL);
+  for (int round = 0; round < ROUNDS; round++) {
+    char* grown = (char*)mi_heap_malloc(heap, GROWN / 2);
+    for (size_t i = 0; i < COUNT; i++) {
+      blocks[i] = (char*)mi_heap_malloc(heap, SMALL);
+      REQUIRE(blocks[i] != NULL);
+      uintptr_t end = ((uintptr_t)blocks[i] | (SLICE - 1)) + 1;
+      if (!CHECK(!is_accessible((void*)(end - 1)))) return;
+    }
+    for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+    mi_heap_collect(heap, false);
+    grown = (char*)mi_heap_realloc(heap, grown, GROWN); /* a slice more, which was such a page */
+    REQUIRE(grown != NULL);
+    memset(grown, 1, GROWN); /* a fault ends us */
+    grown = (char*)mi_heap_realloc(heap, grown, GROWN / 2);
+    REQUIRE(grown != NULL);
+    size_t size = others[(size_t)round % COUNT_OF(others)], count = 0;
+    while (count < COUNT && count * size < 2 * MIB) {
+      char* p = (char*)mi_heap_malloc(heap, size);
+      REQUIRE(p != NULL);
+      memset(p, 1, size);
+      blocks[count++] = p;
+    }
+    while (count > 0) mi_free(blocks[--count]);
+    mi_free(grown);
+    if (round % 2 == 1) mi_collect(true);
+  }
+  mi_heap_delete(heap);
+}
+
+/* Level 4 finds one byte, wherever in a freed block it was written. */
+static void one_byte_after_free_is_found_anywhere(void) {
+  enum { COUNT = 401, STEP = 3 };
+  static char *blocks[COUNT], *more[16 * COUNT];
+  if (level() < 4) return;
+  mi_register_error(&on_error, NULL);
+  for (size_t size = 8; size <= 3000; size += size < 600 ? 16 : 200) {
+    for (size_t i = 0; i < COUNT; i++) blocks[i] = block_new(size);
+    int written = 0;
+    for (size_t i = 0; i < COUNT; i += STEP) { /* the others keep the pages in use */
+      mi_free(blocks[i]);
+      ((char*)opaque(blocks[i]))[i / STEP * 7 % size] = 1;
+      written++;
+    }
+    mi_collect(true); /* none is held back any more */
+    code_count = 0;
+    size_t count = 0;
+    while (count < COUNT_OF(more) && code_count < written) more[count++] = block_new(size);
+    if (!CHECK_EQ(code_count, written)) check_note("blocks of %zu bytes\n", size);
+    CHECK_EQ(last_code, EFAULT);
+    for (size_t i = 0; i < COUNT; i++)
+      if (i % STEP != 0) mi_free(blocks[i]);
+    while (count > 0) mi_free(more[--count]);
+  }
+}
+
 static const check_case_t cases[] = {
     CASE(blocks_that_nobody_had_are_not_touched),
+    CASE(blocks_of_64_kib_keep_their_memory),
+    CASE(memory_of_destroyed_heaps_is_handed_out_zero),
+    CASE(guards_stay_for_the_next_page_alone),
     CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
     CASE(error_function_is_told_and_blocks_stay_apart),
     CASE(one_byte_over_all_of_the_slack_is_found),
+    CASE(one_byte_after_free_is_found_anywhere),
     CASE(legal_program_is_not_reported),
 };
 static const check_case_t helpers[] = {CASE(helper_legal)};

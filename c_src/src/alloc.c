@@ -79,9 +79,8 @@ INTERNAL void* alloc_tracked(void* p, size_t size, bool zero) {
   return p;
 }
 
-INTERNAL void* alloc_retracked(void* p, size_t size) {
-  if (p == NULL) return NULL;
-  size_t usable = block_usable(map_page_checked(p), p);
+INTERNAL void* alloc_retracked(page_t* page, void* p, size_t size) {
+  size_t usable = block_usable(page, p);
   (void)track_free(p, usable);
   track_alloc(p, size, usable, false);
   track_open(p, size);

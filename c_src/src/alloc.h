@@ -42,21 +42,27 @@ static inline size_t with_seal(size_t size) { return size == 0 ? 0 : size + SEAL
 /* A new block; with a memory checker it becomes known there with the size that was asked for. */
 #if MI_TRACK
 INTERNAL void* alloc_tracked(void* p, size_t size, bool zero);
-/* The same for a block that the checker knows with another size. */
-INTERNAL void* alloc_retracked(void* p, size_t size);
+/* The same for a block of `page` that the checker knows with another size. */
+INTERNAL void* alloc_retracked(page_t* page, void* p, size_t size);
 #elif SECURE_SEALS
 static inline void* alloc_tracked(void* p, size_t size, bool zero) {
   (void)zero;
   if (likely(p != NULL)) secure_seal(map_page_checked(p), p, size);
   return p;
 }
-static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
+static inline void* alloc_retracked(page_t* page, void* p, size_t size) {
+  secure_seal(page, p, size);
+  return p;
+}
 #else
 static inline void* alloc_tracked(void* p, size_t size, bool zero) {
   (void)size, (void)zero;
   return p;
 }
-static inline void* alloc_retracked(void* p, size_t size) { return alloc_tracked(p, size, false); }
+static inline void* alloc_retracked(page_t* page, void* p, size_t size) {
+  (void)page, (void)size;
+  return p;
+}
 #endif
 
 /* A block of the class for `size` bytes, if the class has a list. To seal it, its page need not be
@@ -95,6 +101,7 @@ static inline void* alloc_any_in(heap_t* heap, size_t size) {
 static inline void* alloc_any(size_t size) { return alloc_any_in(heap_default, size); }
 INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size);
 static inline void* alloc_zeroed_in(heap_t* heap, size_t size) {
+  if (SECURE_ZERO && likely(size <= MEDIUM_MAX - SEAL_SIZE)) return alloc_any_in(heap, size);
   track_enter();
   void* p = alloc_zeroed_untracked(heap, size);
   track_leave();

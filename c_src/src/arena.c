@@ -101,8 +101,9 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
     a->side = meta_reserve(slices * (SIDE_WIDE + SIDE_DENSE));
-    a->guarded = meta_alloc(words * sizeof(bitword_t));
+    a->guarded = meta_alloc(2 * words * sizeof(bitword_t));
     if (a->side == NULL || a->guarded == NULL) return NULL;
+    a->guarded_end = a->guarded + words;
   }
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;
@@ -275,18 +276,30 @@ INTERNAL void arena_reserve_at_start(void) {
 
 /* ---- handing out ---- */
 
+/* Free slices that are to be handed out become accessible. True also if they are, but for the guard
+ * at their end, which is wanted. */
+static bool arena_unguard(arena_t* a, size_t i, size_t n, bool wants_end, bool* guarded) {
+  *guarded = wants_end && bitmap_all(a->guarded_end, i + n - 1, 1) &&
+             (n == 1 || !bitmap_any(a->guarded, i, n - 1));
+  if (!*guarded && !os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE))
+    return false;
+  (void)bitmap_clear(a->guarded, i, n);
+  (void)bitmap_clear(a->guarded_end, i, n);
+  return true;
+}
+
 /* The slices are ours by their free bits; makes them usable. */
-static bool arena_prepare(arena_t* a, size_t i, size_t n, bool* zero) {
+static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
   }
-  if (MI_SECURE > 0 && bitmap_any(a->guarded, i, n)) {
-    if (!os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
-    (void)bitmap_clear(a->guarded, i, n);
-  }
+  run->guarded = false;
+  if (MI_SECURE > 0 && bitmap_any(a->guarded, i, n) &&
+      !arena_unguard(a, i, n, is_page, &run->guarded))
+    return false;
   (void)bitmap_clear(a->purge, i, n);
-  *zero = !bitmap_any(a->dirty, i, n);
+  run->zero = !bitmap_any(a->dirty, i, n);
   bitmap_set(a->dirty, i, n);
   return true;
 }
@@ -331,11 +344,13 @@ static size_t claim_between(arena_t* a, bitword_t* wanted, size_t from, size_t t
   return i;
 }
 
+static bool is_partly(use_t use) { return use == USE_PAGES || use == USE_BLOCK; }
+
 /* Slices that wait for purge are resident: to use them again saves the purge and the faults of
  * others. */
 static size_t arena_claim_waiting(arena_t* a, uint32_t count, uint32_t align, use_t use) {
   if (a->stretches == 0 || load_relaxed(&arenas.purge_at) == 0) return BITMAP_NONE;
-  size_t part = a->slices / PARTS, from = use == USE_PARTLY ? part * PARTLY_PART : 0;
+  size_t part = a->slices / PARTS, from = is_partly(use) ? part * PARTLY_PART : 0;
   if (use == USE_LARGE)
     return claim_between(a, a->purge, part * LARGE_PART, part * FIRST_PART, count,
                          max_size(align, STRETCH_SLICES));
@@ -349,7 +364,7 @@ static size_t arena_claim(arena_t* a, uint32_t count, uint32_t align, use_t use)
   if (i != BITMAP_NONE) return i;
   size_t hint = load_relaxed(&a->hint), from = hint; /* no free slice lies before that */
   size_t part = a->slices / PARTS, end = part * FIRST_PART;
-  if (a->stretches > 0 && use == USE_PARTLY) from = part * PARTLY_PART;
+  if (a->stretches > 0 && is_partly(use)) from = part * PARTLY_PART;
   if (a->stretches > 0 && use == USE_LARGE) {
     from = part * LARGE_PART;
     i = claim_between(a, a->free, from, end, count, max_size(align, STRETCH_SLICES));
@@ -368,7 +383,7 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, use_t use
   if (i == BITMAP_NONE) return false;
   sub_relaxed(&a->free_count, count);
   if (use == USE_PAGE) stretch_advise_page(a, i);
-  if (!arena_prepare(a, i, count, &run->zero)) {
+  if (!arena_prepare(a, i, count, use <= USE_PAGES, run)) {
     arena_return(a, i, count);
     return false;
   }
@@ -393,7 +408,7 @@ static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, 
 }
 
 INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use) {
-  run_t run = {0, ARENA_NONE, false};
+  run_t run = {0, ARENA_NONE, false, false};
   if (arena_alloc_existing(place, count, align, use, &run)) return run;
   bool found = false;
   if (place.arena == ARENA_NONE) {
@@ -418,9 +433,13 @@ INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool*
   size_t i = slice - a->first_slice;
   if (i + count > a->slices || !claim_at(a, i, count)) return false;
   sub_relaxed(&a->free_count, count);
-  if (arena_prepare(a, i, count, zero)) return true;
-  arena_return(a, i, count);
-  return false;
+  run_t run;
+  if (!arena_prepare(a, i, count, false, &run)) {
+    arena_return(a, i, count);
+    return false;
+  }
+  *zero = run.zero;
+  return true;
 }
 
 /* ---- taking back and purging ---- */
@@ -498,6 +517,14 @@ INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count)
   arena_t* a = arena_at(arena);
   bitmap_set(a->guarded, slice - a->first_slice, count);
 }
+
+#if MI_SECURE > 0
+INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  bitmap_set(a->guarded, slice - a->first_slice, 1);
+  bitmap_set(a->guarded_end, slice - a->first_slice, 1);
+}
+#endif
 
 /* Claims and purges the slices of one word of bits, run by run. */
 static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {

@@ -11,8 +11,8 @@
 #define ARENA_KEPT 64 /* places that only arenas reserved by need may take */
 /* Larger runs come directly from the OS (large.c), so that arenas stay useful for others. */
 #define ARENA_RUN_MAX ((uint32_t)(512 * MiB / SLICE_SIZE))
-#define CHUNK_SLICES 512  /* slices that share one line of each unowned-page bitmap: 32 MiB */
-#define CLASS_COUNT 177   /* size classes, see page.h */
+#define CHUNK_SLICES 512 /* slices that share one line of each unowned-page bitmap: 32 MiB */
+#define CLASS_COUNT (MI_SECURE >= 3 ? 178 : 177) /* size classes, see page.h */
 #define STRETCH_SLICES 32 /* what a transparent huge page of 2 MiB can take the place of */
 #define STRETCH_SIZE (STRETCH_SLICES * SLICE_SIZE)
 
@@ -42,7 +42,8 @@ typedef struct arena_s {
   bitword_t* huge;            /* by stretch: the system was advised to use huge pages */
   unowned_line_t* unowned;    /* [chunk][class], see unowned.c */
   side_t* side;               /* secure builds: the side tables of its pages */
-  bitword_t* guarded;         /* secure builds: free and made inaccessible */
+  bitword_t* guarded;         /* secure builds: free and made inaccessible, or in part */
+  bitword_t* guarded_end;     /* of those: only the guard that pages of blocks end with */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
@@ -52,7 +53,8 @@ static inline bool arena_is_plain(const arena_t* a) { return !a->from_user && !a
 typedef struct run_s {
   uint32_t slice; /* number of the first slice; 0: none could be had */
   uint16_t arena;
-  bool zero; /* all of it reads as zero */
+  bool zero;    /* all of it reads as zero */
+  bool guarded; /* it ends with the guard that the page before had there */
 } run_t;
 
 /* Where a heap's memory comes from. */
@@ -72,9 +74,10 @@ typedef size_t use_t;
  * is the place of the class in a row of slices. A heap has most of its first pages in one row, so
  * that their descriptors share OS pages. */
 #define FIRST_ROW ((size_t)209)
-#define USE_PAGE FIRST_ROW        /* one slice, a further page of small blocks */
-#define USE_PARTLY (USE_PAGE + 1) /* some of it will never be touched */
-#define USE_LARGE (USE_PAGE + 2)  /* a block of several stretches */
+#define USE_PAGE FIRST_ROW       /* one slice, a further page of small blocks */
+#define USE_PAGES (USE_PAGE + 1) /* several, of medium blocks; some will never be touched */
+#define USE_BLOCK (USE_PAGE + 2) /* a large block; the same */
+#define USE_LARGE (USE_PAGE + 3) /* a block of several stretches */
 
 /* `count` slices in `place` at a multiple of `align` slices (a power of two). */
 INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use);
@@ -88,6 +91,11 @@ INTERNAL bool arena_guard(uint16_t arena, uint32_t slice, uint32_t count);
 /* Slices that are inaccessible, or in part: who gets them after the caller gives them back makes
  * them accessible first. */
 INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count);
+#if MI_SECURE > 0
+/* The same for a slice that only ends with a guard, as pages of blocks do: if the next one is such
+ * a page the guard stays. */
+INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice);
+#endif
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
 /* Waits a moment if slices are out of reach only because they are being purged, or because a claim

@@ -226,11 +226,11 @@ static bool free_tracked(void* p) {
 /* A freed block takes the place of a random one that is held back, which is freed for good. `heap`
  * is a backing heap. */
 static inline void* hold_back(heap_t* heap, bool small, void* p) {
-  if (unlikely(heap->random == 0)) heap->random = secure_random() | 1;
-  heap->random ^= heap->random << 13, heap->random ^= heap->random >> 7;
-  heap->random ^= heap->random << 17;
-  size_t i = small ? random_below(heap->random, HELD_SMALL)
-                   : HELD_SMALL + random_below(heap->random, HELD_MEDIUM);
+  uint64_t random = heap->random;
+  if (unlikely(random == 0)) random = secure_random() | 1;
+  size_t i =
+      small ? random_below(random, HELD_SMALL) : HELD_SMALL + random_below(random, HELD_MEDIUM);
+  heap->random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
   void* out = heap->held[i];
   heap->held[i] = p;
   return out;
@@ -260,8 +260,9 @@ static inline bool free_own(heap_t* heap, void* p) {
   page_t* page = map_slot(p);
   if (owner_of(page) != (uintptr_t)heap) return false;
 #if SECURE_HOLDS
-  if (unlikely(heap_backing(heap) != heap || page->block_size > SINGLE_SLICE_MAX) ||
-      page_class(page) == 0 || !secure_take_own(page, p))
+  /* Not a block of size 0. */
+  if (unlikely(heap_backing(heap) != heap || page_class(page) - 1 >= FIRST_MEDIUM - 1 ||
+               !secure_take_own(page, p)))
     return false;
   p = hold_back(heap, true, p);
   if (likely(p != NULL)) free_block(p);

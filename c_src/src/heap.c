@@ -278,7 +278,7 @@ INTERNAL void heap_cut_list(heap_t* heap, size_t class, size_t keep) {
   if (last == NULL)
     heap->slot[class] = NULL;
   else
-    block_link(q->current, last, NULL);
+    block_relink(q->current, last, NULL);
   if ((q->list & LIST_CARVED) != 0)
     page_uncarve(q->current, list);
   else

@@ -147,7 +147,7 @@ static void heap_unlink(heap_t* heap, page_t* page) {
 
 /* A range directly from the OS. */
 static run_t direct_alloc(uint32_t slices, size_t align) {
-  run_t run = {0, ARENA_NONE, true};
+  run_t run = {0, ARENA_NONE, true, false};
   if (option_value(mi_option_disallow_os_alloc) != 0) return run;
   size_t size = (size_t)slices * SLICE_SIZE;
   void* p = os_reserve(size, max_size(align, STRETCH_SIZE), OS_COMMITTED);
@@ -207,7 +207,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (slices > UINT32_MAX >> 1) return NULL;
   place_t place = heap_is_real(heap) ? heap->place : PLACE_ANY;
   size_t align_slices = max_size(align >> SLICE_SHIFT, 1);
-  run_t run = {0, ARENA_NONE, true};
+  run_t run = {0, ARENA_NONE, true, false};
   /* Very large runs come directly from the OS, so that arenas stay useful for others; but rather
    * from the other side than not at all. */
   bool any = place.arena == ARENA_NONE;
@@ -218,7 +218,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0)
     run = arena_alloc(place, (uint32_t)slices, (uint32_t)align_slices,
-                      slices < LARGE_HUGE ? USE_PARTLY : USE_LARGE);
+                      slices < LARGE_HUGE ? USE_BLOCK : USE_LARGE);
   if (run.slice == 0 && any && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);

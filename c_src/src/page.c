@@ -95,7 +95,8 @@ INTERNAL size_t page_total(size_t class) { return load_relaxed(&pages_total[clas
 /* Where in a row the first page of a class lies: one slice for each class that has single ones, of
  * which above ALIGN8_MAX there is none for odd multiples of 8; then the others. */
 #define SINGLE_PLACES (ALIGN8_MAX / 16 + SMALL_MAX / 16 + FIRST_MEDIUM - FIRST_GEOMETRIC + 1)
-_Static_assert(FIRST_ROW == SINGLE_PLACES + 8 * (2 + 4 + 8), "each class has its place");
+_Static_assert(FIRST_ROW == SINGLE_PLACES + 8 * (2 + 4 + 8),
+               "each class of up to 64 KiB has its place");
 static size_t class_place(size_t class) {
   if (class <= ALIGN8_MAX / 8) return class;
   if (class < FIRST_GEOMETRIC) return ALIGN8_MAX / 16 + class / 2;
@@ -105,8 +106,9 @@ static size_t class_place(size_t class) {
 }
 
 static use_t page_use(size_t class, bool first) {
-  if (first) return class_place(class);
-  return class < FIRST_MEDIUM ? USE_PAGE : USE_PARTLY;
+  size_t place = class_place(class);
+  if (first && place < FIRST_ROW) return place;
+  return class < FIRST_MEDIUM ? USE_PAGE : USE_PAGES;
 }
 
 INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool first) {
@@ -127,6 +129,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page->arena = run.arena;
   store_relaxed(&page->class, (uint8_t) class);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
+  if (run.guarded) page_set_flag(page, PAGE_GUARDED, true);
   secure_page_begin(page);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
   if (slices > 1) map_mark_interior(page, 1, slices - 1);
@@ -178,7 +181,7 @@ INTERNAL void page_uncarve(page_t* page, block_t* first) {
 
 INTERNAL void page_append(page_t* page, block_t* list, block_t* more) {
   for (block_t* next; (next = block_next(page, list)) != NULL;) list = next;
-  block_link(page, list, more);
+  block_relink(page, list, more);
 }
 
 /* A walk is a cache miss for each block, so only the shorter list is walked, and often none: a page

@@ -41,14 +41,16 @@
  *
  * Up to SMALL_MAX a class is its block size / 8: multiples of 16, and below ALIGN8_MAX all
  * multiples of 8 for requests that need no more alignment than that. Above, eight classes per
- * doubling. Class 0 is for requests of size 0. */
+ * doubling. Class 0 is for requests of size 0. With seals there is a class more, so that a request
+ * of 64 KiB, which is a common one, is not the first large one. */
 #define SMALL_MAX ((size_t)1024)
 #define ALIGN8_MAX ((size_t)128)
-#define MEDIUM_MAX ((size_t)64 * KiB)
+#define MEDIUM_MAX ((size_t)(SECURE_SEALS ? 72 : 64) * KiB)
 #define FIRST_GEOMETRIC 129 /* class of the first block size above SMALL_MAX */
 #define LOG2_SMALL_MAX 10
 _Static_assert(FIRST_GEOMETRIC == SMALL_MAX / 8 + 1, "classes follow each other");
-_Static_assert(CLASS_COUNT == FIRST_GEOMETRIC + 8 * 6, "six doublings from 1 KiB to 64 KiB");
+_Static_assert(CLASS_COUNT == FIRST_GEOMETRIC + 8 * 6 + (SECURE_SEALS ? 1 : 0),
+               "six doublings from 1 KiB to 64 KiB");
 
 /* Class of a request above SMALL_MAX and up to MEDIUM_MAX. */
 static inline size_t class_of_medium(size_t size) {
@@ -65,8 +67,7 @@ static inline size_t class_block_size(size_t class) {
 }
 
 /* Slices of a page: single ones for small blocks, whose frees then never meet an interior slice;
- * for the others two to eight, so that a page holds at least eight blocks and no more than sixteen.
- */
+ * for the others two to sixteen, so that a page holds at least eight blocks and at most sixteen. */
 #define SINGLE_SLICE_MAX ((size_t)8 * KiB)
 #define FIRST_MEDIUM (FIRST_GEOMETRIC + 8 * 3) /* class of the first block size above it */
 static inline uint32_t slices_for(size_t block_size) {

@@ -47,7 +47,7 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
   size_t room = block_room(page, p);
   track_open(p, room);
   if (r->zero && room > old) memset((char*)p + old, 0, room - old);
-  return alloc_retracked(p, newsize);
+  return alloc_retracked(page, p, newsize);
 }
 
 static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const resize_t* r) {
@@ -64,7 +64,7 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
     size_t room = block_room(to, q);
     track_open(q, room);
     if (room > kept) memset((char*)q + kept, 0, room - kept);
-    (void)alloc_retracked(q, newsize);
+    (void)alloc_retracked(to, q, newsize);
   } else if (newsize == 0 && !SECURE_GUARDS) {
     *(char*)q = 0;
   }
@@ -72,22 +72,22 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
   return q;
 }
 
-static inline void* resize(void* p, size_t newsize, resize_t r) {
+static inline void* resize(void* p, size_t newsize, const resize_t* r) {
   if (unlikely(p == NULL)) {
-    if (!r.zero) return alloc_for(newsize, &r);
-    return alloc_aligned_in(r.heap, newsize, max_size(r.align, DEFAULT_ALIGN), r.offset, true);
+    if (!r->zero) return alloc_for(newsize, r);
+    return alloc_aligned_in(r->heap, newsize, max_size(r->align, DEFAULT_ALIGN), r->offset, true);
   }
   page_t* page = block_page(p, "realloc");
   if (unlikely(page == NULL)) return NULL;
   /* In place while it fits and at most half is wasted. */
-  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, &r)) {
-#if SECURE_SEALS
-    size_t usable = block_usable(page, p);
-    if (r.zero && newsize > usable) memset((char*)p + usable, 0, newsize - usable);
-#endif
-    return alloc_retracked(p, newsize);
+  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, r)) {
+    if (SECURE_SEALS && r->zero) {
+      size_t usable = block_usable(page, p);
+      if (newsize > usable) memset((char*)p + usable, 0, newsize - usable);
+    }
+    return alloc_retracked(page, p, newsize);
   }
-  return resize_moving(page, p, newsize, &r);
+  return resize_moving(page, p, newsize, r);
 }
 
 /* A block that is kept in place may have been given out with an alignment of 8 only; a new one
@@ -98,10 +98,10 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool z
       ((uintptr_t)p & (sizeof(void*) - 1)) == 0) {
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
-    if (block_serves(block_room(page, p), newsize)) return alloc_retracked(p, newsize);
+    if (block_serves(block_room(page, p), newsize)) return alloc_retracked(page, p, newsize);
   }
   size_t align = newsize == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN;
-  return resize(p, newsize, (resize_t){heap, align, 0, zero});
+  return resize(p, newsize, &(resize_t){heap, align, 0, zero});
 }
 
 void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
@@ -109,7 +109,7 @@ void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
 }
 
 void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
-  return resize(p, newsize, (resize_t){heap_default, 8, 0, false});
+  return resize(p, newsize, &(resize_t){heap_default, 8, 0, false});
 }
 
 void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
@@ -135,7 +135,7 @@ void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
 void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
   if (p == NULL) return NULL;
   page_t* page = block_page(p, "expand");
-  return page != NULL && newsize <= block_room(page, p) ? alloc_retracked(p, newsize) : NULL;
+  return page != NULL && newsize <= block_room(page, p) ? alloc_retracked(page, p, newsize) : NULL;
 }
 
 /* ---- aligned ---- */
@@ -146,7 +146,7 @@ static void* resize_aligned(heap_t* heap, void* p, size_t newsize, size_t align,
     return alloc_aligned_in(heap, newsize, align, offset, zero); /* reports */
   /* As little as a pointer's alignment every block has. */
   if (align <= sizeof(void*) && offset == 0) return resize_default(heap, p, newsize, zero);
-  return resize(p, newsize, (resize_t){heap, align, offset, zero});
+  return resize(p, newsize, &(resize_t){heap, align, offset, zero});
 }
 
 void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,

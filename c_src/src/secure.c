@@ -73,6 +73,11 @@ static char* guard_of(page_t* page, size_t* size) {
   return page_start(page) + span - *size;
 }
 
+/* Left there by the page before, of which all blocks were free. */
+static bool has_its_guard(page_t* page) {
+  return page_has_flag(page, PAGE_GUARDED) && page_class(page) != 0;
+}
+
 INTERNAL void secure_page_begin(page_t* page) {
   arena_t* a = arena_at(page->arena);
   size_t i = page->slice - a->first_slice, size;
@@ -81,26 +86,35 @@ INTERNAL void secure_page_begin(page_t* page) {
   char* wide = tables + a->slices * SIDE_DENSE + i * SIDE_WIDE;
   page->side = (side_t*)(void*)(page->block_size >= SIDE_DENSE_FROM ? dense : wide);
   page->start = page_start(page);
-  page->link_shift = page->slice_count == 1 ? 3 : 6; /* sizes above SINGLE_SLICE_MAX are such */
+  page->link_shift = page->slice_count == 1 ? 3 : 10; /* sizes above SINGLE_SLICE_MAX are such */
   page->reciprocal = (UINT64_C(1) << RECIPROCAL_SHIFT) / page->block_size + 1;
-  for (size_t k = 0; k < page->reserved; k++) store_relaxed(&page->side[k], SIDE_NONE);
+  /* Also for what is left at the end. */
+  size_t entries = (page->slice_count * SLICE_SIZE - 1) / page->block_size + 1;
+  for (size_t k = 0; k < entries; k++) store_relaxed(&page->side[k], SIDE_NONE);
   char* guard = guard_of(page, &size);
   /* A guard that cannot be had costs protection, not function. */
-  if (SECURE_GUARDS && size > 0 && arena_is_plain(a) && os_guard(guard, size))
+  if (SECURE_GUARDS && size > 0 && arena_is_plain(a) && !has_its_guard(page) &&
+      os_guard(guard, size))
     page_set_flag(page, PAGE_GUARDED, true);
 }
 
 INTERNAL void secure_page_end(page_t* page) {
   size_t size;
   char* guard = guard_of(page, &size);
-  if (page_has_flag(page, PAGE_GUARDED) && !os_unguard(guard, size))
-    arena_note_guarded(page->arena, page->slice + page->slice_count - 1, 1);
+  if (!page_has_flag(page, PAGE_GUARDED)) return;
+  uint32_t last = page->slice + page->slice_count - 1;
+  /* The next page here is one of blocks more often than not. */
+  if (os_guards_are_light() && page_class(page) != 0)
+    arena_note_guarded_end(page->arena, last);
+  else if (!os_unguard(guard, size))
+    arena_note_guarded(page->arena, last, 1);
 }
 
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   side_t* side = page->side + from;
-  size_t size = page->block_size, unit = size >> page->link_shift, last = n - 1;
-  uint16_t fresh = SECURE_ZERO && page_has_flag(page, PAGE_ZERO) ? SIDE_FRESH : 0;
+  size_t unit = page->block_size >> page->link_shift, last = n - 1;
+  uint16_t fresh = 0;
+  if (SECURE_ZERO) fresh = page_has_flag(page, PAGE_ZERO) ? SIDE_FRESH : SIDE_DIRTY;
   for (size_t i = 0; i < n; i++)
     store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit) | fresh);
   size_t first = from * unit;
@@ -118,9 +132,6 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
     first = load_relaxed(&side[last]) & SIDE_END;
   }
   store_relaxed(&side[last], SIDE_END | fresh);
-  /* Free blocks are zero: see secure_check_zero. */
-  if (SECURE_ZERO && !page_has_flag(page, PAGE_ZERO) && page_class(page) != 0)
-    memset(page->start + from * size, 0, n * size);
   return (block_t*)(void*)(page->start + (first << page->link_shift));
 }
 
@@ -179,46 +190,65 @@ INTERNAL page_t* secure_take(void* p, uintptr_t own) {
   return NULL;
 }
 
-/* Two words of a block: one load where the processor has one. No function returns one: without
+/* Two words: one load where the processor has one. No function takes or returns one: without
  * vectors in the processor that is no part of the calling convention. */
-typedef uint64_t pair_t __attribute__((vector_size(16), aligned(8), may_alias));
+typedef uint64_t pair_t __attribute__((vector_size(16), may_alias));
+typedef uint64_t loose_pair_t __attribute__((vector_size(16), aligned(1), may_alias));
 
-static COLD void written_to(page_t* page, const block_t* block) {
-  report(EFAULT, "write after free", "found as the block was to be used again", page, block);
-  memset((void*)(uintptr_t)block, 0, page->block_size);
+/* The words of a block, or-ed together; what is left at the end overlaps what was seen. */
+static inline uint64_t few_words(const void* start, const void* end) {
+  const loose_pair_t *first = start, *last = end, all = first[0] | last[-1];
+  if (last - first <= 2) return all[0] | all[1];
+  const loose_pair_t four = first[1] | last[-2] | all;
+  if (last - first <= 4) return four[0] | four[1];
+  const loose_pair_t eight = first[2] | first[3] | last[-4] | last[-3] | four;
+  return eight[0] | eight[1];
+}
+/* Blocks above ALIGN8_MAX lie at multiples of 16. */
+static inline uint64_t many_words(const void* start, const void* end) {
+  const pair_t *first = start, *last = end;
+  pair_t all = last[-1] | last[-2] | last[-3] | last[-4];
+  pair_t more = last[-5] | last[-6] | last[-7] | last[-8];
+  for (; first < last - 8; first += 8) {
+    all |= first[0] | first[1] | first[2] | first[3];
+    more |= first[4] | first[5] | first[6] | first[7];
+  }
+  all |= more;
+  return all[0] | all[1];
 }
 
-INTERNAL void secure_check_zero(page_t* page, const block_t* block) {
+static COLD void written_to(page_t* page, block_t* block) {
+  report(EFAULT, "write after free", "found as the block was to be used again", page, block);
+  memset(block, 0, page->block_size);
+}
+
+INTERNAL void secure_make_zero(page_t* page, block_t* block, uint16_t entry) {
   if (page_class(page) == 0) return;
   size_t size = page->block_size; /* a multiple of a word, from two words on */
-  const void *start = block, *end = (const char*)block + size;
-  const pair_t *first = start, *last = end;
-  pair_t all;
-  if (size >= 4 * sizeof(pair_t)) { /* what is left at the end overlaps what was seen */
-    all = last[-1] | last[-2] | last[-3] | last[-4];
-    for (; first < last - 4; first += 4) all |= first[0] | first[1] | first[2] | first[3];
-  } else if (size >= 2 * sizeof(pair_t)) {
-    all = first[0] | first[1] | last[-1] | last[-2];
-  } else {
-    all = first[0] | last[-1];
+  if (unlikely((entry & SIDE_DIRTY) != 0)) {
+    memset(block, 0, size);
+    return;
   }
-  if (unlikely((all[0] | all[1]) != 0)) written_to(page, block);
+  const void* end = (const char*)block + size;
+  uint64_t words = size <= ALIGN8_MAX ? few_words(block, end) : many_words(block, end);
+  if (unlikely(words != 0)) written_to(page, block);
 }
 
 /* ---- seals ---- */
 
 #if SECURE_SEALS
 /* The word at the end of a block: how many bytes before it were not asked for, and a hash of that
- * and of the place. The bytes between are filled, by the hash. */
-static uint64_t seal_of(const char* at, uint32_t slack) {
-  uint64_t hash = mix((uintptr_t)at ^ secure.key[0] ^ ((uint64_t)slack << 48 | slack));
+ * and of the place. The bytes between are filled, by the hash: eight bytes unlike each other, so
+ * that one byte written over many of them is not what was there; and from 0x80 on, so that a text
+ * and its end never are. */
+static inline uint64_t hash_of(const char* at, size_t slack) {
+  uint64_t x = ((uintptr_t)at ^ secure.key[0] ^ (uint64_t)slack << 32) * secure.key[1];
+  return (x ^ (x >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
+}
+static inline uint64_t seal_of(uint64_t hash, size_t slack) {
   return (hash & ~(uint64_t)UINT32_MAX) | slack;
 }
-/* Eight bytes of filling, unlike each other, so that one byte written over many of them is not what
- * was there; and from 0x80 on, so that a text and its end never are. */
-static inline uint64_t fill_of(uint64_t seal) {
-  return (seal >> 32) * UINT64_C(0x9e3779b97f4a7c15) | UINT64_C(0x8080808080808080);
-}
+static inline uint64_t fill_of(uint64_t hash) { return hash | UINT64_C(0x8080808080808080); }
 static inline uint64_t load_word(const char* at) {
   uint64_t word;
   memcpy(&word, at, sizeof(word));
@@ -235,20 +265,22 @@ static inline uint64_t last_bytes(size_t n) {
 }
 
 /* Small blocks have less slack than two words, unless they were asked for with an alignment: the
- * two words before the seal are looked at whatever the slack is, which no branch has to guess. */
+ * two words before the seal are looked at whatever the slack is, which no branch has to guess. A
+ * block of two words has one before the seal; there the seal is the second. */
 typedef struct slack_s {
-  char *last, *before;             /* the words; the same one where a block has no other */
-  uint64_t last_mask, before_mask; /* of the bytes that are slack */
+  loose_pair_t* at;
+  loose_pair_t mask, filled; /* which of their bytes are filled, and by what */
 } slack_t;
 #define SLACK_SHORT ((size_t)16)
-static inline slack_t short_slack(char* at, const void* p, size_t slack) {
+static inline void find_short_slack(char* at, const void* p, size_t slack, uint64_t hash,
+                                    slack_t* s) {
   /* A window of two words has as many set bytes at its end as it begins further on. */
   static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
-  const char* mask = (const char*)window + slack;
-  return (slack_t){.last = at - 8,
-                   .before = at - 8 - (at - (const char*)p > 8 ? 8 : 0),
-                   .last_mask = load_word(mask + 8),
-                   .before_mask = load_word(mask)};
+  size_t alone = at - (const char*)p == 8 ? 8 : 0;
+  uint64_t fill = fill_of(hash);
+  s->at = (loose_pair_t*)(void*)(at - 16 + alone);
+  s->mask = *(const loose_pair_t*)(const void*)((const char*)window + slack + alone);
+  s->filled = (loose_pair_t){fill, alone != 0 ? seal_of(hash, slack) : fill};
 }
 
 static inline char* small_seal_place(const page_t* page, const void* p) {
@@ -261,11 +293,12 @@ static char* seal_place(page_t* page, const void* p) {
   return class == 0 ? NULL : small_seal_place(page, p);
 }
 
-/* The word at `at`; false if secure_seal did not write it there, behind a block at `p`. */
-static inline bool read_seal(const char* at, const void* p, uint64_t* seal) {
-  *seal = load_word(at);
-  uint32_t slack = (uint32_t)*seal;
-  return slack <= (size_t)(at - (const char*)p) && *seal == seal_of(at, slack);
+/* What the word at `at` tells; false if it is no seal of a block at `p`. */
+static inline bool read_seal(const char* at, const void* p, uint64_t* hash, size_t* slack) {
+  uint64_t seal = load_word(at);
+  *slack = (uint32_t)seal;
+  *hash = hash_of(at, *slack);
+  return *slack <= (size_t)(at - (const char*)p) && seal == seal_of(*hash, *slack);
 }
 
 static inline void fill_part(char* at, uint64_t mask, uint64_t fill) {
@@ -279,15 +312,15 @@ static void fill_long(char* at, size_t slack, uint64_t fill) {
 static inline void write_seal(char* at, void* p, size_t size) {
   mi_assert_internal((char*)p + size <= at);
   size_t slack = (size_t)(at - (char*)p) - size;
-  uint64_t seal = seal_of(at, (uint32_t)slack), fill = fill_of(seal);
-  store_word(at, seal);
+  uint64_t hash = hash_of(at, slack);
+  store_word(at, seal_of(hash, slack));
   if (unlikely(slack > SLACK_SHORT)) {
-    fill_long(at, slack, fill);
+    fill_long(at, slack, fill_of(hash));
     return;
   }
-  slack_t s = short_slack(at, p, slack);
-  fill_part(s.before, s.before_mask, fill);
-  fill_part(s.last, s.last_mask, fill);
+  slack_t s;
+  find_short_slack(at, p, slack, hash, &s);
+  *s.at = (*s.at & ~s.mask) | (s.filled & s.mask);
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
@@ -312,14 +345,14 @@ static bool long_is_filled(const char* at, size_t slack, uint64_t fill) {
   return changed == 0;
 }
 static inline bool is_sealed(char* at, const void* p) {
-  uint64_t seal;
-  if (unlikely(!read_seal(at, p, &seal))) return false;
-  uint64_t fill = fill_of(seal);
-  size_t slack = (uint32_t)seal;
-  if (unlikely(slack > SLACK_SHORT)) return long_is_filled(at, slack, fill);
-  slack_t s = short_slack(at, p, slack);
-  return likely((((load_word(s.last) ^ fill) & s.last_mask) |
-                 ((load_word(s.before) ^ fill) & s.before_mask)) == 0);
+  uint64_t hash;
+  size_t slack;
+  if (unlikely(!read_seal(at, p, &hash, &slack))) return false;
+  if (unlikely(slack > SLACK_SHORT)) return long_is_filled(at, slack, fill_of(hash));
+  slack_t s;
+  find_short_slack(at, p, slack, hash, &s);
+  loose_pair_t changed = (*s.at ^ s.filled) & s.mask;
+  return likely((changed[0] | changed[1]) == 0);
 }
 
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
@@ -337,8 +370,9 @@ INTERNAL bool secure_take_own(page_t* page, void* p) {
 INTERNAL size_t secure_size(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return 0;
-  uint64_t seal;
-  if (read_seal(at, p, &seal)) return (size_t)(at - (const char*)p) - (uint32_t)seal;
+  uint64_t hash;
+  size_t slack;
+  if (read_seal(at, p, &hash, &slack)) return (size_t)(at - (const char*)p) - slack;
   (void)broken(page, p);
   return 0;
 }

@@ -12,7 +12,8 @@
  *      a block at the same time one is reported.
  *
  * Side table: an entry of a page is SIDE_LIVE, a state, or the offset of the next block in the free
- * list that the block is on, in units that 13 bits suffice for. Who frees turns SIDE_LIVE into
+ * list that the block is on, in units that 13 bits suffice for; two bits more say of a block that
+ * was carved and not handed out yet whether its memory is zero. Who frees turns SIDE_LIVE into
  * SIDE_HELD, and then owns the entry as it owns the block: links are written before the push that
  * publishes them, see page.h, so relaxed accesses suffice. Below level 4 the owner of a page frees
  * by a load and a store: a free of the same block in another thread between the two is found when
@@ -49,12 +50,13 @@ enum {
   SIDE_LIVE = 0xffff,
   SIDE_NONE = 0xfffe, /* never handed out */
   SIDE_HELD = 0xfffd, /* freed, and in no list yet */
-  SIDE_LINKS = 16384, /* below: where the next block starts, see link_shift, */
+  SIDE_LINKS = 32768, /* below: where the next block starts, see link_shift, */
   SIDE_END = 8191,    /* or the end of the list, where no block starts; */
-  SIDE_FRESH = 8192   /* a bit: nobody has had the block since its memory was zero */
+  SIDE_FRESH = 8192,  /* a bit: nobody has had the block since its memory was zero, */
+  SIDE_DIRTY = 16384  /* or since it was something else */
 };
 
-#define RECIPROCAL_SHIFT 40 /* exact for offsets below 2^20 and sizes up to 2^16 */
+#define RECIPROCAL_SHIFT 40 /* exact where offset times size is less than 2^40 */
 
 static inline size_t block_index(const page_t* page, const void* p) {
   uint64_t offset = (uint64_t)((const char*)p - page->start);
@@ -66,7 +68,7 @@ static inline side_t* block_side(const page_t* page, const void* p) {
 /* For any address in the page; NULL where no block starts. */
 static inline side_t* block_side_checked(const page_t* page, const void* p) {
   size_t i = block_index(page, p);
-  return page->start + i * page->block_size == p && i < page->reserved ? &page->side[i] : NULL;
+  return page->start + i * page->block_size == p ? &page->side[i] : NULL;
 }
 static inline bool block_is_live(const page_t* page, const void* p) {
   const side_t* side = block_side_checked(page, p);
@@ -83,11 +85,23 @@ static inline block_t* block_of_link(const page_t* page, const block_t* block, u
 static inline block_t* block_next(const page_t* page, const block_t* block) {
   return block_of_link(page, block, load_relaxed(block_side(page, block)));
 }
-static inline void block_link(page_t* page, block_t* block, block_t* next) {
-  size_t link = (size_t)((char*)next - page->start) >> page->link_shift;
-  store_relaxed(block_side(page, block), next == NULL ? SIDE_END : (uint16_t)link);
+static inline uint16_t link_to(const page_t* page, const block_t* next) {
+  size_t link = (size_t)((const char*)next - page->start) >> page->link_shift;
+  return next == NULL ? SIDE_END : (uint16_t)link;
 }
-INTERNAL void secure_check_zero(page_t* page, const block_t* block);
+/* Of a block that was freed. */
+static inline void block_link(page_t* page, block_t* block, block_t* next) {
+  store_relaxed(block_side(page, block), link_to(page, next));
+}
+/* Of one that is in a list, which nobody may have had yet. */
+static inline void block_relink(page_t* page, block_t* block, block_t* next) {
+  side_t* side = block_side(page, block);
+  uint16_t bits = load_relaxed(side) & (SIDE_FRESH | SIDE_DIRTY);
+  store_relaxed(side, link_to(page, next) | bits);
+}
+/* Level 4: a block that is handed out is zero, by a look at it, or by clearing what has another
+ * content by right. */
+INTERNAL void secure_make_zero(page_t* page, block_t* block, uint16_t entry);
 /* The block, the first of a list, is the program's from now on; the rest of the list goes to
  * `*list` first, for a fork between the two may find a block in no list, but none that is live in
  * one. Level 4 need not look through what nobody has had: to read memory that was never touched
@@ -97,7 +111,7 @@ static inline void block_hand_out(page_t* page, block_t* block, block_t** list) 
   uint16_t entry = load_relaxed(side);
   *list = block_of_link(page, block, entry);
   compiler_fence();
-  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0) secure_check_zero(page, block);
+  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0) secure_make_zero(page, block, entry);
   store_relaxed(side, SIDE_LIVE);
 }
 
@@ -146,6 +160,9 @@ static inline block_t* block_next(const page_t* page, const block_t* block) {
 static inline void block_link(page_t* page, block_t* block, block_t* next) {
   (void)page;
   block->next = next;
+}
+static inline void block_relink(page_t* page, block_t* block, block_t* next) {
+  block_link(page, block, next);
 }
 static inline void block_hand_out(page_t* page, block_t* block, block_t** list) {
   *list = block_next(page, block);

@@ -63,6 +63,12 @@ INTERNAL bool os_protect(void* p, size_t size);
 INTERNAL bool os_guard(void* p, size_t size);
 /* False: it is inaccessible still, and may be tried again. */
 INTERNAL bool os_unguard(void* p, size_t size);
+/* They are known to be no mappings of their own. */
+#if OS_UNIX
+INTERNAL bool os_guards_are_light(void);
+#else
+static inline bool os_guards_are_light(void) { return false; }
+#endif
 /* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
 INTERNAL bool os_renew(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero

@@ -352,9 +352,11 @@ INTERNAL bool os_guard(void* p, size_t size) {
   return done;
 }
 
+INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
+
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
-  bool light = load_relaxed(&guard_kind) == GUARDS_LIGHT;
+  bool light = os_guards_are_light();
   bool done = light ? guard_lightly(p, size, false) : os_commit(p, size);
   if (!done) done = os_renew(p, size); /* nothing of value lies behind a guard */
   if (done && !light) sub_relaxed(&guards, 1);
