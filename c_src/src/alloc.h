@@ -65,16 +65,16 @@ static inline void* alloc_retracked(page_t* page, void* p, size_t size) {
 }
 #endif
 
-/* A block of the class for `size` bytes, if the class has a list. To seal it, its page need not be
- * looked up. */
+/* A block of the class for `size` bytes, if the class has a list. */
 static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
+#if SECURE_SEALS
+  block_t** list = &heap->slot[class];
+  if (unlikely(*list == NULL)) return NULL;
+  return secure_new_small(heap->queue[class].current, *list, list, size);
+#else
   track_enter();
   void* p = heap_pop(heap, class);
   track_leave();
-#if SECURE_SEALS
-  if (likely(p != NULL)) secure_seal_small(heap->queue[class].current, p, size);
-  return p;
-#else
   return alloc_tracked(p, size, false);
 #endif
 }
@@ -89,8 +89,8 @@ static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
 static inline void* alloc_any_in(heap_t* heap, size_t size) {
 #if SECURE_SEALS
   if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) {
-    void* block = alloc_pop(heap, class_of_small(size + SEAL_SIZE), size);
-    if (likely(block != NULL)) return block;
+    size_t class = class_of_small(size + SEAL_SIZE);
+    if (likely(heap->slot[class] != NULL)) return alloc_pop(heap, class, size);
   }
 #endif
   track_enter();

@@ -253,6 +253,10 @@ INTERNAL void heap_let_held_go(heap_t* heap) {
 #endif
 
 #if MI_SECURE > 0
+#if SECURE_HOLDS
+/* Those from 1 on that secure_take_own is for. */
+#define OWN_CLASSES (SECURE_ZERO ? (size_t)(FIRST_GEOMETRIC - 1) : (size_t)(FIRST_MEDIUM - 1))
+#endif
 /* A live block in a page of the thread's default heap, in as few steps as the level takes: at
  * levels 1 and 2 as many as the default build has. False: anything else. */
 static inline bool free_own(heap_t* heap, void* p) {
@@ -260,8 +264,7 @@ static inline bool free_own(heap_t* heap, void* p) {
   page_t* page = map_slot(p);
   if (owner_of(page) != (uintptr_t)heap) return false;
 #if SECURE_HOLDS
-  /* Not a block of size 0. */
-  if (unlikely(heap_backing(heap) != heap || page_class(page) - 1 >= FIRST_MEDIUM - 1 ||
+  if (unlikely(heap_backing(heap) != heap || page_class(page) - 1 >= OWN_CLASSES ||
                !secure_take_own(page, p)))
     return false;
   p = hold_back(heap, true, p);

@@ -135,6 +135,56 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   return (block_t*)(void*)(page->start + (first << page->link_shift));
 }
 
+/* ---- blocks as words ---- */
+
+/* Two words: one load where the processor has one. No function takes or returns one: without
+ * vectors in the processor that is no part of the calling convention. */
+typedef uint64_t pair_t __attribute__((vector_size(16), may_alias));
+typedef uint64_t loose_pair_t __attribute__((vector_size(16), aligned(1), may_alias));
+
+/* The words of a block, or-ed together; what is left at the end overlaps what was seen. */
+static inline uint64_t few_words(const void* start, size_t size) {
+  const loose_pair_t *first = start, *last = (const void*)((const char*)start + size);
+  const loose_pair_t two = first[0] | last[-1];
+  if (size <= 2 * sizeof(two)) return two[0] | two[1];
+  const loose_pair_t four = first[1] | last[-2] | two;
+  if (size <= 4 * sizeof(four)) return four[0] | four[1];
+  const loose_pair_t eight = first[2] | first[3] | last[-4] | last[-3] | four;
+  return eight[0] | eight[1];
+}
+/* Blocks above ALIGN8_MAX lie at multiples of 16, and are such. */
+static inline uint64_t many_words(const void* start, size_t size) {
+  const pair_t *first = start, *last = (const void*)((const char*)start + size);
+  pair_t all = last[-1] | last[-2] | last[-3] | last[-4];
+  pair_t more = last[-5] | last[-6] | last[-7] | last[-8];
+  for (; first < last - 8; first += 8) {
+    all |= first[0] | first[1] | first[2] | first[3];
+    more |= first[4] | first[5] | first[6] | first[7];
+  }
+  all |= more;
+  return all[0] | all[1];
+}
+static inline bool is_zero(const void* block, size_t size) {
+  return (size <= ALIGN8_MAX ? few_words(block, size) : many_words(block, size)) == 0;
+}
+
+/* A block of up to SMALL_MAX bytes, in fewer steps than by a call. */
+static inline void clear_small(void* start, size_t size) {
+  const loose_pair_t zero = {0, 0};
+  loose_pair_t *first = start, *last = (void*)((char*)start + size);
+  first[0] = last[-1] = zero;
+  if (size <= 2 * sizeof(zero)) return;
+  first[1] = last[-2] = zero;
+  if (size <= 4 * sizeof(zero)) return;
+  first[2] = first[3] = last[-3] = last[-4] = zero;
+  if (size <= 8 * sizeof(zero)) return;
+  last[-5] = last[-6] = last[-7] = last[-8] = zero;
+  for (; first < last - 8; first += 8) {
+    first[0] = first[1] = first[2] = first[3] = zero;
+    first[4] = first[5] = first[6] = first[7] = zero;
+  }
+}
+
 /* ---- frees ---- */
 
 static page_t* live_large(page_t* page, const void* p, const char* what) {
@@ -168,16 +218,16 @@ INTERNAL page_t* secure_live(const void* p, const char* what) {
   return page != NULL && secure_check_seal(page, p) ? page : NULL;
 }
 
-/* The one who turns the entry of a live block into SIDE_HELD owns the block. */
-static inline bool take(page_t* page, void* p, side_t* side, uintptr_t own) {
+/* The one who turns the entry of a live block into SIDE_HELD owns the block. `own`: the block is in
+ * a page of the calling thread. */
+static inline bool take(side_t* side, bool own) {
   uint16_t live = SIDE_LIVE;
-  if (os_is_single_threaded() || (!SECURE_EXACT && load_relaxed(&page->owner) == own))
+  if (os_is_single_threaded() || (!SECURE_EXACT && own)) {
     store_relaxed(side, SIDE_HELD);
+    return true;
+  }
   /* Relaxed: only one thread goes on, and what it publishes it publishes by its push. */
-  else if (!cas_relaxed(side, &live, SIDE_HELD))
-    return false;
-  if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
-  return true;
+  return cas_relaxed(side, &live, SIDE_HELD);
 }
 
 INTERNAL page_t* secure_take(void* p, uintptr_t own) {
@@ -185,36 +235,12 @@ INTERNAL page_t* secure_take(void* p, uintptr_t own) {
   page_t* page = find_live(p, "free", &side);
   if (unlikely(page == NULL || !secure_check_seal(page, p))) return NULL;
   if (side == NULL) return page; /* large_free decides who frees it */
-  if (likely(take(page, p, side, own))) return page;
-  secure_freed_twice(page, p);
-  return NULL;
-}
-
-/* Two words: one load where the processor has one. No function takes or returns one: without
- * vectors in the processor that is no part of the calling convention. */
-typedef uint64_t pair_t __attribute__((vector_size(16), may_alias));
-typedef uint64_t loose_pair_t __attribute__((vector_size(16), aligned(1), may_alias));
-
-/* The words of a block, or-ed together; what is left at the end overlaps what was seen. */
-static inline uint64_t few_words(const void* start, const void* end) {
-  const loose_pair_t *first = start, *last = end, all = first[0] | last[-1];
-  if (last - first <= 2) return all[0] | all[1];
-  const loose_pair_t four = first[1] | last[-2] | all;
-  if (last - first <= 4) return four[0] | four[1];
-  const loose_pair_t eight = first[2] | first[3] | last[-4] | last[-3] | four;
-  return eight[0] | eight[1];
-}
-/* Blocks above ALIGN8_MAX lie at multiples of 16. */
-static inline uint64_t many_words(const void* start, const void* end) {
-  const pair_t *first = start, *last = end;
-  pair_t all = last[-1] | last[-2] | last[-3] | last[-4];
-  pair_t more = last[-5] | last[-6] | last[-7] | last[-8];
-  for (; first < last - 8; first += 8) {
-    all |= first[0] | first[1] | first[2] | first[3];
-    more |= first[4] | first[5] | first[6] | first[7];
+  if (unlikely(!take(side, load_relaxed(&page->owner) == own))) {
+    secure_freed_twice(page, p);
+    return NULL;
   }
-  all |= more;
-  return all[0] | all[1];
+  if (SECURE_ZERO && page_class(page) != 0) memset(p, 0, page->block_size);
+  return page;
 }
 
 static COLD void written_to(page_t* page, block_t* block) {
@@ -229,9 +255,7 @@ INTERNAL void secure_make_zero(page_t* page, block_t* block, uint16_t entry) {
     memset(block, 0, size);
     return;
   }
-  const void* end = (const char*)block + size;
-  uint64_t words = size <= ALIGN8_MAX ? few_words(block, end) : many_words(block, end);
-  if (unlikely(words != 0)) written_to(page, block);
+  if (unlikely(!is_zero(block, size))) written_to(page, block);
 }
 
 /* ---- seals ---- */
@@ -305,22 +329,30 @@ static inline void fill_part(char* at, uint64_t mask, uint64_t fill) {
   store_word(at, (load_word(at) & ~mask) | (fill & mask));
 }
 static void fill_long(char* at, size_t slack, uint64_t fill) {
+  const loose_pair_t two = {fill, fill};
+  for (; slack >= sizeof(two); slack -= sizeof(two))
+    *(loose_pair_t*)(void*)(at -= sizeof(two)) = two;
   for (; slack >= sizeof(fill); slack -= sizeof(fill)) store_word(at -= sizeof(fill), fill);
   /* A block has at least a word before its seal. */
   if (slack > 0) fill_part(at - sizeof(fill), last_bytes(slack), fill);
 }
-static inline void write_seal(char* at, void* p, size_t size) {
-  mi_assert_internal((char*)p + size <= at);
-  size_t slack = (size_t)(at - (char*)p) - size;
+static inline void write_short_seal(char* at, void* p, size_t slack) {
   uint64_t hash = hash_of(at, slack);
   store_word(at, seal_of(hash, slack));
-  if (unlikely(slack > SLACK_SHORT)) {
-    fill_long(at, slack, fill_of(hash));
-    return;
-  }
   slack_t s;
   find_short_slack(at, p, slack, hash, &s);
   *s.at = (*s.at & ~s.mask) | (s.filled & s.mask);
+}
+static void write_seal(char* at, void* p, size_t size) {
+  mi_assert_internal((char*)p + size <= at);
+  size_t slack = (size_t)(at - (char*)p) - size;
+  if (slack <= SLACK_SHORT) {
+    write_short_seal(at, p, slack);
+    return;
+  }
+  uint64_t hash = hash_of(at, slack);
+  store_word(at, seal_of(hash, slack));
+  fill_long(at, slack, fill_of(hash));
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
@@ -328,8 +360,32 @@ INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   if (at != NULL) write_seal(at, p, size);
 }
 
-INTERNAL void secure_seal_small(const page_t* page, void* p, size_t size) {
-  write_seal(small_seal_place(page, p), p, size);
+/* The rare ends of secure_new_small: calls in its midst would cost it registers. */
+static NOINLINE void* new_small_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
+  block_hand_out(page, block, list);
+  write_seal(small_seal_place(page, block), block, size);
+  return block;
+}
+static COLD void* new_small_written_to(page_t* page, block_t* block, size_t size) {
+  written_to(page, block);
+  store_relaxed(block_side(page, block), SIDE_LIVE);
+  write_seal(small_seal_place(page, block), block, size);
+  return block;
+}
+
+INTERNAL void* secure_new_small(page_t* page, block_t* block, block_t** list, size_t size) {
+  side_t* side = block_side(page, block);
+  uint16_t entry = load_relaxed(side);
+  size_t whole = page->block_size, slack = whole - SEAL_SIZE - size;
+  if (unlikely(entry >= SIDE_DIRTY || slack > SLACK_SHORT))
+    return new_small_slowly(page, block, list, size);
+  *list = block_of_link(page, block, entry); /* as in block_hand_out */
+  compiler_fence();
+  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0 && unlikely(!is_zero(block, whole)))
+    return new_small_written_to(page, block, size);
+  store_relaxed(side, SIDE_LIVE);
+  write_short_seal((char*)block + whole - SEAL_SIZE, block, slack);
+  return block;
 }
 
 static COLD bool broken(page_t* page, const void* p) {
@@ -338,21 +394,34 @@ static COLD bool broken(page_t* page, const void* p) {
 }
 
 static bool long_is_filled(const char* at, size_t slack, uint64_t fill) {
-  uint64_t changed = 0;
+  const loose_pair_t two = {fill, fill};
+  loose_pair_t changed = {0, 0};
+  for (; slack >= sizeof(two); slack -= sizeof(two))
+    changed |= *(const loose_pair_t*)(const void*)(at -= sizeof(two)) ^ two;
   for (; slack >= sizeof(fill); slack -= sizeof(fill))
-    changed |= load_word(at -= sizeof(fill)) ^ fill;
-  if (slack > 0) changed |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
-  return changed == 0;
+    changed[0] |= load_word(at -= sizeof(fill)) ^ fill;
+  if (slack > 0) changed[0] |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
+  return (changed[0] | changed[1]) == 0;
 }
-static inline bool is_sealed(char* at, const void* p) {
-  uint64_t hash;
-  size_t slack;
-  if (unlikely(!read_seal(at, p, &hash, &slack))) return false;
-  if (unlikely(slack > SLACK_SHORT)) return long_is_filled(at, slack, fill_of(hash));
+static inline bool short_is_filled(char* at, const void* p, size_t slack, uint64_t hash) {
   slack_t s;
   find_short_slack(at, p, slack, hash, &s);
   loose_pair_t changed = (*s.at ^ s.filled) & s.mask;
   return likely((changed[0] | changed[1]) == 0);
+}
+static bool is_sealed(char* at, const void* p) {
+  uint64_t hash;
+  size_t slack;
+  if (unlikely(!read_seal(at, p, &hash, &slack))) return false;
+  return slack > SLACK_SHORT ? long_is_filled(at, slack, fill_of(hash))
+                             : short_is_filled(at, p, slack, hash);
+}
+/* False also for a block that was asked for with an alignment. */
+static inline bool has_short_seal(char* at, const void* p) {
+  uint64_t hash;
+  size_t slack;
+  return read_seal(at, p, &hash, &slack) && slack <= SLACK_SHORT &&
+         short_is_filled(at, p, slack, hash);
 }
 
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
@@ -361,10 +430,13 @@ INTERNAL bool secure_check_seal(page_t* page, const void* p) {
 }
 
 INTERNAL bool secure_take_own(page_t* page, void* p) {
-  side_t* side = block_side_checked(page, p);
-  return likely(side != NULL) && likely(load_relaxed(side) == SIDE_LIVE) &&
-         likely(is_sealed(small_seal_place(page, p), p)) &&
-         take(page, p, side, load_relaxed(&page->owner));
+  size_t i = block_index(page, p), size = page->block_size;
+  side_t* side = &page->side[i];
+  if (unlikely(page->start + i * size != p || load_relaxed(side) != SIDE_LIVE ||
+               !has_short_seal((char*)p + size - SEAL_SIZE, p) || !take(side, true)))
+    return false;
+  if (SECURE_ZERO) clear_small(p, size);
+  return true;
 }
 
 INTERNAL size_t secure_size(page_t* page, const void* p) {
