@@ -70,7 +70,7 @@ static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
 #if SECURE_SEALS
   block_t** list = &heap->slot[class];
   if (unlikely(*list == NULL)) return NULL;
-  return secure_new_small(heap->queue[class].current, *list, list, size);
+  return secure_new(heap->queue[class].current, *list, list, size);
 #else
   track_enter();
   void* p = heap_pop(heap, class);
@@ -90,6 +90,9 @@ static inline void* alloc_any_in(heap_t* heap, size_t size) {
 #if SECURE_SEALS
   if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) {
     size_t class = class_of_small(size + SEAL_SIZE);
+    if (likely(heap->slot[class] != NULL)) return alloc_pop(heap, class, size);
+  } else if (size - 1 < MEDIUM_MAX - SEAL_SIZE) {
+    size_t class = class_of_medium(size + SEAL_SIZE);
     if (likely(heap->slot[class] != NULL)) return alloc_pop(heap, class, size);
   }
 #endif

@@ -360,29 +360,29 @@ INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   if (at != NULL) write_seal(at, p, size);
 }
 
-/* The rare ends of secure_new_small: calls in its midst would cost it registers. */
-static NOINLINE void* new_small_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
+/* The rare ends of secure_new: calls in its midst would cost it registers. */
+static NOINLINE void* new_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
   block_hand_out(page, block, list);
   write_seal(small_seal_place(page, block), block, size);
   return block;
 }
-static COLD void* new_small_written_to(page_t* page, block_t* block, size_t size) {
+static COLD void* new_written_to(page_t* page, block_t* block, size_t size) {
   written_to(page, block);
   store_relaxed(block_side(page, block), SIDE_LIVE);
   write_seal(small_seal_place(page, block), block, size);
   return block;
 }
 
-INTERNAL void* secure_new_small(page_t* page, block_t* block, block_t** list, size_t size) {
+INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t size) {
   side_t* side = block_side(page, block);
   uint16_t entry = load_relaxed(side);
   size_t whole = page->block_size, slack = whole - SEAL_SIZE - size;
   if (unlikely(entry >= SIDE_DIRTY || slack > SLACK_SHORT))
-    return new_small_slowly(page, block, list, size);
+    return new_slowly(page, block, list, size);
   *list = block_of_link(page, block, entry); /* as in block_hand_out */
   compiler_fence();
   if (SECURE_ZERO && (entry & SIDE_FRESH) == 0 && unlikely(!is_zero(block, whole)))
-    return new_small_written_to(page, block, size);
+    return new_written_to(page, block, size);
   store_relaxed(side, SIDE_LIVE);
   write_short_seal((char*)block + whole - SEAL_SIZE, block, slack);
   return block;

@@ -142,8 +142,8 @@ INTERNAL void secure_freed_twice(const page_t* page, const void* p);
 INTERNAL bool secure_check_seal(page_t* page, const void* p);
 #if SECURE_SEALS
 INTERNAL void secure_seal(page_t* page, void* p, size_t size);
-/* block_hand_out and secure_seal in one, for a request of 1 to SMALL_MAX - SEAL_SIZE bytes. */
-INTERNAL void* secure_new_small(page_t* page, block_t* block, block_t** list, size_t size);
+/* block_hand_out and secure_seal in one, for a request of at least a byte. */
+INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t size);
 /* secure_take for a small block that is not of size 0, at level 4 of at most SMALL_MAX bytes, in a
  * page of the calling thread; false, without a report, if there is more to it. */
 INTERNAL bool secure_take_own(page_t* page, void* p);
