@@ -470,14 +470,13 @@ static bool is_accessible(const void* p) {
 
 /* The guard at the end of a page stays there when the page is empty, for the next page: so that one
  * has it, and whoever else gets the memory has all of it. */
-static void guards_stay_for_the_next_page_alone(void) {
+static void guards_stay_in_an_arena(bool commit) {
   enum { SMALL = 4000, COUNT = 400, SLICE = 65536, ROUNDS = 20, GROWN = 180000 };
   static const size_t others[] = {40, 12000, 60000, 65536, 200000, MIB};
   static char* blocks[COUNT];
-  if (level() < 2 || sysconf(_SC_PAGESIZE) > SLICE / 4) return;
   /* So small that one kind of block gets what another one had. */
   mi_arena_id_t arena;
-  REQUIRE(mi_reserve_os_memory_ex(40 * MIB, true, false, true, &arena) == 0);
+  REQUIRE(mi_reserve_os_memory_ex(40 * MIB, commit, false, true, &arena) == 0);
   mi_heap_t* heap = mi_heap_new_in_arena(arena);
   REQUIRE(heap != NULL);
   for (int round = 0; round < ROUNDS; round++) {
@@ -507,6 +506,11 @@ static void guards_stay_for_the_next_page_alone(void) {
     if (round % 2 == 1) mi_collect(true);
   }
   mi_heap_delete(heap);
+}
+static void guards_stay_for_the_next_page_alone(void) {
+  if (level() < 2 || sysconf(_SC_PAGESIZE) > 16384) return;
+  guards_stay_in_an_arena(true);
+  guards_stay_in_an_arena(false);
 }
 
 enum { WRITTEN_COUNT = 401, WRITTEN_STEP = 3 };

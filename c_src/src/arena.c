@@ -470,6 +470,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   if (decommits && a->commit_by_need && !a->from_user) {
     done = zero = os_decommit(start, n * SLICE_SIZE);
     if (done) (void)bitmap_clear(a->committed, i, n);
+    if (MI_SECURE > 0 && done) (void)bitmap_clear(a->guarded_end, i, n); /* it is mapped anew */
   } else {
     done = os_purge(start, n * SLICE_SIZE, decommits, &zero);
   }
