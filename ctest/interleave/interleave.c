@@ -259,11 +259,11 @@ static void no_room(size_t count) {
 
 static void slices_setup(void) { world_begin(8, -1); }
 static void slices_0(void) {
-  run_t r = take_run(4, 4, USE_PARTLY);
+  run_t r = take_run(4, 4, USE_BLOCK);
   if (r.slice != 0) give_run(r, 4);
 }
 static void slices_1(void) {
-  run_t r = take_run(2, 1, USE_PARTLY);
+  run_t r = take_run(2, 1, USE_BLOCK);
   if (r.slice != 0) give_run(r, 2);
 }
 static void slices_2(void) {
@@ -274,14 +274,14 @@ static void slices_2(void) {
 /* Who asks for what is there gets it, whoever else looks for slices at the same time. */
 static void slices_fit_setup(void) {
   world_begin(8, -1);
-  run[0] = take_run(4, 1, USE_PARTLY);
+  run[0] = take_run(4, 1, USE_BLOCK);
 }
 static void slices_fit_0(void) {
   give_run(run[0], 4);
-  if (take_run(4, 1, USE_PARTLY).slice == 0) no_room(4);
+  if (take_run(4, 1, USE_BLOCK).slice == 0) no_room(4);
 }
 static void slices_fit_1(void) {
-  run_t r = take_run(4, 1, USE_PARTLY);
+  run_t r = take_run(4, 1, USE_BLOCK);
   if (r.slice == 0) no_room(4);
   if (r.slice != 0) give_run(r, 4);
 }
@@ -318,8 +318,8 @@ static void bits_finish(void) {
 /* A run is lengthened while others claim and free what lies behind it. */
 static void extend_setup(void) {
   world_begin(8, -1);
-  run[0] = take_run(2, 1, USE_PARTLY);
-  run[1] = take_run(2, 1, USE_PARTLY);
+  run[0] = take_run(2, 1, USE_BLOCK);
+  run[1] = take_run(2, 1, USE_BLOCK);
 }
 static void extend_0(void) {
   bool zero;
@@ -347,13 +347,13 @@ static void reserve_finish(void) {
 /* All that is free is being purged when somebody needs it: he waits, and gets it. */
 static void purge_setup(void) {
   world_begin(4, 10);
-  run[0] = take_run(3, 1, USE_PARTLY);
-  run[1] = take_run(1, 1, USE_PARTLY);
+  run[0] = take_run(3, 1, USE_BLOCK);
+  run[1] = take_run(1, 1, USE_BLOCK);
   give_run(run[0], 3);
 }
 static void purge_force(void) { arena_purge_due(true); }
 static void purge_take(void) {
-  if (take_run(2, 1, USE_PARTLY).slice == 0) no_room(2);
+  if (take_run(2, 1, USE_BLOCK).slice == 0) no_room(2);
 }
 static void purge_give(void) { give_run(run[1], 1); }
 
@@ -372,19 +372,19 @@ static void purge_due_twice(void) {
 /* A slice is freed and used again while it may be purged. */
 static void purge_reuse_setup(void) {
   world_begin(1, 10);
-  run[0] = take_run(1, 1, USE_PARTLY);
+  run[0] = take_run(1, 1, USE_BLOCK);
 }
 static void purge_reuse_0(void) { give_run(run[0], 1); }
-static void purge_reuse_1(void) { (void)take_run(1, 1, USE_PARTLY); }
+static void purge_reuse_1(void) { (void)take_run(1, 1, USE_BLOCK); }
 
 /* Slices are in the hands of a claim that will be taken back when somebody needs them. */
 static void slices_undone_setup(void) {
   world_begin(72, -1);
-  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_PARTLY);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_BLOCK);
   give_run(run[1], 4);
 }
 static void slices_undone_0(void) {
-  if (take_run(4, 1, USE_PARTLY).slice == 0) no_room(4);
+  if (take_run(4, 1, USE_BLOCK).slice == 0) no_room(4);
 }
 static void extend_too_far(void) {
   bool zero;
@@ -394,7 +394,7 @@ static void extend_too_far(void) {
 /* The purger meets slices in the hands of a claim that will be taken back. */
 static void purge_undone_setup(void) {
   world_begin(72, 10);
-  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_PARTLY);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_BLOCK);
   give_run(run[1], 4);
   pass_ms(200);
 }

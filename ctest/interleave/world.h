@@ -465,7 +465,7 @@ static void world_end(void) {
   for (size_t i = 0; i < LIVE_MAX; i++)
     if (runs[i].start != NULL) {
       uint32_t slice = (uint32_t)((uintptr_t)runs[i].start >> SLICE_SHIFT);
-      give_run((run_t){slice, arena_of(runs[i].start)->index, false},
+      give_run((run_t){.slice = slice, .arena = arena_of(runs[i].start)->index},
                (uint32_t)(runs[i].size / SLICE_SIZE));
     }
   for (int t = 0; t < THREADS_MAX; t++) {
