@@ -522,7 +522,7 @@ INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count)
 #if MI_SECURE > 0
 INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice) {
   arena_t* a = arena_at(arena);
-  bitmap_set(a->guarded, slice - a->first_slice, 1);
+  arena_note_guarded(arena, slice, 1);
   bitmap_set(a->guarded_end, slice - a->first_slice, 1);
 }
 #endif

@@ -230,7 +230,7 @@ static inline void* hold_back(heap_t* heap, bool small, void* p) {
   if (unlikely(random == 0)) random = secure_random() | 1;
   size_t i =
       small ? random_below(random, HELD_SMALL) : HELD_SMALL + random_below(random, HELD_MEDIUM);
-  heap->random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  heap->random = random_step(random);
   void* out = heap->held[i];
   heap->held[i] = p;
   return out;

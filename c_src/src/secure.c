@@ -73,7 +73,7 @@ static char* guard_of(page_t* page, size_t* size) {
   return page_start(page) + span - *size;
 }
 
-/* Left there by the page before, of which all blocks were free. */
+/* Left there by the page before; pages of blocks of size 0 need more than that. */
 static bool has_its_guard(page_t* page) {
   return page_has_flag(page, PAGE_GUARDED) && page_class(page) != 0;
 }
@@ -122,7 +122,7 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
     /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
     uint64_t random = secure_random();
     for (size_t i = n - 1; i > 0; i--) {
-      random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+      random = random_step(random);
       size_t k = random_below(random, i);
       uint16_t link = load_relaxed(&side[i]);
       store_relaxed(&side[i], load_relaxed(&side[k]));
@@ -198,8 +198,8 @@ static page_t* find_live(const void* p, const char* what, side_t** side) {
   *side = NULL;
   if (unlikely(page == NULL)) return secure_foreign(p, what);
   if (page_class(page) == CLASS_LARGE) return live_large(page, p, what);
-  *side = block_side_checked(page, p);
-  if (unlikely(*side == NULL)) return invalid_free(p, "is inside a block", what);
+  if (unlikely(!is_block_start(page, p))) return invalid_free(p, "is inside a block", what);
+  *side = block_side(page, p);
   uint16_t state = load_relaxed(*side);
   if (likely(state == SIDE_LIVE)) return page;
   if (state == SIDE_NONE) return invalid_free(p, "was never handed out", what);
@@ -336,9 +336,13 @@ static void fill_long(char* at, size_t slack, uint64_t fill) {
   /* A block has at least a word before its seal. */
   if (slack > 0) fill_part(at - sizeof(fill), last_bytes(slack), fill);
 }
-static inline void write_short_seal(char* at, void* p, size_t slack) {
+static inline uint64_t write_seal_word(char* at, size_t slack) {
   uint64_t hash = hash_of(at, slack);
   store_word(at, seal_of(hash, slack));
+  return hash;
+}
+static inline void write_short_seal(char* at, void* p, size_t slack) {
+  uint64_t hash = write_seal_word(at, slack);
   slack_t s;
   find_short_slack(at, p, slack, hash, &s);
   *s.at = (*s.at & ~s.mask) | (s.filled & s.mask);
@@ -346,13 +350,10 @@ static inline void write_short_seal(char* at, void* p, size_t slack) {
 static void write_seal(char* at, void* p, size_t size) {
   mi_assert_internal((char*)p + size <= at);
   size_t slack = (size_t)(at - (char*)p) - size;
-  if (slack <= SLACK_SHORT) {
+  if (slack <= SLACK_SHORT)
     write_short_seal(at, p, slack);
-    return;
-  }
-  uint64_t hash = hash_of(at, slack);
-  store_word(at, seal_of(hash, slack));
-  fill_long(at, slack, fill_of(hash));
+  else
+    fill_long(at, slack, fill_of(write_seal_word(at, slack)));
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
@@ -360,15 +361,9 @@ INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   if (at != NULL) write_seal(at, p, size);
 }
 
-/* The rare ends of secure_new: calls in its midst would cost it registers. */
+/* The rare cases of secure_new: calls in its midst would cost it registers. */
 static NOINLINE void* new_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
   block_hand_out(page, block, list);
-  write_seal(small_seal_place(page, block), block, size);
-  return block;
-}
-static COLD void* new_written_to(page_t* page, block_t* block, size_t size) {
-  written_to(page, block);
-  store_relaxed(block_side(page, block), SIDE_LIVE);
   write_seal(small_seal_place(page, block), block, size);
   return block;
 }
@@ -379,10 +374,10 @@ INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t s
   size_t whole = page->block_size, slack = whole - SEAL_SIZE - size;
   if (unlikely(entry >= SIDE_DIRTY || slack > SLACK_SHORT))
     return new_slowly(page, block, list, size);
-  *list = block_of_link(page, block, entry); /* as in block_hand_out */
-  compiler_fence();
   if (SECURE_ZERO && (entry & SIDE_FRESH) == 0 && unlikely(!is_zero(block, whole)))
-    return new_written_to(page, block, size);
+    return new_slowly(page, block, list, size); /* which reports it */
+  *list = block_of_link(page, block, entry);    /* as in block_hand_out */
+  compiler_fence();
   store_relaxed(side, SIDE_LIVE);
   write_short_seal((char*)block + whole - SEAL_SIZE, block, slack);
   return block;
@@ -430,12 +425,11 @@ INTERNAL bool secure_check_seal(page_t* page, const void* p) {
 }
 
 INTERNAL bool secure_take_own(page_t* page, void* p) {
-  size_t i = block_index(page, p), size = page->block_size;
-  side_t* side = &page->side[i];
-  if (unlikely(page->start + i * size != p || load_relaxed(side) != SIDE_LIVE ||
-               !has_short_seal((char*)p + size - SEAL_SIZE, p) || !take(side, true)))
+  side_t* side = block_side(page, p);
+  if (unlikely(!is_block_start(page, p) || load_relaxed(side) != SIDE_LIVE ||
+               !has_short_seal(small_seal_place(page, p), p) || !take(side, true)))
     return false;
-  if (SECURE_ZERO) clear_small(p, size);
+  if (SECURE_ZERO) clear_small(p, page->block_size);
   return true;
 }
 

@@ -65,14 +65,12 @@ static inline size_t block_index(const page_t* page, const void* p) {
 static inline side_t* block_side(const page_t* page, const void* p) {
   return &page->side[block_index(page, p)];
 }
-/* For any address in the page; NULL where no block starts. */
-static inline side_t* block_side_checked(const page_t* page, const void* p) {
-  size_t i = block_index(page, p);
-  return page->start + i * page->block_size == p ? &page->side[i] : NULL;
+/* For any address in the page. */
+static inline bool is_block_start(const page_t* page, const void* p) {
+  return page->start + block_index(page, p) * page->block_size == p;
 }
 static inline bool block_is_live(const page_t* page, const void* p) {
-  const side_t* side = block_side_checked(page, p);
-  return likely(side != NULL) && load_relaxed(side) == SIDE_LIVE;
+  return likely(is_block_start(page, p)) && load_relaxed(block_side(page, p)) == SIDE_LIVE;
 }
 /* The list of `page` goes on at a block that is in no list: reported. NULL. */
 INTERNAL block_t* secure_bad_list(const page_t* page, const block_t* block);
@@ -117,6 +115,10 @@ static inline void block_hand_out(page_t* page, block_t* block, block_t** list) 
 
 INTERNAL void secure_init(void);
 INTERNAL uint64_t secure_random(void);
+/* The next of a sequence that begins with a random number, whose upper half is as good. */
+static inline uint64_t random_step(uint64_t random) {
+  return random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+}
 /* By the upper half of a random number. */
 static inline size_t random_below(uint64_t random, size_t n) {
   return (size_t)(((random >> 32) * n) >> 32);
