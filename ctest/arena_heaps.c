@@ -300,6 +300,47 @@ static void heap_prefers_its_node(void) {
   mi_heap_delete(heap);
 }
 
+#define LEFT_BLOCKS 20000
+static void* left_behind[LEFT_BLOCKS / 10];
+
+/* Ends with one of ten blocks still in use, so that its pages are abandoned with free blocks. */
+static void* leave_pages_behind(void* arg) {
+  (void)arg;
+  static void* blocks[LEFT_BLOCKS];
+  for (size_t i = 0; i < LEFT_BLOCKS; i++) {
+    blocks[i] = mi_malloc(112);
+    REQUIRE(blocks[i] != NULL);
+  }
+  for (size_t i = 0; i < LEFT_BLOCKS; i++) {
+    if (i % 10 == 0)
+      left_behind[i / 10] = blocks[i];
+    else
+      mi_free(blocks[i]);
+  }
+  return NULL;
+}
+
+/* Arenas that the searching heap may not use do not end its search. */
+static void abandoned_pages_are_found_behind_exclusive_arenas(void) {
+  static const size_t counts[] = {0, 3, 4, 5, 40}; /* of exclusive arenas, after each other */
+  size_t made = 0;
+  for (size_t k = 0; k < COUNT_OF(counts); k++) {
+    for (; made < counts[k]; made++) arena_new(UNIT, true);
+    if (k == 0) arena_new(64 * MIB, false); /* heaps use the first shared one */
+    if (k == 2) arena_new(64 * MIB, false);
+    pthread_t thread;
+    size_t first = 0;
+    for (int round = 0; round < 8; round++) {
+      REQUIRE(pthread_create(&thread, NULL, &leave_pages_behind, NULL) == 0);
+      pthread_join(thread, NULL);
+      mi_collect(true);
+      if (round == 0) first = commit_now();
+    }
+    /* Each round leaves a tenth of its blocks; all but those come from pages of earlier rounds. */
+    CHECK_LE(commit_now(), first + 8 * LEFT_BLOCKS / 10 * 112 * 2);
+  }
+}
+
 static const check_case_t cases[] = {
     CASE(exclusive_arena_is_for_its_heaps_alone),
     CASE(each_way_to_allocate_stays_in_the_arena),
@@ -308,6 +349,7 @@ static const check_case_t cases[] = {
     CASE(deleted_heaps_leave_the_arena_whole),
     CASE(what_is_left_in_an_exclusive_arena_is_not_adopted),
     CASE(heap_in_a_shared_arena),
+    CASE(abandoned_pages_are_found_behind_exclusive_arenas),
     CASE(heap_prefers_its_node),
 };
 

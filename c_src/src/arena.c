@@ -28,6 +28,8 @@ INTERNAL_DEF os_lock_t arena_lock = OS_LOCK_INIT;
 static struct {
   _Atomic(arena_t*) list[ARENA_MAX];
   _Atomic(size_t) count;
+  _Atomic(arena_t*) shared[ARENA_MAX]; /* those of `list` that are not exclusive */
+  _Atomic(size_t) shared_count;
   size_t reserve_size;            /* what the OS gave last; guarded by arena_lock */
   _Atomic(uint64_t) purge_at;     /* ms; 0: nothing waits */
   _Atomic(size_t) in_transit;     /* slices in the hands of purgers, or of claims that may fail */
@@ -37,6 +39,14 @@ static struct {
 INTERNAL arena_t* arena_at(size_t index) {
   /* Acquire, pairs with the release in arena_add: the arena behind the count is complete. */
   return index < load_acquire(&arenas.count) ? load_relaxed(&arenas.list[index]) : NULL;
+}
+
+INTERNAL size_t arena_shared_count(void) {
+  return load_acquire(&arenas.shared_count); /* pairs with the release in arena_add, as above */
+}
+
+INTERNAL arena_t* arena_shared_at(size_t index) {
+  return index < arena_shared_count() ? load_relaxed(&arenas.shared[index]) : NULL;
 }
 
 INTERNAL size_t arena_slices_in_use(void) {
@@ -127,6 +137,11 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   store_relaxed(&arenas.list[index], a);
   /* Release, pairs with the acquire in arena_at: the arena travels with the count. */
   store_release(&arenas.count, index + 1);
+  if (!a->exclusive) {
+    size_t shared = load_relaxed(&arenas.shared_count); /* under the lock, like `count` */
+    store_relaxed(&arenas.shared[shared], a);
+    store_release(&arenas.shared_count, shared + 1);
+  }
   return a;
 }
 
@@ -398,12 +413,10 @@ static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, 
   if (unlikely(place.arena != ARENA_NONE))
     return (a = arena_at(place.arena)) != NULL && arena_alloc_in(a, count, align, use, run);
   if (unlikely(place.numa_node >= 0))
-    for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-      if (a->numa_node == place.numa_node && !a->exclusive &&
-          arena_alloc_in(a, count, align, use, run))
-        return true;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    if (!a->exclusive && arena_alloc_in(a, count, align, use, run)) return true;
+    for (size_t i = 0; (a = arena_shared_at(i)) != NULL; i++)
+      if (a->numa_node == place.numa_node && arena_alloc_in(a, count, align, use, run)) return true;
+  for (size_t i = 0; (a = arena_shared_at(i)) != NULL; i++)
+    if (arena_alloc_in(a, count, align, use, run)) return true;
   return false;
 }
 

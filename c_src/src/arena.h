@@ -103,7 +103,10 @@ INTERNAL void arena_purge_due(bool force);
 INTERNAL bool arena_wait_for_transit(void);
 /* In the child of a fork: purges of other threads will not end. */
 INTERNAL void arena_reset_after_fork(void);
-INTERNAL arena_t* arena_at(size_t index);  /* NULL from the count on */
+INTERNAL arena_t* arena_at(size_t index); /* NULL from the count on */
+/* The same among those that every heap may use, and how many there are. */
+INTERNAL arena_t* arena_shared_at(size_t index);
+INTERNAL size_t arena_shared_count(void);
 INTERNAL arena_t* arena_of(const void* p); /* NULL: in none */
 static inline bool arena_contains(const void* p) { return arena_of(p) != NULL; }
 

@@ -15,7 +15,7 @@
  */
 #include "unowned.h"
 
-#define PROBE_ARENAS 4
+#define PROBE_ARENAS ((size_t)4)
 #define PROBE_PAGES 8
 
 static unowned_line_t* line_of(arena_t* a, size_t chunk, size_t class) {
@@ -74,37 +74,38 @@ static page_t* claim_in_line(arena_t* a, size_t chunk, size_t class, int* probes
   return NULL;
 }
 
-INTERNAL page_t* unowned_claim(size_t class) {
-  static _Atomic(size_t) next_arena; /* spreads the searches when there are many arenas */
-  int probes = PROBE_PAGES;
-  size_t start = load_relaxed(&next_arena);
-  for (size_t k = 0; k < PROBE_ARENAS && probes > 0; k++) {
-    arena_t* a = arena_at(start + k);
-    if (a == NULL) {
-      if (start + k == 0) return NULL; /* no arena at all */
-      start = 0 - k;                   /* wrap around; arena 0 is next */
-      a = arena_at(0);
+/* Tries the pages of one arena; counts down `*probes`. */
+static page_t* claim_in_arena(arena_t* a, size_t class, int* probes) {
+  uint64_t summary = load_relaxed(&a->unowned_summary[class]);
+  while (summary != 0 && *probes > 0) {
+    size_t s = (size_t)__builtin_ctzll(summary);
+    summary &= summary - 1;
+    /* Clear first, then look: who sets a bit meanwhile sets the summary bit again. */
+    (void)and_acquire(&a->unowned_summary[class], ~(UINT64_C(1) << s));
+    page_t* page = NULL;
+    bool left = false;
+    for (size_t chunk = s; chunk * CHUNK_SLICES < a->slices && page == NULL; chunk += 64) {
+      page = claim_in_line(a, chunk, class, probes);
+      left |= page != NULL || bitmap_any(line_of(a, chunk, class)->bits, 0, CHUNK_SLICES);
     }
-    if (a->exclusive) continue; /* those who claim are heaps that belong to no arena */
-    uint64_t summary = load_relaxed(&a->unowned_summary[class]);
-    while (summary != 0 && probes > 0) {
-      size_t s = (size_t)__builtin_ctzll(summary);
-      summary &= summary - 1;
-      /* Clear first, then look: who sets a bit meanwhile sets the summary bit again. */
-      (void)and_acquire(&a->unowned_summary[class], ~(UINT64_C(1) << s));
-      bool left = false;
-      for (size_t chunk = s; chunk * CHUNK_SLICES < a->slices; chunk += 64) {
-        page_t* page = claim_in_line(a, chunk, class, &probes);
-        left |= bitmap_any(line_of(a, chunk, class)->bits, 0, CHUNK_SLICES);
-        if (page != NULL || (probes <= 0 && left)) {
-          or_release(&a->unowned_summary[class], UINT64_C(1) << s);
-          if (page != NULL) return page;
-          break;
-        }
-      }
-      if (left) or_release(&a->unowned_summary[class], UINT64_C(1) << s);
-    }
-    if (probes == PROBE_PAGES && k + 1 == PROBE_ARENAS) store_relaxed(&next_arena, start + k + 1);
+    if (left) or_release(&a->unowned_summary[class], UINT64_C(1) << s);
+    if (page != NULL) return page;
   }
+  return NULL;
+}
+
+/* Only heaps that belong to no arena claim pages, so exclusive arenas are not searched. Where there
+ * are more arenas than one search looks at, the next search begins where this one ended. */
+INTERNAL page_t* unowned_claim(size_t class) {
+  static _Atomic(size_t) next_arena; /* relaxed: a hint */
+  int probes = PROBE_PAGES;
+  size_t count = arena_shared_count(), i = 0;
+  if (count > PROBE_ARENAS) i = load_relaxed(&next_arena) % count;
+  for (size_t k = min_size(count, PROBE_ARENAS); k > 0 && probes > 0; k--) {
+    page_t* page = claim_in_arena(arena_shared_at(i), class, &probes);
+    if (page != NULL) return page;
+    i = (i + 1) % count;
+  }
+  if (count > PROBE_ARENAS) store_relaxed(&next_arena, i);
   return NULL;
 }
