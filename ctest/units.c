@@ -166,7 +166,7 @@ static void registration_covers_exactly_its_range(void) {
     for (uint32_t count = 1; count <= 8 && at + count < 127; count++) {
       page_t* page = map_slot_of_slice(first + at);
       page->slice = first + at;
-      page->slice_count = count;
+      page_set_slices(page, count);
       store_relaxed(&page->owner, (uintptr_t)64);
       map_mark_interior(page, 1, count - 1);
       for (uint32_t s = 0; s < 128; s++) {

@@ -291,6 +291,9 @@ INTERNAL void arena_reserve_at_start(void) {
 
 /* ---- handing out ---- */
 
+#define TRANSIT_NAPS 1000
+#define TRANSIT_NAP_US 1000 /* about a second in all */
+
 /* Free slices that are to be handed out become accessible. True also if they are, but for the guard
  * at their end, which is wanted. */
 static bool arena_unguard(arena_t* a, size_t i, size_t n, bool wants_end, bool* guarded) {
@@ -327,11 +330,20 @@ static void arena_return(arena_t* a, size_t i, size_t n) {
   }
 }
 
-/* Between the two calls slices may be taken and put back: who finds none looks again afterwards,
- * see arena_wait_for_transit. A claim over two words of bits takes those of the first before it
- * knows of the second. */
+/* Between the two calls slices may be taken and put back: a thread that finds none looks again
+ * afterwards. A claim over two words of bits takes those of the first before it knows of the
+ * second. */
 static void transit_begin(size_t slices) { add_seq_cst(&arenas.in_transit, slices); }
 static void transit_end(size_t slices) { sub_release(&arenas.in_transit, slices); }
+
+/* Waits a moment if slices are out of reach only because they are in transit; false if none are, or
+ * if the threads that have them do not go on. It sleeps in the kernel, so that a thread of any
+ * priority lets them go on. */
+static bool wait_for_transit(unsigned round) {
+  if (round >= TRANSIT_NAPS || load_acquire(&arenas.in_transit) == 0) return false;
+  os_nap(round < TRANSIT_NAPS / 10 ? TRANSIT_NAP_US / 10 : TRANSIT_NAP_US);
+  return true;
+}
 
 /* The slices [i, i + count), which is all or nothing. */
 static bool claim_at(arena_t* a, size_t i, uint32_t count) {
@@ -432,8 +444,9 @@ INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t 
              arena_alloc_existing(place, count, align, use, &run));
     os_unlock(&arena_lock);
   }
-  while (!found) { /* once more after each wait: what was in transit may have come back just now */
-    bool waited = arena_wait_for_transit();
+  /* Once more after each wait: what was in transit may have come back just now. */
+  for (unsigned round = 0; !found; round++) {
+    bool waited = wait_for_transit(round);
     found = arena_alloc_existing(place, count, align, use, &run);
     if (!waited) break;
   }
@@ -631,12 +644,6 @@ INTERNAL void arena_purge_due(bool force) {
     uint64_t none = 0;
     (void)cas_seq_cst(&arenas.purge_at, &none, now + (uint64_t)delay);
   }
-}
-
-INTERNAL bool arena_wait_for_transit(void) {
-  if (load_acquire(&arenas.in_transit) == 0) return false;
-  os_yield();
-  return true;
 }
 
 INTERNAL void arena_reset_after_fork(void) {

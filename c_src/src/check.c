@@ -31,10 +31,10 @@ static void check_page(heap_t* heap, page_t* page, size_t class, const block_t* 
   mi_assert(load_relaxed(&page->owner) == page_owner_word(page, (uintptr_t)heap));
   mi_assert(map_slot(page_start(page)) == page);
   mi_assert(page_class(page) == class && page->block_size == class_block_size(class));
-  mi_assert(page->slice_count == class_slices(class));
+  mi_assert(page_slices(page) == class_slices(class));
   mi_assert(page->capacity <= page->reserved && page_used(page) <= page->capacity);
-  mi_assert(page->reserved * page->block_size <= page->slice_count * SLICE_SIZE);
-  for (uint32_t i = 1; i < page->slice_count; i++)
+  mi_assert(page->reserved * page->block_size <= page_slices(page) * SLICE_SIZE);
+  for (uint32_t i = 1; i < page_slices(page); i++)
     mi_assert(map_page_checked(page_start(page) + i * SLICE_SIZE) == page);
   uint64_t word = load_acquire(map_remote(page->slice)); /* links of the list, from the pushes */
   mi_assert(remote_is_owned(word));
@@ -55,7 +55,7 @@ INTERNAL void check_heap(heap_t* heap) {
     for (page_t* page = q->first; page != NULL; last = page, page = page->next) {
       mi_assert(page != q->current && page->prev == last);
       check_page(heap, page, class, NULL);
-      slices += page->slice_count;
+      slices += page_slices(page);
     }
     mi_assert(q->last == last);
   }

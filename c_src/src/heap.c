@@ -21,7 +21,7 @@ static void queue_push(heap_t* heap, queue_t* q, page_t* page) {
   else
     q->first = page;
   q->last = page;
-  heap->queued_slices += page->slice_count;
+  heap->queued_slices += page_slices(page);
 }
 
 static void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
@@ -32,7 +32,7 @@ static void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
   else
     q->last = page;
   q->first = page;
-  heap->queued_slices += page->slice_count;
+  heap->queued_slices += page_slices(page);
 }
 
 static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
@@ -45,7 +45,7 @@ static void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
   else
     q->last = page->prev;
   page->next = page->prev = NULL;
-  heap->queued_slices -= page->slice_count;
+  heap->queued_slices -= page_slices(page);
 }
 
 /* Of the first few pages that have free blocks enough to be worth the change, the one with the most

@@ -116,7 +116,7 @@ INTERNAL void heap_adopt(heap_t* heap, page_t* page);
 /* True when the heap may take one more partly used page. While there is no other thread there is
  * nobody to leave pages to; what is too much when one comes is shed, see heap_shed. */
 static inline bool heap_wants(const heap_t* heap, const page_t* page) {
-  return heap->queued_slices + page->slice_count <= heap->queued_max || heap->keeps ||
+  return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->keeps ||
          os_is_single_threaded();
 }
 /* A page of a first-class heap that was full is worth a look again: it is tried first now. */

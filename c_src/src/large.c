@@ -12,13 +12,19 @@
  * that growing by small steps moves a logarithmic number of times. Moving moves OS pages where
  * the OS can, else copies from the end and purges the source behind the copy.
  *
- * Owner word. Who holds the block may free it at any time: one exchange makes the word 0, and only
- * who succeeds in it gives the memory back. Others who want to read the fields (visitors,
- * statistics, the end of a heap) pin the block first, with the same word, and the free waits for
- * them; they do little while they have it, and take no lock of ours. Resizing pins too, for it
- * changes fields. The end of a heap gives its blocks another name, so a free repeats when it finds
- * the word changed. A block leaves its heap's list after its word became 0 and before its memory is
- * given back; whoever walks the list holds the lock and may find blocks of word 0 in it.
+ * Owner word. The holder of the block may free it at any time: one exchange makes the word 0, and
+ * only the thread that succeeds in it gives the memory back. The end of a heap gives its blocks
+ * another name by an exchange of the same word, so a free repeats its exchange when it finds the
+ * word changed. A block leaves its heap's list after its word became 0 and before its memory is
+ * given back; a thread that walks the list holds the lock and may find blocks of word 0 in it.
+ *
+ * Others who want to know a block (visitors, statistics) never make its holder wait, and never wait
+ * themselves. They read the owner word, then the size, then the owner word again. The size is one
+ * word, the block's remote word, of which a large block has no other use; so it is the size before
+ * or after a resize, never a mixture. A life of the block stores its size before its owner word,
+ * and after the life before it made the owner word 0; each of these stores releases. So if the
+ * owner word is the same in both looks, the size is that of a life with this owner word; else the
+ * look is repeated. It repeats only after another thread has freed, renamed or made a block.
  *
  * A moved range is a mapping of its own for the kernel, and a move must not span two mappings.
  * So a block knows its pieces: `piece` of the first descriptor is the length of the first piece
@@ -43,59 +49,25 @@
 INTERNAL_DEF os_lock_t large_lock = OS_LOCK_INIT;
 
 static struct {
-  page_t* first;        /* blocks directly from the OS */
-  _Atomic(size_t) pins; /* at least as many as blocks are pinned */
+  page_t* first;                                                 /* blocks directly from the OS */
   _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
 } large;
 
-static size_t page_span(const page_t* page) { return (size_t)page->slice_count * SLICE_SIZE; }
+static size_t page_span(const page_t* page) { return (size_t)page_slices(page) * SLICE_SIZE; }
 
 /* ---- the owner word ---- */
 
-static void* owner_heap(uintptr_t owner) { return (void*)(owner & ~(uintptr_t)OWNER_FLAGS); }
+static heap_t* owner_heap(uintptr_t owner) { return (heap_t*)(owner & ~(uintptr_t)OWNER_FLAGS); }
 
-/* Pins a large block and returns its owner word; 0 if there is none (any more). */
-static uintptr_t large_pin(page_t* page) {
-  add_relaxed(&large.pins, 1);
-  compiler_fence(); /* a fork that finds the block pinned finds it counted */
-  uintptr_t owner = load_relaxed(&page->owner);
-  for (;;) {
-    if ((owner & OWNER_LARGE) == 0 || (owner & OWNER_INTERIOR) != 0) {
-      sub_relaxed(&large.pins, 1);
-      return 0;
-    }
-    if ((owner & OWNER_PINNED) != 0) {
-      os_yield();
-      owner = load_relaxed(&page->owner);
-      /* Acquire, pairs with the releases in large_new and large_unpin: the fields. */
-    } else if (cas_acquire(&page->owner, &owner, owner | OWNER_PINNED)) {
-      return owner;
-    }
-  }
-}
-static void large_unpin(page_t* page, uintptr_t owner) {
-  store_release(&page->owner, owner);
-  compiler_fence();
-  sub_relaxed(&large.pins, 1);
+static bool is_large_owner(uintptr_t owner) {
+  return (owner & OWNER_LARGE) != 0 && (owner & OWNER_INTERIOR) == 0;
 }
 
-static void unpin_page(page_t* page) {
-  uintptr_t owner = load_relaxed(&page->owner);
-  if ((owner & OWNER_LARGE) != 0 && (owner & OWNER_INTERIOR) == 0)
-    store_relaxed(&page->owner, owner & ~(uintptr_t)OWNER_PINNED);
-}
-
-/* Those who had blocks pinned are gone, and would be waited for. */
-INTERNAL void large_reset_after_fork(void) {
-  if (load_relaxed(&large.pins) == 0) return;
-  store_relaxed(&large.pins, 0);
-  for (page_t* page = large.first; page != NULL; page = page->direct_next) unpin_page(page);
-  arena_t* a;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
-    for (size_t i = 0; i < a->slices;) {
-      page_t* page = arena_next_page(a, &i);
-      if (page != NULL) unpin_page(page);
-    }
+/* The size lies in the remote word; the flags keep away those who would claim a small page. */
+static void set_usable(page_t* page, size_t usable) {
+  page->block_size = usable;
+  /* Release: the owner word before this life, see above. */
+  store_release(map_remote(page->slice), usable | REMOTE_LARGE | REMOTE_OWNED);
 }
 
 /* ---- lists ---- */
@@ -222,10 +194,10 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (run.slice == 0 && any && !direct) run = direct_alloc((uint32_t)slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = map_slot_of_slice(run.slice);
-  page->block_size = usable;
   page->next = page->prev = NULL;
   page->slice = run.slice;
-  page->slice_count = (uint32_t)slices;
+  page_set_slices(page, slices);
+  set_usable(page, usable);
   page->arena = run.arena;
   store_relaxed(&page->class, CLASS_LARGE);
   page->piece = 0;
@@ -236,7 +208,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (run.arena == ARENA_NONE) direct_link(page);
   large_advise(page);
   large_guard(page, MI_SECURE > 0);
-  /* Release: who pins the block reads its fields. */
+  /* Release, pairs with the acquire in large_view: the size. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap->keeps) heap_link(heap, page);
   track_hide(page_start(page), page_span(page));
@@ -260,7 +232,7 @@ static void free_held(uint64_t run) {
   if (run != 0) arena_free((uint16_t)(run >> 48), (uint32_t)run, (uint16_t)(run >> 32));
 }
 static void hold_run(const page_t* page) {
-  uint64_t run = (uint64_t)page->arena << 48 | (uint64_t)page->slice_count << 32 | page->slice;
+  uint64_t run = (uint64_t)page->arena << 48 | (uint64_t)page_slices(page) << 32 | page->slice;
   free_held(swap_acq_rel(&held_runs[random_below(secure_random(), HELD_LARGE)], run));
 }
 INTERNAL void large_let_held_go(void) {
@@ -269,7 +241,7 @@ INTERNAL void large_let_held_go(void) {
 }
 #else
 static void hold_run(const page_t* page) {
-  arena_free(page->arena, page->slice, page->slice_count);
+  arena_free(page->arena, page->slice, page_slices(page));
 }
 INTERNAL void large_let_held_go(void) {}
 #endif
@@ -288,37 +260,33 @@ static void large_release(page_t* page) {
   }
   if (page_has_flag(page, PAGE_MOVED)) {
     int saved = errno;
-    bool renewed = stretch_renew(page->arena, page->slice, page->slice_count);
+    bool renewed = stretch_renew(page->arena, page->slice, page_slices(page));
     errno = saved;
     if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
   }
   if (!accessible) {
     if (MI_SECURE == 0) return;                                 /* lost rather than handed out */
     uint32_t first = (uint32_t)(page->block_size / SLICE_SIZE); /* a guard meets two at most */
-    uint32_t count = (uint32_t)min_size(page->slice_count - first, 2);
+    uint32_t count = (uint32_t)min_size(page_slices(page) - first, 2);
     arena_note_guarded(page->arena, page->slice + first, count);
   }
-  if (SECURE_GUARDS && page->slice_count <= LARGE_APART &&
-      arena_guard(page->arena, page->slice, page->slice_count))
+  if (SECURE_GUARDS && page_slices(page) <= LARGE_APART &&
+      arena_guard(page->arena, page->slice, page_slices(page)))
     hold_run(page);
   else
-    arena_free(page->arena, page->slice, page->slice_count);
+    arena_free(page->arena, page->slice, page_slices(page));
 }
 
 /* The last word on a block: true for the one who may give its memory back. */
 static bool large_take(page_t* page, uintptr_t* owner) {
   *owner = load_relaxed(&page->owner);
-  for (;;) {
-    if ((*owner & OWNER_LARGE) == 0 || (*owner & OWNER_INTERIOR) != 0) return false;
-    if ((*owner & OWNER_PINNED) != 0) {
-      os_yield();
-      *owner = load_relaxed(&page->owner);
-    } else if (cas_acquire(&page->owner, owner, 0)) { /* acquire: what who had it pinned wrote */
-      sub_relaxed(&large.blocks, 1);
-      sub_relaxed(&large.bytes, page->block_size);
-      return true;
-    }
-  }
+  do {
+    if (!is_large_owner(*owner)) return false;
+    /* Acquire, pairs with the release in large_leave. */
+  } while (!cas_acquire(&page->owner, owner, 0));
+  sub_relaxed(&large.blocks, 1);
+  sub_relaxed(&large.bytes, page->block_size);
+  return true;
 }
 
 INTERNAL void large_free(page_t* page, void* p) {
@@ -349,7 +317,10 @@ INTERNAL void large_leave(heap_t* heap, heap_t* to) {
   os_lock(&large_lock);
   for (page_t* page; (page = heap->large) != NULL;) {
     heap_unlink(heap, page);
-    if (large_pin(page) != 0) large_unpin(page, name | OWNER_LARGE); /* else it is being freed */
+    uintptr_t owner = (uintptr_t)heap | OWNER_LARGE;
+    /* Fails if the block is being freed. Release, pairs with the acquire in large_take: the links
+     * of the block, which the page that comes after it writes. */
+    (void)cas_acq_rel(&page->owner, &owner, name | OWNER_LARGE);
   }
   os_unlock(&large_lock);
 }
@@ -368,7 +339,7 @@ INTERNAL void large_destroy(heap_t* heap) {
     if (page == NULL) return;
     if (!taken) continue;
     /* Where pointers into the block were given out, one of its slices is marked. */
-    if (page_has_flag(page, PAGE_INTERIOR)) map_clear(page->slice, page->slice_count);
+    if (page_has_flag(page, PAGE_INTERIOR)) map_clear(page->slice, page_slices(page));
     large_release(page);
   }
 }
@@ -438,7 +409,7 @@ INTERNAL void* large_alloc_guarded(heap_t* heap, size_t size, size_t align) {
 /* ---- resizing in place ---- */
 
 static void large_trim(page_t* page, size_t usable) {
-  uint32_t keep = (uint32_t)large_slices(usable), drop = page->slice_count - keep;
+  uint32_t keep = (uint32_t)large_slices(usable), drop = page_slices(page) - keep;
   if (drop == 0) return;
   char* tail = page_start(page) + (size_t)keep * SLICE_SIZE;
   if (page_has_flag(page, PAGE_MOVED)) { /* its range is given back as a whole, its memory now */
@@ -450,12 +421,12 @@ static void large_trim(page_t* page, size_t usable) {
   }
   if (page->arena == ARENA_NONE) {
     sub_relaxed(&large.reserved, (size_t)drop * SLICE_SIZE);
-    page->slice_count = keep;
+    page_set_slices(page, keep);
     int saved = errno;
     os_release(tail, (size_t)drop * SLICE_SIZE);
     errno = saved;
   } else {
-    page->slice_count = keep;
+    page_set_slices(page, keep);
     arena_free(page->arena, page->slice + keep, drop);
   }
 }
@@ -463,7 +434,7 @@ static void large_trim(page_t* page, size_t usable) {
 static bool resize_unguarded(page_t* page, size_t newsize) {
   size_t usable = usable_for(newsize);
   if (usable < page->block_size) {
-    page->block_size = usable;
+    set_usable(page, usable);
     large_trim(page, usable);
     return true;
   }
@@ -473,19 +444,19 @@ static bool resize_unguarded(page_t* page, size_t newsize) {
     size_t more = slices_of(whole - span);
     bool zero;
     if (more > UINT32_MAX >> 1 ||
-        !arena_extend(page->arena, page->slice + page->slice_count, (uint32_t)more, &zero))
+        !arena_extend(page->arena, page->slice + page_slices(page), (uint32_t)more, &zero))
       return false;
     if (page_has_flag(page, PAGE_MOVED)) /* what follows is a piece that ends with the block */
-      map_slot_of_slice(page->slice + page->slice_count)->piece = 0;
-    page->slice_count += (uint32_t)more;
+      map_slot_of_slice(page->slice + page_slices(page))->piece = 0;
+    page_set_slices(page, page_slices(page) + (uint32_t)more);
   }
   bool more_stretches = usable / STRETCH_SIZE != page->block_size / STRETCH_SIZE;
-  page->block_size = usable;
+  set_usable(page, usable);
   if (more_stretches) large_advise(page);
   return true;
 }
 
-static bool resize_pinned(page_t* page, size_t newsize) {
+static bool resize_guarded(page_t* page, size_t newsize) {
   bool guarded = MI_SECURE > 0 || page_has_flag(page, PAGE_GUARDED);
   if (!large_unguard(page)) return false;
   bool done = resize_unguarded(page, newsize);
@@ -495,13 +466,12 @@ static bool resize_pinned(page_t* page, size_t newsize) {
 
 INTERNAL bool large_resize(page_t* page, size_t newsize) {
   if (newsize > ALLOC_MAX) return false;
-  uintptr_t owner = large_pin(page);
-  if (owner == 0) return false; /* not live: the caller finds out */
+  if (!is_large_owner(load_relaxed(&page->owner)))
+    return false; /* not live: the caller finds out */
   size_t old = page->block_size;
-  bool done = resize_pinned(page, newsize);
+  bool done = resize_guarded(page, newsize);
   add_relaxed(&large.bytes, page->block_size - old);
   if (page->block_size > old) add_relaxed(&large.total_bytes, page->block_size - old);
-  large_unpin(page, owner);
   return done;
 }
 
@@ -557,7 +527,7 @@ static void move_pieces(page_t* to, page_t* from, uint32_t slices) {
     if (!moved) copy_and_purge(dst, src, n * SLICE_SIZE, true);
     map_slot_of_slice(to->slice + i)->piece = n;
   }
-  if (slices < to->slice_count) map_slot_of_slice(to->slice + slices)->piece = 0;
+  if (slices < page_slices(to)) map_slot_of_slice(to->slice + slices)->piece = 0;
 }
 
 /* Room to grow by half, if it can be had. */
@@ -594,36 +564,37 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
 
 /* ---- queries ---- */
 
-static void view_pinned(page_t* page, uintptr_t owner, large_view_t* view) {
-  view->heap = owner & ~(uintptr_t)OWNER_FLAGS;
-  view->start = page_start(page);
-  view->reserved = page_span(page);
-  view->usable = page->block_size;
-}
-
-INTERNAL bool large_view(page_t* page, large_view_t* view) {
-  uintptr_t owner = large_pin(page);
-  if (owner == 0) return false;
-  view_pinned(page, owner, view);
-  large_unpin(page, owner);
-  return true;
+INTERNAL bool large_view(uint32_t slice, large_view_t* view) {
+  page_t* page = map_slot_of_slice(slice);
+  for (;;) {
+    /* Acquire, pairs with the releases in large_new and set_usable, see above. */
+    uintptr_t owner = load_acquire(&page->owner);
+    if (!is_large_owner(owner)) return false;
+    uint64_t size = load_acquire(map_remote(slice));
+    size_t span = page_span(page);
+    /* Relaxed: the acquires keep the second look after the first ones. */
+    if (load_relaxed(&page->owner) != owner || (size & REMOTE_LARGE) == 0) continue;
+    view->heap = owner & ~(uintptr_t)OWNER_FLAGS;
+    view->start = slice_address(slice);
+    view->usable = (size_t)(size & REMOTE_ADDRESS);
+    /* It may be resized between the two looks, or may be another block's by now. */
+    view->reserved = max_size(span, round_up(view->usable, SLICE_SIZE));
+    return true;
+  }
 }
 
 INTERNAL bool large_next_direct(const char* from, large_view_t* view) {
   page_t* next = NULL;
-  uintptr_t owner = 0;
+  bool found = false;
   os_lock(&large_lock);
   for (page_t* page = large.first; page != NULL; page = page->direct_next)
     if (page_start(page) >= from && (next == NULL || page->slice < next->slice) &&
         load_relaxed(&page->owner) != 0)
       next = page;
-  if (next != NULL && (owner = large_pin(next)) != 0) {
-    view_pinned(next, owner, view);
-    large_unpin(next, owner);
-  }
+  if (next != NULL) found = large_view(next->slice, view);
   os_unlock(&large_lock);
   if (next == NULL) return false;
-  return owner != 0 || large_next_direct(from, view); /* freed just now: the next one */
+  return found || large_next_direct(from, view); /* freed just now: the next one */
 }
 
 INTERNAL bool large_contains(const void* p) {
@@ -631,7 +602,7 @@ INTERNAL bool large_contains(const void* p) {
   os_lock(&large_lock);
   for (page_t* page = large.first; page != NULL && !found; page = page->direct_next) {
     large_view_t view;
-    found = large_view(page, &view) && (size_t)((const char*)p - view.start) < view.reserved;
+    found = large_view(page->slice, &view) && (size_t)((const char*)p - view.start) < view.reserved;
   }
   os_unlock(&large_lock);
   return found;

@@ -27,19 +27,18 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
 /* The large blocks of a first-class heap go to `to` (NULL: to nobody), or are freed. */
 INTERNAL void large_leave(heap_t* heap, heap_t* to);
 INTERNAL void large_destroy(heap_t* heap);
-/* In the child of a fork. */
-INTERNAL void large_reset_after_fork(void);
 /* Secure builds: the addresses of freed blocks that are held back are free from now on. */
 INTERNAL void large_let_held_go(void);
 
-/* What can be known of a large block while somebody else may free it. */
+/* What can be known of a large block while another thread may free it. */
 typedef struct large_view_s {
   uintptr_t heap; /* address of its heap, or a tag */
   char* start;
   size_t reserved, usable; /* bytes */
 } large_view_t;
-/* False if the page is not a large block any more. */
-INTERNAL bool large_view(page_t* page, large_view_t* view);
+/* Of the block that starts at this slice; false if there is none (any more). Waits for no thread.
+ */
+INTERNAL bool large_view(uint32_t slice, large_view_t* view);
 /* The block that came directly from the OS with the least address at or above `from`; false behind
  * the last. */
 INTERNAL bool large_next_direct(const char* from, large_view_t* view);

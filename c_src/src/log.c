@@ -155,7 +155,11 @@ static void keep_early(const char* text, size_t n) {
 /* One piece of text to `out`, or to the registered function, or to standard error. */
 static void write_text(mi_output_fun* out, void* arg, const char* text, size_t n) {
   size_t place;
-  if (!printing_enter(&place)) return;
+  int cancel = os_cancel_off();
+  if (!printing_enter(&place)) {
+    os_cancel_restore(cancel);
+    return;
+  }
   int saved = errno;
   if (out == NULL) out = (mi_output_fun*)callback_get(&logger.output, &arg);
   if (out != NULL) {
@@ -166,6 +170,7 @@ static void write_text(mi_output_fun* out, void* arg, const char* text, size_t n
   }
   errno = saved;
   store_release(&logger.printing[place], 0);
+  os_cancel_restore(cancel);
 }
 
 INTERNAL void log_print(mi_output_fun* out, void* arg, const char* format, ...) {
@@ -218,15 +223,17 @@ INTERNAL void log_error(int code, const char* format, ...) {
     message_va("error: ", format, args);
     va_end(args);
   }
-  if (handler != NULL) handler(code, arg);
+  if (handler != NULL) {
+    int cancel = os_cancel_off();
+    handler(code, arg);
+    os_cancel_restore(cancel);
+  }
   if (fatal) os_abort();
 }
 
 INTERNAL void log_reset_after_fork(void) {
   for (size_t i = 0; i < sizeof(logger.printing) / sizeof(logger.printing[0]); i++)
     store_relaxed(&logger.printing[i], 0); /* the threads that printed are gone */
-  callback_reset_after_fork(&logger.output);
-  callback_reset_after_fork(&logger.error);
 }
 
 /* The failure hook that base.h announces. */
@@ -238,18 +245,26 @@ INTERNAL _Noreturn void assert_failed(const char* what, const char* file, int li
 #endif
 
 void mi_register_output(mi_output_fun* out, void* arg) mi_attr_noexcept {
-  callback_set(&logger.output, (uintptr_t)out, arg);
-  if (out == NULL) return;
+  size_t n = 0;
   os_lock(&log_lock);
-  size_t n = logger.early_used;
-  early[n] = 0;
-  logger.early_used = 0;
-  logger.early_closed = true;
+  callback_set(&logger.output, (uintptr_t)out, arg);
+  if (out != NULL) {
+    n = logger.early_used;
+    early[n] = 0;
+    logger.early_used = 0;
+    logger.early_closed = true;
+  }
   os_unlock(&log_lock);
   /* Outside the lock: the function may print in turn. Nobody writes the buffer any more. */
-  if (n > 0) out(early, arg);
+  if (n > 0) {
+    int cancel = os_cancel_off();
+    out(early, arg);
+    os_cancel_restore(cancel);
+  }
 }
 
 void mi_register_error(mi_error_fun* fun, void* arg) mi_attr_noexcept {
+  os_lock(&log_lock);
   callback_set(&logger.error, (uintptr_t)fun, arg);
+  os_unlock(&log_lock);
 }

@@ -16,7 +16,7 @@ typedef struct log_config_s {
   _Atomic(long) max_warnings; /* negative: no limit */
 } log_config_t;
 INTERNAL_DATA log_config_t log_config;
-INTERNAL_DATA os_lock_t log_lock; /* taken across a fork, see thread.c */
+INTERNAL_DATA os_lock_t log_lock; /* the last in rank; taken across a fork, see thread.c */
 INTERNAL void log_reset_after_fork(void);
 
 /* Formats know %s %d %u %x %p %zu %zx %ld %lu %llu and %%, with width and '-' for %s. */

@@ -74,7 +74,7 @@ typedef struct page_s {
   struct page_s* next; /* in a queue of its heap */
   struct page_s* prev;
   uint32_t slice; /* number of the first slice: address >> SLICE_SHIFT */
-  uint32_t slice_count;
+  _Atomic(uint32_t) slice_count;
   uint16_t arena;         /* index; ARENA_NONE for memory directly from the OS */
   _Atomic(uint8_t) class; /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
@@ -108,7 +108,6 @@ enum {
   OWNER_UNOWNED = 2,  /* no heap may allocate from it */
   OWNER_INTERIOR = 4, /* slice 2..n of a page: distance to the first << 6 | OWNER_INTERIOR */
   OWNER_LARGE = 8,    /* page of one block, owned by whoever holds the block */
-  OWNER_PINNED = 16,  /* a large block whose fields somebody reads: see large_pin */
   OWNER_FLAGS = 63
 };
 #define OWNER_TAG(tag) ((uintptr_t)(tag) << 6)
@@ -215,5 +214,14 @@ static inline page_t* page_of_interior(const void* p, uintptr_t owner) {
 }
 
 static inline char* page_start(const page_t* page) { return slice_address(page->slice); }
+
+/* Written by whoever sets the page up, and by a resize of a large block; relaxed serves the others,
+ * who only want to know: see large.c. */
+static inline uint32_t page_slices(const page_t* page) {
+  return load_relaxed(&((page_t*)(uintptr_t)page)->slice_count);
+}
+static inline void page_set_slices(page_t* page, size_t count) {
+  store_relaxed(&page->slice_count, (uint32_t)count);
+}
 
 #endif

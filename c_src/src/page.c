@@ -125,7 +125,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page->topped_up = 0;
   page->next = page->prev = NULL;
   page->slice = run.slice;
-  page->slice_count = slices;
+  page_set_slices(page, slices);
   page->arena = run.arena;
   store_relaxed(&page->class, (uint8_t) class);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
@@ -142,8 +142,8 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
 INTERNAL void page_release(page_t* page) {
   mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
   secure_page_end(page);
-  map_clear(page->slice, page->slice_count);
-  arena_free(page->arena, page->slice, page->slice_count);
+  map_clear(page->slice, page_slices(page));
+  arena_free(page->arena, page->slice, page_slices(page));
 }
 
 #define CARVE_MIN ((size_t)4 * KiB)  /* bytes carved at a time, at the beginning */

@@ -80,6 +80,7 @@ static inline uint32_t class_slices(size_t class) { return slices_for(class_bloc
 /* ---- the remote word ---- */
 
 #define REMOTE_OWNED ((uint64_t)1)
+#define REMOTE_LARGE ((uint64_t)2) /* of a large block: the word is its size, see large.c */
 #define REMOTE_ADDRESS ((((uint64_t)1 << 48) - 1) & ~(uint64_t)7)
 #define REMOTE_ONE ((uint64_t)1 << 48) /* one in the balance */
 

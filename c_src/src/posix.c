@@ -83,11 +83,8 @@ int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept {
 
 static char* real_path(heap_t* heap, const char* fname, char* resolved_name) {
   if (resolved_name != NULL) return os_real_path(fname, resolved_name);
-  char* buf = mi_malloc(OS_PATH_MAX);
-  if (buf == NULL) return NULL;
-  char* copy = alloc_string(heap, os_real_path(fname, buf));
-  mi_free(buf);
-  return copy;
+  char buf[OS_PATH_MAX];
+  return alloc_string(heap, os_real_path(fname, buf));
 }
 char* mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept {
   return real_path(heap_default, fname, resolved_name);

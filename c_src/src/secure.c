@@ -68,7 +68,7 @@ INTERNAL COLD void secure_size_mismatch(page_t* page, const void* p, size_t size
 
 /* The end of a page; all of it for blocks of size 0, which nobody has business in. */
 static char* guard_of(page_t* page, size_t* size) {
-  size_t span = page->slice_count * SLICE_SIZE;
+  size_t span = page_slices(page) * SLICE_SIZE;
   *size = page_class(page) == 0 ? span : guard_size();
   return page_start(page) + span - *size;
 }
@@ -86,10 +86,10 @@ INTERNAL void secure_page_begin(page_t* page) {
   char* wide = tables + a->slices * SIDE_DENSE + i * SIDE_WIDE;
   page->side = (side_t*)(void*)(page->block_size >= SIDE_DENSE_FROM ? dense : wide);
   page->start = page_start(page);
-  page->link_shift = page->slice_count == 1 ? 3 : 10; /* sizes above SINGLE_SLICE_MAX are such */
+  page->link_shift = page_slices(page) == 1 ? 3 : 10; /* sizes above SINGLE_SLICE_MAX are such */
   page->reciprocal = (UINT64_C(1) << RECIPROCAL_SHIFT) / page->block_size + 1;
   /* Also for what is left at the end. */
-  size_t entries = (page->slice_count * SLICE_SIZE - 1) / page->block_size + 1;
+  size_t entries = (page_slices(page) * SLICE_SIZE - 1) / page->block_size + 1;
   for (size_t k = 0; k < entries; k++) store_relaxed(&page->side[k], SIDE_NONE);
   char* guard = guard_of(page, &size);
   /* A guard that cannot be had costs protection, not function. */
@@ -102,7 +102,7 @@ INTERNAL void secure_page_end(page_t* page) {
   size_t size;
   char* guard = guard_of(page, &size);
   if (!page_has_flag(page, PAGE_GUARDED)) return;
-  uint32_t last = page->slice + page->slice_count - 1;
+  uint32_t last = page->slice + page_slices(page) - 1;
   /* The next page here is one of blocks more often than not. */
   if (os_guards_are_light() && page_class(page) != 0)
     arena_note_guarded_end(page->arena, last);

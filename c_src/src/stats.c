@@ -98,7 +98,7 @@ static void add_large(const scope_t* scope, const large_view_t* view, figures_t*
   f->span += view->reserved;
 }
 
-/* All large blocks together are counted elsewhere; to look at each would make its free wait. */
+/* All large blocks together are counted elsewhere. */
 static bool is_of_all(const scope_t* scope) { return scope->heap == NULL && scope->thread == NULL; }
 
 static void add_page(const scope_t* scope, page_t* page, uint32_t slice, figures_t* f) {
@@ -106,7 +106,7 @@ static void add_page(const scope_t* scope, page_t* page, uint32_t slice, figures
   large_view_t view;
   if (owner == 0 || !is_in_scope(scope, owner)) return;
   if ((owner & OWNER_LARGE) != 0) {
-    if (!is_of_all(scope) && large_view(page, &view)) add_large(scope, &view, f);
+    if (!is_of_all(scope) && large_view(slice, &view)) add_large(scope, &view, f);
     return;
   }
   size_t class = page_class(page);

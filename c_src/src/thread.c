@@ -40,11 +40,9 @@ static
     _Thread_local heap_t* heap_default = &heap_empty;
 #endif
 
-enum { PROCESS_NEW, PROCESS_STARTING, PROCESS_READY };
-
 static struct {
-  _Atomic(int) state;
-  _Atomic(uintptr_t) starter; /* thread that is starting the process */
+  _Atomic(bool) ready;        /* started, or as good as: allocation works */
+  _Atomic(uintptr_t) starter; /* thread that is starting the process; under start_lock */
   heap_t* live;               /* guarded by heap_lock, as is all up to `late` */
   heap_t* unused[2];          /* records: of backing heaps, of first-class heaps */
   heap_t* lost;
@@ -59,6 +57,7 @@ static struct {
 
 static os_lock_t heap_lock = OS_LOCK_INIT;
 static os_lock_t late_lock = OS_LOCK_INIT;
+static os_lock_t start_lock = OS_LOCK_INIT; /* before all others, and never across a fork */
 
 static void thread_end(void* backing);
 static void fork_prepare(void);
@@ -73,23 +72,25 @@ static void process_start(void) {
   process.started_ms = os_clock_ms();
   options_init();
   (void)os_thread_hook(&thread_end);
-  /* Release: whoever sees READY sees all of the above. From here on allocation works, so what
+  /* Release: a thread that sees it sees all of the above. From here on allocation works, so what
    * follows may allocate. */
-  store_release(&process.state, PROCESS_READY);
+  store_release(&process.ready, true);
   os_fork_hooks(&fork_prepare, &fork_parent, &fork_child);
   arena_reserve_at_start();
 }
 
 void mi_process_init(void) mi_attr_noexcept {
   /* Acquire, pairs with the release in process_start. */
-  if (likely(load_acquire(&process.state) == PROCESS_READY)) return;
-  int expected = PROCESS_NEW;
-  if (cas_acquire(&process.state, &expected, PROCESS_STARTING)) {
+  if (likely(load_acquire(&process.ready))) return;
+  /* Called back from inside the start, which must not wait for itself. Relaxed: a thread finds its
+   * own id here only if it wrote it. */
+  if (load_relaxed(&process.starter) == os_thread_id()) return;
+  os_lock(&start_lock);
+  if (!load_relaxed(&process.ready)) { /* written under the lock */
     store_relaxed(&process.starter, os_thread_id());
     process_start();
-  } else if (load_relaxed(&process.starter) != os_thread_id()) {
-    while (load_acquire(&process.state) != PROCESS_READY) os_yield();
-  } /* else: called back from inside the start, which must not wait for itself */
+  }
+  os_unlock(&start_lock);
 }
 
 INTERNAL uint64_t process_started_ms(void) { return process.started_ms; }
@@ -260,7 +261,9 @@ static void set_tick_mask(heap_t* backing, size_t mask) {
 }
 
 void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noexcept {
+  os_lock(&log_lock);
   callback_set(&process.deferred, (uintptr_t)fun, arg);
+  os_unlock(&log_lock);
   heap_t* backing = heap_backing(heap_default); /* other threads notice at their next tick */
   if (backing != NULL) set_tick_mask(backing, wanted_tick_mask(fun));
 }
@@ -271,9 +274,11 @@ static void run_deferred(heap_t* heap, bool force) {
   heap = heap_backing(heap);
   set_tick_mask(heap, wanted_tick_mask(fun));
   if (fun == NULL || heap->in_deferred) return;
+  int cancel = os_cancel_off();
   heap->in_deferred = true;
   fun(force, ++heap->heartbeat, arg); /* strictly growing on a thread, whichever heap is used */
   heap->in_deferred = false;
+  os_cancel_restore(cancel);
 }
 
 #define TRIM_EVERY 64
@@ -474,9 +479,7 @@ static void fork_child(void) {
   os_fork_end();
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock_reset(ranked_locks[i]);
   log_reset_after_fork();
-  callback_reset_after_fork(&process.deferred);
   arena_reset_after_fork();
-  large_reset_after_fork();
   heap_t* mine = heap_backing(heap_default); /* NULL: the thread has none */
   heap_t* kept = NULL;
   process.threads = mine != NULL;

@@ -2,8 +2,8 @@
  *
  * Owns:    nothing.
  * Always:  fields of a page are read by its owner, who is the caller, or who claims the page for
- *          the time being, or with a large block pinned; so a visit is safe while other threads
- *          free and allocate.
+ *          the time being; of a large block only what large_view tells. So a visit is safe while
+ *          other threads free and allocate.
  * Threads: any; visits of a heap by its own thread.
  * Uses:    arena.h, large.h, page.h, unowned.h, thread.h.          Used by: the program.
  */
@@ -44,7 +44,7 @@ static bool area_of_page(size_t slice, area_t* area) {
   if (owner == 0 || (owner & OWNER_INTERIOR) != 0) return false;
   if ((owner & OWNER_LARGE) != 0) {
     large_view_t view;
-    if (!large_view(page, &view)) return false;
+    if (!large_view((uint32_t)slice, &view)) return false;
     *area = area_of_view(&view);
     return true;
   }
@@ -181,7 +181,7 @@ static bool visit_owned(visit_t* v, page_t* page) {
     used += live;
   }
 #endif
-  mi_heap_area_t area = {start, page->slice_count * SLICE_SIZE, capacity * size, used, size, size};
+  mi_heap_area_t area = {start, page_slices(page) * SLICE_SIZE, capacity * size, used, size, size};
   heap_leave(v->visitor);
   v->areas++;
   if (!visit_one(v, &area, NULL)) return false;
@@ -222,7 +222,7 @@ static bool visit_page(visit_t* v, uint32_t slice) {
   if (owner == 0 || !is_wanted(v, name_of(owner))) return true;
   if ((owner & OWNER_LARGE) != 0) {
     large_view_t view;
-    return !large_view(page, &view) || visit_large(v, &view);
+    return !large_view(slice, &view) || visit_large(v, &view);
   }
   if ((owner & OWNER_UNOWNED) != 0) return visit_unowned(v, slice);
   if (v->heap == NULL) return true; /* the late heap's, or about to change hands */
@@ -246,9 +246,11 @@ static bool visit_untracked(visit_t* v) {
 }
 
 static bool visit_all(visit_t* v) {
-  track_enter(); /* free blocks are read */
+  int cancel = os_cancel_off(); /* a page that is claimed for the visitor must come back */
+  track_enter();                /* free blocks are read */
   bool all = visit_untracked(v);
   track_leave();
+  os_cancel_restore(cancel);
   return all;
 }
 

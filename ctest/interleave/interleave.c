@@ -432,6 +432,19 @@ static void large_free_0(void) {
   give(block[0]);
   (void)take(EIGHTH);
 }
+/* The same place becomes another block, of another heap and size, or a small page between. */
+#define LARGE_AGAIN (2 * SLICE_SIZE)
+static void large_again_0(void) {
+  give(block[0]);
+  void* small = take(EIGHTH);
+  give(small);
+  mi_collect(true);
+  (void)take(LARGE_AGAIN);
+}
+static void large_again_1(void) {
+  give(block[0]);
+  (void)take(LARGE_AGAIN);
+}
 static void large_shrink(void) {
   page_t* page = map_page_checked(block[0]);
   check_mark(block[0], LARGE_SIZE);
@@ -446,10 +459,12 @@ static void large_resize_0(void) {
 }
 static void large_view_1(void) {
   large_view_t view;
-  if (!large_view(map_slot(block[0]), &view)) return;
-  if (view.start != block[0] || view.usable > view.reserved ||
-      (view.usable != LARGE_SIZE && view.usable != SLICE_SIZE))
+  if (!large_view((uint32_t)((uintptr_t)block[0] >> SLICE_SHIFT), &view)) return;
+  if (view.start != block[0] || view.usable > view.reserved)
     engine_violation("a view shows %zu of %zu bytes", view.usable, view.reserved);
+  bool is_first = view.usable == LARGE_SIZE || view.usable == SLICE_SIZE;
+  if (view.heap == (uintptr_t)heap ? !is_first : !is_first && view.usable != LARGE_AGAIN)
+    engine_violation("a view shows %zu bytes, which is another block's size", view.usable);
 }
 static void large_delete_2(void) { mi_heap_delete(heap); }
 static void large_destroy_2(void) {
@@ -469,8 +484,19 @@ static void callback_check(void) {
   uintptr_t f = callback_get(&callback, &argument);
   if (f != (uintptr_t)argument) engine_violation("function %zu with argument %p", f, argument);
 }
-static void callback_write_2(void) { callback_set(&callback, 2, (void*)2); }
-static void callback_write_3(void) { callback_set(&callback, 3, (void*)3); }
+static void callback_write(uintptr_t n) {
+  os_lock(&log_lock);
+  callback_set(&callback, n, (void*)n);
+  os_unlock(&log_lock);
+}
+static void callback_write_2(void) {
+  callback_write(2);
+  callback_write(4);
+}
+static void callback_write_3(void) {
+  callback_write(3);
+  callback_write(5);
+}
 static void callback_finish(void) {
   callback_check();
   world_end();
@@ -525,6 +551,9 @@ static const scenario_t scenarios[] = {
     SCENARIO(stretch, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
              stretch_take),
     SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
+    SCENARIO(large_again, large_setup, world_end, large_again_1, large_view_1, large_view_1),
+    SCENARIO(large_again_small, large_setup, world_end, large_again_0, large_view_1,
+             large_delete_2),
     SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
     SCENARIO(large_leave, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
     SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
@@ -565,7 +594,7 @@ static void lock_b_a(void) {
   os_unlock(&lock_b);
 }
 static void wait_for_flag(void) {
-  while (load_acquire(&flag) == 0) os_yield();
+  while (load_acquire(&flag) == 0) os_nap(1);
 }
 static void spin_for_flag(void) {
   while (load_acquire(&flag) == 0) {

@@ -7,7 +7,7 @@
  *   all        any number of times, but of orders that differ only in steps that commute one is
  *              enough (dynamic partial order reduction, see there).
  *
- * A thread that finds nothing to do (os_yield) goes on when another one has written to a word that
+ * A thread that finds nothing to do (os_nap) goes on when another one has written to a word that
  * it has read since it last waited: before that it could only find the same again. If nobody can go
  * on, the threads wait for each other for ever.
  */

@@ -163,7 +163,10 @@ INTERNAL size_t os_resident(const void* p, size_t size) {
 UNSEEN INTERNAL uint64_t os_clock_ms(void) { return os.clock_ms; }
 UNSEEN static void pass_ms(uint64_t ms) { os.clock_ms += ms; }
 INTERNAL uintptr_t os_thread_id(void) { return (uintptr_t)engine_thread() + 1; }
-INTERNAL void os_yield(void) { engine_wait(); }
+INTERNAL void os_nap(unsigned us) {
+  (void)us;
+  engine_wait();
+}
 INTERNAL _Noreturn void os_abort(void) { engine_violation("the library ends the program"); }
 INTERNAL bool os_is_privileged(void) { return true; }
 INTERNAL const char* os_environment(size_t i) {
@@ -177,6 +180,8 @@ INTERNAL void os_process(os_process_t* info) { *info = (os_process_t){0, 0, 0, 0
 INTERNAL void os_lock(os_lock_t* lock) { engine_lock(lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { engine_unlock(lock); }
 INTERNAL void os_lock_reset(os_lock_t* lock) { (void)lock; }
+INTERNAL int os_cancel_off(void) { return 0; }
+INTERNAL void os_cancel_restore(int state) { (void)state; }
 INTERNAL bool os_thread_hook(void (*hook)(void*)) { return hook != NULL; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
 INTERNAL void os_fork_begin(void) {}
@@ -334,7 +339,7 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
     detached = audit_list(page, heap->slot[page_class(page)], seen, "detached");
   for (size_t i = 0; i < LIVE_MAX; i++) {
     if (live[i].start == NULL || live[i].start < page_start(page) ||
-        live[i].start >= page_start(page) + page->slice_count * SLICE_SIZE)
+        live[i].start >= page_start(page) + page_slices(page) * SLICE_SIZE)
       continue;
     size_t k = (size_t)(live[i].start - page_start(page)) / page->block_size;
     if (seen[k]++ != 0) engine_violation("block %p is in use, and free", (void*)live[i].start);
@@ -363,7 +368,6 @@ static void audit_large(page_t* page, uintptr_t owner) {
   size_t places = 0;
   for (size_t i = 0; i < LIVE_MAX; i++) places += live[i].start == page_start(page);
   if (places != 1) engine_violation("a large block that is not in use has a page");
-  if ((owner & OWNER_PINNED) != 0) engine_violation("a large block is still pinned");
   heap_t* heap = owner_heap(owner);
   if (owner <= OWNER_TAG(OWNER_TAG_MAX) + OWNER_FLAGS) heap = NULL;
   if (heap != NULL && heap_backing(heap) == NULL)
@@ -404,16 +408,16 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
   if (owner == 0) engine_violation("slice %zu is lost", i);
   if ((owner & OWNER_INTERIOR) != 0) engine_violation("slice %zu is inside of no page", i);
   if (page->slice != slice) engine_violation("the page of slice %zu begins elsewhere", i);
-  audit_taken(a, i, page->slice_count);
+  audit_taken(a, i, page_slices(page));
   if ((owner & OWNER_LARGE) != 0) {
     audit_large(page, owner);
   } else {
-    for (uint32_t k = 1; k < page->slice_count; k++)
+    for (uint32_t k = 1; k < page_slices(page); k++)
       if (load_relaxed(&map_slot_of_slice(slice + k)->owner) != ((k << 6) | OWNER_INTERIOR))
         engine_violation("slice %zu is not marked as inside of its page", i + k);
     audit_page(a, page, owner);
   }
-  return page->slice_count;
+  return page_slices(page);
 }
 
 static void audit_arena(arena_t* a) {
@@ -447,7 +451,6 @@ static void audit_heap(heap_t* heap, size_t* pages) {
 static void audit(void) {
   if (engine_is_locked()) engine_violation("a lock is still held");
   if (load_relaxed(&arenas.in_transit) != 0) engine_violation("slices stay in transit");
-  if (load_relaxed(&large.pins) != 0) engine_violation("a pin is not given back");
   size_t pages = 0;
   owned_pages = 0;
   for (size_t i = 0; arena_at(i) != NULL; i++) audit_arena(arena_at(i));

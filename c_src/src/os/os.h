@@ -92,7 +92,7 @@ INTERNAL uintptr_t os_thread_id(void);
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void); /* unpredictable where the system can do that */
 #endif
-INTERNAL void os_yield(void);
+INTERNAL void os_nap(unsigned us); /* sleeps about so many microseconds, at least a moment */
 INTERNAL _Noreturn void os_abort(void);
 /* True for a set-uid or otherwise privileged process, whose environment is not to be trusted. */
 INTERNAL bool os_is_privileged(void);
@@ -109,6 +109,11 @@ INTERNAL char* os_real_path(const char* path, char* resolved);
 INTERNAL void os_lock(os_lock_t* lock);
 INTERNAL void os_unlock(os_lock_t* lock);
 INTERNAL void os_lock_reset(os_lock_t* lock); /* in the child of a fork */
+
+/* Between the two calls the calling thread cannot be cancelled: what it holds would stay taken, and
+ * no function of ours is a cancellation point. They nest. */
+INTERNAL int os_cancel_off(void);
+INTERNAL void os_cancel_restore(int state);
 
 /* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));

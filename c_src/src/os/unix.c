@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -41,13 +40,29 @@ INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 static pthread_key_t thread_key;
 static bool thread_key_valid;
 
+INTERNAL int os_cancel_off(void) {
+  int state = 0;
+#if !defined(__ANDROID__) /* which has no cancellation */
+  (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+#endif
+  return state;
+}
+INTERNAL void os_cancel_restore(int state) {
+#if !defined(__ANDROID__)
+  (void)pthread_setcancelstate(state, NULL);
+#else
+  (void)state;
+#endif
+}
+
 #if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
 static size_t read_file(const char* path, char* buf, size_t size) {
+  int cancel = os_cancel_off(); /* all three calls are cancellation points */
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  ssize_t n = read(fd, buf, size - 1);
-  close(fd);
+  ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+  if (fd >= 0) close(fd);
+  os_cancel_restore(cancel);
   if (n < 0) n = 0;
   buf[n] = 0;
   return (size_t)n;
@@ -488,7 +503,12 @@ INTERNAL uintptr_t os_thread_id(void) {
   return id;
 }
 
-INTERNAL void os_yield(void) { sched_yield(); }
+INTERNAL void os_nap(unsigned us) {
+  int cancel = os_cancel_off(), saved = errno;
+  (void)nanosleep(&(struct timespec){0, (long)us * 1000}, NULL); /* a signal may end it early */
+  errno = saved;
+  os_cancel_restore(cancel);
+}
 
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 

@@ -141,7 +141,7 @@ INTERNAL uint64_t os_random(void) {
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return 1; }
-INTERNAL void os_yield(void) {}
+INTERNAL void os_nap(unsigned us) { (void)us; }
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 INTERNAL bool os_is_privileged(void) { return false; }
 
@@ -160,6 +160,8 @@ INTERNAL char* os_real_path(const char* path, char* resolved) {
 INTERNAL void os_lock(os_lock_t* lock) { lock->held = true; }
 INTERNAL void os_unlock(os_lock_t* lock) { lock->held = false; }
 INTERNAL void os_lock_reset(os_lock_t* lock) { lock->held = false; }
+INTERNAL int os_cancel_off(void) { return 0; }
+INTERNAL void os_cancel_restore(int state) { (void)state; }
 INTERNAL bool os_thread_hook(void (*hook)(void*)) { return (void)hook, true; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
 INTERNAL void os_fork_begin(void) {}

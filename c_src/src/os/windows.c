@@ -193,7 +193,7 @@ INTERNAL uint64_t os_random(void) {
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
-INTERNAL void os_yield(void) { (void)SwitchToThread(); }
+INTERNAL void os_nap(unsigned us) { Sleep(us / 1000 + 1); }
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 INTERNAL bool os_is_privileged(void) {
   return false; /* no program gains rights by being started */
@@ -238,6 +238,9 @@ _Static_assert(sizeof(os_lock_t) == sizeof(SRWLOCK), "a lock of ours is one of t
 INTERNAL void os_lock(os_lock_t* lock) { AcquireSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { ReleaseSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_lock_reset(os_lock_t* lock) { lock->srw = NULL; }
+/* No thread is cancelled here. */
+INTERNAL int os_cancel_off(void) { return 0; }
+INTERNAL void os_cancel_restore(int state) { (void)state; }
 
 #if OS_THREAD_WORD
 INTERNAL COLD void* os_thread_word_slow(void) {
