@@ -200,6 +200,132 @@ static void child_gives_memory_back(void) {
   }
 }
 
+/* ---- what others have in the child ---- */
+
+#define HOLDERS 2
+#define HELD_BYTES 48
+#if defined(MI_TEST_DEBUG_FULL) /* each free looks through lists */
+#define HELD_BLOCKS (4 * MIB / HELD_BYTES)
+#else
+#define HELD_BLOCKS                                                                                \
+  ((UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER ? 8 : 64) * MIB / HELD_BYTES)
+#endif
+
+static pthread_barrier_t holders_ready, holders_done;
+
+/* Owns pages of which nine in ten blocks are free, in random order. */
+static void* hold_free_blocks(void* arg) {
+  rng_t rng = {(uintptr_t)arg};
+  void** blocks = (void**)mi_malloc(HELD_BLOCKS * sizeof *blocks);
+  for (size_t i = 0; i < HELD_BLOCKS; i++) {
+    blocks[i] = mi_malloc(HELD_BYTES);
+    REQUIRE(blocks[i] != NULL);
+  }
+  for (size_t i = HELD_BLOCKS; i-- > 1;) {
+    size_t k = rng_below(&rng, i + 1);
+    void* block = blocks[i];
+    blocks[i] = blocks[k];
+    blocks[k] = block;
+  }
+  for (size_t i = HELD_BLOCKS / 10; i < HELD_BLOCKS; i++) mi_free(blocks[i]);
+  pthread_barrier_wait(&holders_ready);
+  pthread_barrier_wait(&holders_done);
+  for (size_t i = 0; i < HELD_BLOCKS / 10; i++) mi_free(blocks[i]);
+  mi_free(blocks);
+  return NULL;
+}
+
+static void with_holders(void (*run)(void)) {
+  pthread_t threads[HOLDERS];
+  pthread_barrier_init(&holders_ready, NULL, HOLDERS + 1);
+  pthread_barrier_init(&holders_done, NULL, HOLDERS + 1);
+  for (size_t i = 0; i < HOLDERS; i++) threads[i] = thread_start(&hold_free_blocks, (void*)(i + 1));
+  pthread_barrier_wait(&holders_ready);
+  run();
+  pthread_barrier_wait(&holders_done);
+  for (size_t i = 0; i < HOLDERS; i++) thread_join(threads[i]);
+}
+
+/* Processor time that a child has used when it returns from fork, in milliseconds. */
+static double child_start_ms(void) {
+  int ends[2];
+  double ms = -1;
+  REQUIRE(pipe(ends) == 0);
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    ms = (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+    _exit(write(ends[1], &ms, sizeof ms) == sizeof ms ? 0 : 1);
+  }
+  check_wait_ok(pid, "child");
+  CHECK_EQ(read(ends[0], &ms, sizeof ms), sizeof ms);
+  close(ends[0]), close(ends[1]);
+  return ms;
+}
+
+static void measure_child_start(void) {
+  double least = 1e9;
+  for (int i = 0; i < 10; i++) {
+    double ms = child_start_ms();
+    if (ms < least) least = ms;
+  }
+  check_note("a child returns from fork after %.3f ms\n", least);
+  /* The sanitizers have handlers of their own. */
+  if (!UNDER_THREAD_SANITIZER && !UNDER_ADDRESS_SANITIZER) CHECK_LE_DOUBLE(least, 2.0);
+}
+
+static void a_child_starts_at_once_whatever_the_heaps_hold(void) {
+  with_holders(&measure_child_start);
+}
+
+static size_t committed(void) {
+  size_t commit = 0;
+  mi_process_info(NULL, NULL, NULL, NULL, NULL, &commit, NULL, NULL);
+  return commit;
+}
+
+/* A child that only allocates gets the free blocks of threads that are not there. */
+static void allocate_in_child(void) {
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    alarm(CHILD_SECONDS);
+    size_t before = committed(), free_bytes = HOLDERS * HELD_BLOCKS / 10 * 9 * HELD_BYTES;
+    for (size_t bytes = 0; bytes < free_bytes / 10 * 8; bytes += HELD_BYTES)
+      REQUIRE(mi_malloc(HELD_BYTES) != NULL);
+    /* As many pages as a list is long may be taken before the first tick; held blocks stay held. */
+    if (MI_TEST_SECURE < 3) CHECK_LE(committed(), before + 8 * MIB);
+    _exit(check_end());
+  }
+  check_wait_ok(pid, "child");
+}
+
+static void a_child_uses_what_other_threads_left(void) { with_holders(&allocate_in_child); }
+
+/* The walker of debug builds looks at each page that a heap of the child gets. */
+static void collect_in_child(void) {
+  for (int i = 0; i < 5; i++) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      alarm(CHILD_SECONDS);
+      if (i == 4) mi_collect(true);
+      for (int k = 0; k < 100000; k++) REQUIRE(mi_malloc(HELD_BYTES) != NULL);
+      pid_t grandchild = fork(); /* while some are recovered and some are not */
+      REQUIRE(grandchild >= 0);
+      for (int k = 0; k < 100000; k++) REQUIRE(mi_malloc(HELD_BYTES) != NULL);
+      mi_collect(true);
+      if (grandchild != 0) check_wait_ok(grandchild, "grandchild");
+      _exit(check_end());
+    }
+    check_wait_ok(pid, "child");
+  }
+}
+
+static void a_grandchild_goes_on_with_what_is_left(void) { with_holders(&collect_in_child); }
+
 /* ---- fork handlers of others ---------------------------------------------------------- */
 
 #define FORK_SECONDS 20
@@ -284,6 +410,9 @@ static const check_case_t cases[] = {
     CASE(child_of_a_busy_process_allocates_frees_and_forks_again),
     CASE(threads_fork_at_the_same_time),
     CASE(child_gives_memory_back),
+    CASE(a_child_starts_at_once_whatever_the_heaps_hold),
+    CASE(a_child_uses_what_other_threads_left),
+    CASE(a_grandchild_goes_on_with_what_is_left),
     CASE(fork_handlers_of_others_may_allocate),
     CASE(fork_handlers_may_allocate_while_other_threads_do),
 };

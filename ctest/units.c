@@ -238,6 +238,51 @@ static void words_for_atomics_are_aligned(void) {
   }
 }
 
+/* ---- a thread that a fork has stopped in the middle ---- */
+
+/* The page of new blocks; no list is detached. */
+static page_t* page_of_blocks(void** blocks, size_t count) {
+  mi_collect(true);
+  for (size_t i = 0; i < count; i++) REQUIRE((blocks[i] = mi_malloc(48)) != NULL);
+  page_t* page = map_page_checked(blocks[0]);
+  heap_return_lists(heap_default); /* from here on `used` is what the program has */
+  return page;
+}
+
+static void a_page_of_a_stopped_thread_is_settled(void) {
+  enum { COUNT = 20 };
+  void* blocks[COUNT];
+  page_t* page = page_of_blocks(blocks, COUNT);
+  size_t capacity = page->capacity, free = capacity - page_used(page);
+
+  /* In order: nothing changes. */
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity - free);
+
+  /* Between taking the local list over and counting its blocks: they are lost, and in use. */
+  block_t* list = page->local;
+  page->local = NULL;
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity);
+
+  /* Between putting the first block on the list and counting it. */
+  page_set_used(page, capacity);
+  block_link(page, blocks[0], NULL);
+  page->local = blocks[0];
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity - 1);
+
+  /* The same for a list that had blocks: never fewer on the list than the count says. */
+  block_link(page, blocks[1], page->local);
+  page->local = blocks[1];
+  page_settle(page);
+  CHECK_LE(capacity - page_used(page), page_list_length(page, page->local));
+  CHECK_GE(capacity - page_used(page), 1);
+  page->local = list;
+  page_set_used(page, capacity - free);
+  for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+}
+
 /* ---- a set-up that fails (D9.76) ------------------------------------------- */
 
 static bool refuse;
@@ -287,6 +332,7 @@ static const check_case_t cases[] = {
     CASE(addresses_of_any_width_can_be_asked_for),
     CASE(memory_at_low_and_high_addresses_serves),
     CASE(words_for_atomics_are_aligned),
+    CASE(a_page_of_a_stopped_thread_is_settled),
     CASE(failed_setup_registers_nothing),
 };
 

@@ -127,6 +127,19 @@ fn local_dynamic_tls_needs_no_static_tls_block() {
     }
 }
 
+/// A thread that has used the library and unloaded it ends as any other, and nothing stays.
+#[test]
+fn a_rust_library_may_be_unloaded_before_its_threads_end() {
+    let host = host("unload");
+    for features in ["", "override", "secure-full"] {
+        let plugin = plugin("unload", features);
+        let output = text(&run("the host", Command::new(&host).arg("unload").arg(&plugin)));
+        let left: i64 = line(&output, "mappings left").parse().expect("a number");
+        assert!(left <= 4, "{features}: {output}");
+        assert!(output.ends_with("done\n"));
+    }
+}
+
 /// D13.102
 #[test]
 fn two_copies_in_one_process_keep_apart() {

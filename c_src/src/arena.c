@@ -652,6 +652,25 @@ INTERNAL void arena_reset_after_fork(void) {
   store_relaxed(&arenas.purge_at, os_clock_ms());
 }
 
+/* ---- the end of the image that we are part of ---- */
+
+/* Gives the runs of free slices back, and keeps those in use where they are. The program's own
+ * memory is not ours to give, and huge OS pages go as a whole. */
+static void release_free(arena_t* a) {
+  size_t n;
+  if (a->from_user || (a->pinned && !bitmap_all(a->free, 0, a->slices))) return;
+  for (size_t i = 0; i < a->slices; i += max_size(n, 1)) {
+    for (n = 0; i + n < a->slices && bitmap_any(a->free, i + n, 1);) n++;
+    os_release(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE);
+  }
+}
+
+INTERNAL void arena_unload(void) {
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) release_free(a);
+  memset(&arenas, 0, sizeof(arenas));
+}
+
 /* ---- statistics ---- */
 
 INTERNAL void arena_stats(arena_stats_t* stats) {

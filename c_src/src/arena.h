@@ -98,6 +98,8 @@ INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice);
 #endif
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
+/* Gives back what is free in all arenas, and forgets them. */
+INTERNAL void arena_unload(void);
 /* In the child of a fork: purges of other threads will not end. */
 INTERNAL void arena_reset_after_fork(void);
 INTERNAL arena_t* arena_at(size_t index); /* NULL from the count on */

@@ -333,21 +333,10 @@ INTERNAL void heap_trim_class(heap_t* heap, size_t class) {
   heap_collect_page(heap, q, page);
 }
 
-static void page_recount(page_t* page) {
-  page_set_used(page, page->capacity - page_list_length(page, page->local));
-}
-
-INTERNAL void heap_recount(heap_t* heap) {
-  FOR_CLASSES(heap, class) {
-    queue_t* q = &heap->queue[class];
-    if (q->current != NULL) page_recount(q->current);
-    for (page_t* page = q->first; page != NULL; page = page->next) page_recount(page);
-  }
-}
-
 /* A page in no queue any more goes to `to`, or to nobody; `name` is what it is called then. */
 static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
   page_set_flag(page, PAGE_FULL, false);
+  page_settle(page);
   page_take_back(page);
   if (page_used(page) == 0) {
     page_release(page);
@@ -361,20 +350,30 @@ static void heap_give_page(page_t* page, uintptr_t name, heap_t* to) {
   }
 }
 
-INTERNAL void heap_abandon(heap_t* heap, heap_t* to) {
+INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages) {
   /* Not with our own name, which may soon be another heap's. */
   uintptr_t name = (to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag)) | OWNER_UNOWNED;
   FOR_CLASSES(heap, class) {
     queue_t* q = &heap->queue[class];
-    heap_return_list(heap, class);
     page_t* page = q->current;
-    q->current = NULL;
-    if (page != NULL) heap_give_page(page, name, to);
-    while ((page = q->first) != NULL) {
+    if (page != NULL) {
+      page_settle(page);
+      heap_return_list(heap, class);
+      q->current = NULL;
+      heap_give_page(page, name, to);
+    }
+    for (; (page = q->first) != NULL; (*pages)--) {
+      if (*pages == 0) return false;
       queue_remove(heap, q, page);
       heap_give_page(page, name, to);
     }
   }
+  return true;
+}
+
+INTERNAL void heap_abandon(heap_t* heap, heap_t* to) {
+  size_t pages = SIZE_MAX;
+  (void)heap_abandon_some(heap, to, &pages);
 }
 
 /* What others have pushed meanwhile goes with the page. */

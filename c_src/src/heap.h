@@ -53,7 +53,8 @@ typedef struct mi_heap_s {
   _Atomic(size_t) large_count; /* allocations that are pages of their own */
   /* Rarely written: other threads look at these. */
   _Alignas(64) _Atomic(struct mi_heap_s*) backing; /* of its thread; NULL: no heap lives here */
-  bool keeps;                                      /* a first-class heap */
+  _Atomic(uint32_t) generation; /* of the process that the heap lives in, see thread.c */
+  bool keeps;                   /* a first-class heap */
   bool no_destroy;
   uint8_t tag;
   place_t place;         /* where its pages come from */
@@ -133,11 +134,12 @@ INTERNAL void heap_return_lists(heap_t* heap);
 INTERNAL void heap_collect(heap_t* heap);
 /* Puts the detached list of a class back, and releases its current page if that is empty. */
 INTERNAL void heap_trim_class(heap_t* heap, size_t class);
-/* In the child of a fork: makes the used counts of another thread's pages right. */
-INTERNAL void heap_recount(heap_t* heap);
 /* Gives up every page; `to` (may be NULL) takes over those that it wants. The heap owns none
  * afterwards. */
 INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
+/* The same for about `*pages` pages, which it counts down; true when the heap owns none any more.
+ * In the child of a fork also for a heap whose thread is not there. */
+INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
 /* Releases every page of a first-class heap, with the blocks in it. */
 INTERNAL void heap_release_pages(heap_t* heap);
 /* Looks after the pages of one class that the heap keeps although they were full. */

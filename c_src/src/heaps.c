@@ -66,7 +66,8 @@ INTERNAL void heap_end(heap_t* heap, heap_t* to) {
   if (to != NULL) heap_enter(to);
   check_heap(heap);
   heap_abandon(heap, to);
-  large_leave(heap, to);
+  size_t all = SIZE_MAX;
+  (void)large_leave(heap, to, &all);
   if (to != NULL) heap_leave(to);
   heap_leave(heap);
   heap_forget(heap);

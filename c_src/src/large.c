@@ -312,17 +312,19 @@ INTERNAL void large_free(page_t* page, void* p) {
 
 /* ---- the end of a heap ---- */
 
-INTERNAL void large_leave(heap_t* heap, heap_t* to) {
+INTERNAL bool large_leave(heap_t* heap, heap_t* to, size_t* blocks) {
   uintptr_t name = to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag);
   os_lock(&large_lock);
-  for (page_t* page; (page = heap->large) != NULL;) {
+  for (page_t* page; (page = heap->large) != NULL && *blocks > 0; (*blocks)--) {
     heap_unlink(heap, page);
     uintptr_t owner = (uintptr_t)heap | OWNER_LARGE;
     /* Fails if the block is being freed. Release, pairs with the acquire in large_take: the links
      * of the block, which the page that comes after it writes. */
     (void)cas_acq_rel(&page->owner, &owner, name | OWNER_LARGE);
   }
+  bool none = heap->large == NULL;
   os_unlock(&large_lock);
+  return none;
 }
 
 INTERNAL void large_destroy(heap_t* heap) {
@@ -343,6 +345,8 @@ INTERNAL void large_destroy(heap_t* heap) {
     large_release(page);
   }
 }
+
+INTERNAL void large_unload(void) { memset(&large, 0, sizeof(large)); }
 
 INTERNAL void large_mark(page_t* page, void* p) {
   uint32_t distance = (uint32_t)((uintptr_t)p >> SLICE_SHIFT) - page->slice;

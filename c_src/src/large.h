@@ -24,9 +24,12 @@ INTERNAL bool large_resize(page_t* page, size_t newsize);
  * having both copies resident at a time; NULL after a report, with the block as it was. */
 INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t align);
 
-/* The large blocks of a first-class heap go to `to` (NULL: to nobody), or are freed. */
-INTERNAL void large_leave(heap_t* heap, heap_t* to);
+/* At most `*blocks` large blocks of a first-class heap, which it counts down, go to `to` (NULL: to
+ * no heap); true when there are none left. Or all of them are freed. */
+INTERNAL bool large_leave(heap_t* heap, heap_t* to, size_t* blocks);
 INTERNAL void large_destroy(heap_t* heap);
+/* Forgets the blocks that came directly from the OS, which stay where they are. */
+INTERNAL void large_unload(void);
 /* Secure builds: the addresses of freed blocks that are held back are free from now on. */
 INTERNAL void large_let_held_go(void);
 

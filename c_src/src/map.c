@@ -24,6 +24,16 @@ INTERNAL bool map_extend(const void* start, size_t size) {
   return true;
 }
 
+INTERNAL void map_unload(void) {
+#if ADDRESS_BITS > 32
+  for (size_t w = 0; w < WINDOW_COUNT; w++)
+    if (load_relaxed(&map.word[w]) != 0)
+      store_relaxed(&map.word[w], 0); /* most were never touched */
+#else
+  memset(&map, 0, sizeof(map));
+#endif
+}
+
 INTERNAL page_t* map_page_checked(const void* p) {
   if (!map_covers(p)) return NULL;
   page_t* slot = map_slot(p);

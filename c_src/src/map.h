@@ -203,6 +203,8 @@ static inline page_t* map_slot_of_slice(uint32_t slice) { return map_slot(slice_
 INTERNAL page_t* map_page_checked(const void* p);
 /* Sets up the windows that [start, start + size) touches. Under the arena lock. */
 INTERNAL bool map_extend(const void* start, size_t size);
+/* Forgets all windows, whose descriptors are gone. */
+INTERNAL void map_unload(void);
 /* Marks `count` slices from the `from`-th on as inside the page, or clears any marks. */
 INTERNAL void map_mark_interior(page_t* page, uint32_t from, uint32_t count);
 INTERNAL void map_clear(uint32_t slice, uint32_t count);

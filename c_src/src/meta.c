@@ -73,6 +73,17 @@ INTERNAL void* meta_alloc(size_t size) {
   return p;
 }
 
+/* The record of a region lies in one that was reserved before, or in itself; so those that come
+ * later in the list are still there. */
+INTERNAL void meta_unload(void) {
+  size_t guard = os_info.page_size;
+  for (region_t *r = meta.regions, *next; r != NULL; r = next) {
+    next = r->next;
+    os_release(r->start - guard, r->size + 2 * guard);
+  }
+  memset(&meta, 0, sizeof(meta));
+}
+
 INTERNAL size_t meta_resident(void) {
   size_t total = 0;
   os_lock(&meta_lock);

@@ -201,6 +201,20 @@ INTERNAL void page_return_list(page_t* page, block_t* list, size_t count) {
   page_set_used(page, used - count);
 }
 
+/* Two places in the program order matter. A thread that takes the local list over makes it empty
+ * and then counts its blocks as used: an empty list says that all are. A thread that frees puts the
+ * block on the list and then counts it: a list where all count as used has that one block. If the
+ * list had others before, the count stays too high by one until a heap takes the list over and sets
+ * the count anew; to know it the list would have to be walked. */
+INTERNAL void page_settle(page_t* page) {
+  size_t used = page_used(page), capacity = page->capacity;
+  if (page->local == NULL)
+    used = capacity;
+  else if (used == capacity || MI_DEBUG > 0) /* the walker of debug builds wants exact counts */
+    used = capacity - page_list_length(page, page->local);
+  page_set_used(page, used);
+}
+
 INTERNAL void page_take_back(page_t* page) {
   size_t count;
   block_t* list = page_take_remote(page, &count);

@@ -131,6 +131,10 @@ INTERNAL block_t* page_carve(page_t* page, size_t* count);
 INTERNAL void page_uncarve(page_t* page, block_t* first);
 /* Owner: puts a list of `count` blocks that counted as used onto the local list. */
 INTERNAL void page_return_list(page_t* page, block_t* list, size_t count);
+/* Owner, in the child of a fork: the thread that the page belonged to may have been stopped between
+ * a change of the local list and that of the count. Makes the page safe to use, in constant time.
+ */
+INTERNAL void page_settle(page_t* page);
 /* Owner: the same for what others have pushed. */
 INTERNAL void page_take_back(page_t* page);
 /* Owner: `more` follows the last block of `list`. */

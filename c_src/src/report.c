@@ -221,6 +221,7 @@ void mi_process_info_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
 void mi_process_info_print(void) mi_attr_noexcept { mi_process_info_print_out(NULL, NULL); }
 
 OS_AT_START(process_begin) {
+  os_at_unload(&process_unload); /* before what others register, see there */
   mi_process_init();
   if (option_value(mi_option_verbose) != 0) mi_options_print();
 }
@@ -296,5 +297,6 @@ void mi_process_done(void) mi_attr_noexcept {
 }
 
 OS_AT_END(process_end) {
+  os_image_ends();
   if (option_value(mi_option_destroy_on_exit) <= 1) mi_process_done();
 }

@@ -9,6 +9,7 @@
 #include "large.h"
 #include "log.h"
 #include "map.h"
+#include "thread.h"
 
 static arena_t* arena_of_id(mi_arena_id_t id) { return id > 0 ? arena_at((size_t)id - 1) : NULL; }
 
@@ -180,6 +181,7 @@ static void print_arena(arena_t* a, show_t show) {
 
 void mi_debug_show_arenas(bool show_inuse, bool show_abandoned, bool show_purge) mi_attr_noexcept {
   mi_process_init();
+  heaps_recover();
   show_t show = {show_inuse, show_abandoned, show_purge};
   log_print(NULL, NULL, "arenas: # in use, + partly, a abandoned, p waiting for purge, . else\n");
   arena_t* a;

@@ -62,7 +62,8 @@ static uintptr_t owner_name(uintptr_t owner) { return owner & ~(uintptr_t)OWNER_
  * A tag is no record; a record may be looked at for ever. */
 static heap_t* backing_of(uintptr_t owner) {
   uintptr_t name = owner_name(owner);
-  return name <= OWNER_TAG(OWNER_TAG_MAX) ? NULL : heap_backing((heap_t*)name);
+  if (name <= OWNER_TAG(OWNER_TAG_MAX) || !heap_lives((heap_t*)name)) return NULL;
+  return heap_backing((heap_t*)name);
 }
 
 /* Whose pages, by the names in their owner words. */
@@ -302,6 +303,7 @@ static void gather_process(mi_stats_t* s) {
   rooms_t rooms;
   mi_process_init();
   mi_stats_init(s);
+  heaps_recover();
   return_own_lists();
   heaps_for_each(&return_late_lists, NULL);
   scan(&all, &figures);

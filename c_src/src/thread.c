@@ -15,9 +15,12 @@
  * by one in order. A heap of another thread is in order too unless that thread was inside a slow
  * path (`busy`): the copy holds a prefix of each thread's writes (a write to an OS page that was
  * copied already either still goes to the shared one or waits until the copy is complete), and the
- * fast paths write in an order in which every prefix makes sense, but for one: a block may be on
- * its page's local list before `used` is counted down, so the child counts anew. Heaps that were
- * busy are leaked.
+ * fast paths write in an order in which every prefix makes sense, but for what page_settle mends.
+ *
+ * The child handler does no work for other threads' heaps: it starts a new generation, and a heap
+ * of an older one is an orphan. Orphans are recovered later, a bounded number of pages at a tick:
+ * their pages become abandoned, as at the end of a thread. Until then a page of an orphan is owned,
+ * so frees into it wait on its remote list. What a busy thread left is leaked.
  */
 #include "thread.h"
 #include "heaps.h"
@@ -44,6 +47,8 @@ static struct {
   _Atomic(bool) ready;        /* started, or as good as: allocation works */
   _Atomic(uintptr_t) starter; /* thread that is starting the process; under start_lock */
   heap_t* live;               /* guarded by heap_lock, as is all up to `late` */
+  uint32_t generation;        /* forks of this process's ancestors and its own; see above */
+  _Atomic(heap_t*) orphans;   /* those in `live` before it are none; relaxed: NULL is a hint */
   heap_t* unused[2];          /* records: of backing heaps, of first-class heaps */
   heap_t* lost;
   size_t threads, threads_total, heaps, heaps_lost;
@@ -51,6 +56,7 @@ static struct {
   _Atomic(heap_t*) main;        /* the first backing heap */
   heap_t* late;                 /* guarded by late_lock */
   _Atomic(size_t) large;        /* by heaps that have ended and by threads without one */
+  _Atomic(size_t) ending;       /* threads inside thread_end */
   callback_t deferred;
   uint64_t started_ms;
 } process;
@@ -114,6 +120,7 @@ static heap_t* record_new(bool keeps) {
     if (heap == NULL) return NULL;
     heap->keeps = keeps; /* for ever: others may read it at any time */
   }
+  store_relaxed(&heap->generation, process.generation);
   heap->heartbeat = 0;
   heap->in_deferred = false;
   heap->no_destroy = false;
@@ -144,6 +151,7 @@ static void record_counts(heap_t* heap) {
 /* Caller holds heap_lock. */
 static void record_retire(heap_t* heap, heap_t** list) {
   record_counts(heap);
+  if (load_relaxed(&process.orphans) == heap) store_relaxed(&process.orphans, heap->next);
   if (heap->prev != NULL)
     heap->prev->next = heap->next;
   else
@@ -184,6 +192,11 @@ INTERNAL void heap_record_put(heap_t* heap) {
   os_unlock(&heap_lock);
 }
 
+INTERNAL bool heap_lives(heap_t* heap) {
+  /* The generation changes in the child of a fork only, while it has a single thread. */
+  return heap_backing(heap) != NULL && load_relaxed(&heap->generation) == process.generation;
+}
+
 static heap_t* thread_start(void) {
   mi_process_init();
   if (heap_is_real(heap_default)) {   /* the start of the process has allocated */
@@ -207,6 +220,7 @@ static heap_t* thread_start(void) {
 }
 
 static void thread_end(void* backing) {
+  add_relaxed(&process.ending, 1);
   track_enter();
   heap_t* heap = backing;
   heap_let_held_go(heap);
@@ -223,6 +237,7 @@ static void thread_end(void* backing) {
   os_unlock(&heap_lock);
   arena_purge_due(false);
   track_leave();
+  sub_release(&process.ending, 1); /* pairs with the acquire in process_unload */
 }
 
 INTERNAL heap_t* thread_backing(void) {
@@ -250,6 +265,37 @@ void mi_thread_done(void) mi_attr_noexcept {
   thread_end(heap);
   heap_default_set(&heap_empty);
 }
+
+/* ---- heaps that a fork left behind ---- */
+
+/* Caller holds heap_lock, and the heap owns nothing any more or is lost. */
+static void orphan_end(heap_t* heap) {
+  heap_t* kept = NULL; /* the main heap is a name for ever, and in no list */
+  heap_t** list = heap == load_relaxed(&process.main) ? &kept : &process.unused[heap->keeps];
+  if (load_relaxed(&heap->busy) != 0) {
+    store_relaxed(&heap->busy, 0);
+    process.heaps_lost++;
+    list = &process.lost;
+  }
+  record_retire(heap, list);
+}
+
+/* Gives up to about so many pages of orphans up. */
+static void orphans_recover(size_t pages) {
+  if (likely(load_relaxed(&process.orphans) == NULL)) return;
+  os_lock(&heap_lock);
+  for (heap_t* heap; pages > 0 && (heap = load_relaxed(&process.orphans)) != NULL; pages--) {
+    if (load_relaxed(&heap->generation) == process.generation)
+      store_relaxed(&process.orphans, heap->next);
+    else if (load_relaxed(&heap->busy) != 0 ||
+             (heap_abandon_some(heap, NULL, &pages) && large_leave(heap, NULL, &pages)))
+      orphan_end(heap);
+    if (pages == 0) break;
+  }
+  os_unlock(&heap_lock);
+}
+
+INTERNAL void heaps_recover(void) { orphans_recover(SIZE_MAX); }
 
 /* ---- the generic path ---- */
 
@@ -298,8 +344,11 @@ static void heap_trim(heap_t* heap) {
   heap_leave(heap);
 }
 
+#define RECOVER_PAGES 64 /* of orphans, at a tick */
+
 static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
+  orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
   /* The callback counts as well, so that the heartbeat may be odd here whenever there is one. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
@@ -389,6 +438,7 @@ static void collect_one(heap_t* heap) {
 INTERNAL void thread_relieve(void) {
   heap_t* heap = heap_default;
   large_let_held_go();
+  heaps_recover();
   if (!heap_is_real(heap)) return;
   run_deferred(heap, true);
   heap = heap_backing(heap);
@@ -412,6 +462,7 @@ INTERNAL void thread_count_large(heap_t* heap) {
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {
   track_enter();
+  heaps_recover();
   heap_t* backing = thread_backing(); /* the callback needs a heartbeat */
   if (backing != NULL) {
     run_deferred(backing, force);
@@ -440,6 +491,35 @@ INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) 
   os_unlock(&heap_lock);
 }
 
+/* ---- the end of the image that we are part of ---- */
+
+#define UNLOAD_NAPS 1000 /* milliseconds that a thread which ends just now is waited for */
+
+/* No thread has business here any more but the one that unloads. */
+static void abandon_all(void) {
+  large_let_held_go();
+  for (heap_t* h = process.live; h != NULL; h = h->next)
+    if (load_relaxed(&h->busy) == 0) heap_let_held_go(h);
+  for (heap_t* h = process.live; h != NULL; h = h->next)
+    if (load_relaxed(&h->busy) == 0) heap_abandon(h, NULL);
+  if (process.late != NULL) heap_abandon(process.late, NULL);
+}
+
+INTERNAL void process_unload(void) {
+  os_thread_hook_remove();
+  if (!load_acquire(&process.ready)) return;
+  for (int i = 0; i < UNLOAD_NAPS && load_acquire(&process.ending) != 0; i++) os_nap(1000);
+  heap_default_set(&heap_ended); /* what is freed on the way is another heap's */
+  abandon_all();
+  arena_unload();
+  large_unload();
+  map_unload();
+  meta_unload();
+  /* As before the first call, should there be one more. */
+  memset(&process, 0, sizeof(process));
+  heap_default_set(&heap_empty);
+}
+
 static void add_heap(heap_t* heap, void* arg) {
   thread_stats_t* stats = arg;
   stats->large += load_relaxed(&heap->large_count);
@@ -448,6 +528,7 @@ static void add_heap(heap_t* heap, void* arg) {
 }
 
 INTERNAL void thread_stats(thread_stats_t* stats) {
+  heaps_recover();
   os_lock(&heap_lock);
   stats->threads = process.threads;
   stats->threads_total = process.threads_total;
@@ -481,32 +562,14 @@ static void fork_child(void) {
   log_reset_after_fork();
   arena_reset_after_fork();
   heap_t* mine = heap_backing(heap_default); /* NULL: the thread has none */
-  heap_t* kept = NULL;
   process.threads = mine != NULL;
   process.heaps = 0;
-  for (heap_t *h = process.live, *next; h != NULL; h = next) {
-    next = h->next;
-    heap_t** list = &kept;
-    if (mine != NULL && heap_backing(h) == mine) {
-      process.heaps += h->keeps;
-    } else if (load_relaxed(&h->busy) == 0) {
-      heap_recount(h);
-      heap_abandon(h, NULL);
-      if (h->keeps) large_leave(h, NULL);
-      record_counts(h);
-      store_relaxed(&h->backing, NULL);
-      list = h == load_relaxed(&process.main) ? NULL : &process.unused[h->keeps];
-    } else { /* stays as it is, and leaked */
-      store_relaxed(&h->busy, 0);
-      store_relaxed(&h->backing, NULL);
-      list = &process.lost;
-      process.heaps_lost++;
-    }
-    h->prev = h->next = NULL;
-    if (list == NULL) continue;
-    h->next = *list;
-    if (list == &kept && kept != NULL) kept->prev = h;
-    *list = h;
+  process.generation++;
+  store_relaxed(&process.orphans, process.live);
+  if (mine == NULL) return;
+  store_relaxed(&mine->generation, process.generation);
+  for (heap_t* h = mine->own; h != NULL; h = h->own_next) {
+    store_relaxed(&h->generation, process.generation);
+    process.heaps++;
   }
-  process.live = kept;
 }

@@ -47,6 +47,18 @@ INTERNAL void thread_large_tick(heap_t* heap);
 /* mi_collect for the given heap of this thread, or with NULL for all of them. */
 INTERNAL void thread_collect(heap_t* heap, bool force);
 
+/* The record of a heap that lives: it has not ended, and its thread is not one that a fork left
+ * behind. For any record. */
+INTERNAL bool heap_lives(heap_t* heap);
+/* In the child of a fork: gives up all that the heaps of other threads still own, so that it can be
+ * seen and counted. */
+INTERNAL void heaps_recover(void);
+
+/* When the image that we are part of is unloaded, after all that is in it has been destroyed: takes
+ * back what was registered, and gives the memory that is not in use back to the system. Blocks that
+ * are in use stay where they are. No other thread may be inside the library. */
+INTERNAL void process_unload(void);
+
 /* The backing heap of the first thread; its record is never used for another one. */
 INTERNAL heap_t* process_main_heap(void);
 INTERNAL uint64_t process_started_ms(void);

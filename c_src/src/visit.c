@@ -20,7 +20,7 @@ static uintptr_t name_of(uintptr_t owner) { return owner & ~(uintptr_t)OWNER_FLA
 /* The live heap of this name; NULL when it has ended, or never was one. */
 static heap_t* heap_of_name(uintptr_t name) {
   if (name <= OWNER_TAG(OWNER_TAG_MAX)) return NULL;
-  return heap_backing((heap_t*)name) == NULL ? NULL : (heap_t*)name;
+  return heap_lives((heap_t*)name) ? (heap_t*)name : NULL;
 }
 
 /* ---- where an address lies ---- */
@@ -273,6 +273,7 @@ bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int heap_tag, bool vi
                                mi_block_visit_fun* visitor, void* arg) {
   heap_t* backing = thread_backing();
   if (subproc_id != NULL || visitor == NULL || backing == NULL) return false;
+  heaps_recover();
   visit_t v = {NULL, heap_tag, process_main_heap(), backing, visitor, arg, visit_blocks, 0};
   return visit_all(&v);
 }

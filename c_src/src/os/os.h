@@ -118,10 +118,21 @@ INTERNAL void os_cancel_restore(int state);
 /* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));
 INTERNAL void os_thread_hook_set(void* value);
+/* No thread calls the hook any more, but for those that are inside. */
+INTERNAL void os_thread_hook_remove(void);
 /* Between the two calls the locks are no locks for the calling thread, which holds them all: the
  * fork handlers of others may allocate. */
 INTERNAL void os_fork_begin(void);
 INTERNAL void os_fork_end(void);
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* ---- the image that we are part of: a program, or a library ---- */
+
+/* From the function of OS_AT_START: calls `unload` when the image is taken out of the process while
+ * that goes on, after the destructors of all its objects. The system forgets the fork hooks then.
+ */
+INTERNAL void os_at_unload(void (*unload)(void));
+/* From the function of OS_AT_END. */
+INTERNAL void os_image_ends(void);
 
 #endif

@@ -20,6 +20,14 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
+/* Systems that forget what an image has registered with pthread_atfork when they unload it. On
+ * others it stays. */
+#if defined(__linux__) || defined(__FreeBSD__)
+#define CAN_BE_UNLOADED 1
+#else
+#define CAN_BE_UNLOADED 0
+#include <dlfcn.h>
+#endif
 #if defined(__linux__)
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -38,7 +46,7 @@
 INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
 
 static pthread_key_t thread_key;
-static bool thread_key_valid;
+static _Atomic(bool) thread_key_valid;
 
 INTERNAL int os_cancel_off(void) {
   int state = 0;
@@ -550,15 +558,55 @@ INTERNAL void os_lock_reset(os_lock_t* lock) {
   memcpy(lock, &fresh, sizeof(fresh));
 }
 
+/* ---- the image ---- */
+
+/* What tells the end of the process from that of the image: at the end of the process the functions
+ * of atexit run before the destructors, and when an image is unloaded the destructors run first,
+ * then the functions of atexit that the image has registered, the first one last. So the one that
+ * is registered before all constructors of the program's language comes after all that is to be
+ * destroyed with the image. */
+static struct {
+  void (*unload)(void);
+  bool ends; /* its destructors have run, or run */
+  bool process_ends;
+} image;
+
 INTERNAL bool os_thread_hook(void (*hook)(void*)) {
-  thread_key_valid = pthread_key_create(&thread_key, hook) == 0;
-  return thread_key_valid;
+  if (image.ends || pthread_key_create(&thread_key, hook) != 0) return false;
+  store_relaxed(&thread_key_valid, true); /* before any other thread asks for it */
+  return true;
 }
 INTERNAL void os_thread_hook_set(void* value) {
-  if (thread_key_valid) (void)pthread_setspecific(thread_key, value);
+  /* Relaxed: a key that was deleted just now is refused by the C library. */
+  if (load_relaxed(&thread_key_valid)) (void)pthread_setspecific(thread_key, value);
+}
+INTERNAL void os_thread_hook_remove(void) {
+  if (load_relaxed(&thread_key_valid)) (void)pthread_key_delete(thread_key);
+  store_relaxed(&thread_key_valid, false);
 }
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  (void)pthread_atfork(prepare, parent, child);
+  if (!image.ends) (void)pthread_atfork(prepare, parent, child);
 }
+
+static void image_at_exit(void) {
+  if (image.ends) {
+    image.unload();
+  } else {
+    image.process_ends = true;
+    os_thread_hook_remove(); /* an image that is unloaded from here on is not told of it again */
+  }
+}
+
+INTERNAL void os_at_unload(void (*unload)(void)) {
+  image.unload = unload;
+  if (CAN_BE_UNLOADED && atexit(&image_at_exit) == 0) return;
+#if !CAN_BE_UNLOADED && defined(RTLD_NODELETE) && defined(RTLD_NOLOAD)
+  Dl_info info;
+  if (dladdr((void*)(uintptr_t)&image_at_exit, &info) != 0)
+    (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
+#endif
+}
+
+INTERNAL void os_image_ends(void) { image.ends = !image.process_ends; }
 
 #endif

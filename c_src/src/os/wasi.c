@@ -164,6 +164,9 @@ INTERNAL int os_cancel_off(void) { return 0; }
 INTERNAL void os_cancel_restore(int state) { (void)state; }
 INTERNAL bool os_thread_hook(void (*hook)(void*)) { return (void)hook, true; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
+INTERNAL void os_thread_hook_remove(void) {}
+INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
+INTERNAL void os_image_ends(void) {}
 INTERNAL void os_fork_begin(void) {}
 INTERNAL void os_fork_end(void) {}
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {

@@ -291,6 +291,14 @@ static const PIMAGE_TLS_CALLBACK os_thread_callback __attribute__((section(".CRT
     thread_callback;
 #endif
 
+INTERNAL void os_thread_hook_remove(void) {
+  if (hook_slot != TLS_OUT_OF_INDEXES) (void)TlsFree(hook_slot);
+  hook_slot = TLS_OUT_OF_INDEXES;
+}
+/* A DLL that is unloaded leaves its memory to the process. */
+INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
+INTERNAL void os_image_ends(void) {}
+
 /* There is no fork. */
 INTERNAL void os_fork_begin(void) {}
 INTERNAL void os_fork_end(void) {}
