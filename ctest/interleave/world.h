@@ -180,6 +180,7 @@ INTERNAL void os_process(os_process_t* info) { *info = (os_process_t){0, 0, 0, 0
 INTERNAL void os_lock(os_lock_t* lock) { engine_lock(lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { engine_unlock(lock); }
 INTERNAL void os_lock_reset(os_lock_t* lock) { (void)lock; }
+INTERNAL void os_thread_hook_remove(void) {}
 INTERNAL int os_cancel_off(void) { return 0; }
 INTERNAL void os_cancel_restore(int state) { (void)state; }
 INTERNAL bool os_thread_hook(void (*hook)(void*)) { return hook != NULL; }
