@@ -8,6 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 
+#[path = "build/advice.rs"]
+mod advice;
+#[path = "build/flags.rs"]
+mod flags;
+
 /// The whole library as one translation unit.
 const SOURCE: &str = "c_src/src/all.c";
 const INCLUDE_DIR: &str = "c_src/include";
@@ -18,45 +23,80 @@ fn main() {
     let target = Target::from_env();
     rerun_when_inputs_change();
     publish_include_dir();
+    if target.is_miri {
+        return; // it interprets Rust only; src/global.rs does without C there
+    }
 
+    if target.is_wasm() && target.has_atomics {
+        fail("WebAssembly with threads is not supported: the allocator takes the only thread for granted");
+    }
+    flags::remove_unfit(&target);
     let mut build = cc::Build::new();
     build.file(SOURCE).include(INCLUDE_DIR);
+    check_compiler(&build, &target);
     select_optimisation(&mut build);
     select_warnings(&mut build, &target);
     select_defines(&mut build, &target);
+    select_checker(&mut build, &target);
     select_default_options(&mut build, &target);
     select_code_generation(&mut build, &target);
     keep_assembly(&mut build);
 
-    check_compiler(&build);
     if let Err(error) = build.try_compile("mimalloc") {
-        explain_failed_compilation(&build, &error);
+        explain_failed_compilation(&target, &error);
         exit(1);
     }
     link_system_libraries(&target);
 }
 
-/// What we need to know about the machine that will run the program.
+/// What we need to know about the machine that will run the program, and about the build.
 struct Target {
+    triple: String,
+    /// The triple of the machine that builds.
+    host: String,
     /// "unix", "windows", "wasm"; several of them are separated by commas.
     family: String,
     os: String,
+    arch: String,
     env: String,
+    endian: String,
     pointer_width: String,
     /// The processor has instructions for atomics of 64 bits.
     has_atomic64: bool,
+    /// The instructions or the system have threads, where that is a choice.
+    has_atomics: bool,
+    /// Those that rustc was asked for (`-Zsanitizer=`).
+    sanitizers: Vec<String>,
+    is_miri: bool,
 }
 
 impl Target {
     fn from_env() -> Target {
         let get = |name: &str| env::var(name).unwrap_or_default();
+        let has = |name: &str, word: &str| get(name).split(',').any(|listed| listed == word);
+        let sanitizers = get("CARGO_CFG_SANITIZE");
         Target {
+            triple: get("TARGET"),
+            host: get("HOST"),
             family: get("CARGO_CFG_TARGET_FAMILY"),
             os: get("CARGO_CFG_TARGET_OS"),
+            arch: get("CARGO_CFG_TARGET_ARCH"),
             env: get("CARGO_CFG_TARGET_ENV"),
+            endian: get("CARGO_CFG_TARGET_ENDIAN"),
             pointer_width: get("CARGO_CFG_TARGET_POINTER_WIDTH"),
-            has_atomic64: get("CARGO_CFG_TARGET_HAS_ATOMIC").split(',').any(|width| width == "64"),
+            has_atomic64: has("CARGO_CFG_TARGET_HAS_ATOMIC", "64"),
+            has_atomics: has("CARGO_CFG_TARGET_FEATURE", "atomics"),
+            sanitizers: sanitizers
+                .split(',')
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            is_miri: env::var_os("CARGO_CFG_MIRI").is_some(),
         }
+    }
+
+    fn is_host(&self) -> bool {
+        self.triple == self.host
     }
 
     fn is_unix(&self) -> bool {
@@ -73,6 +113,16 @@ impl Target {
 
     fn is_msvc(&self) -> bool {
         self.env == "msvc"
+    }
+
+    /// The sanitizer brings a `malloc` of its own and needs every call of it.
+    fn has_malloc_of_a_sanitizer(&self) -> bool {
+        const WITHOUT: [&str; 4] = ["cfi", "kcfi", "safestack", "shadow-call-stack"];
+        self.sanitizers.iter().any(|sanitizer| !WITHOUT.contains(&sanitizer.as_str()))
+    }
+
+    fn has_sanitizer(&self, name: &str) -> bool {
+        self.sanitizers.iter().any(|sanitizer| sanitizer == name)
     }
 
     /// Their loaders refuse a library with initial-exec variables once the program runs.
@@ -106,6 +156,7 @@ fn is_debug() -> bool {
 /// each file is named here; the folders too, for files that come or go.
 fn rerun_when_inputs_change() {
     let mut paths = vec![PathBuf::from("build.rs")];
+    collect_paths(Path::new("build"), &mut paths);
     collect_paths(Path::new("c_src"), &mut paths);
     paths.sort();
     for path in paths {
@@ -168,13 +219,65 @@ fn select_defines(build: &mut cc::Build, target: &Target) {
     if has_feature("skip-collect-on-exit") {
         build.define("MI_SKIP_COLLECT_ON_EXIT", "1");
     }
-    if has_feature("override") {
+    if has_feature("override") && can_override(target) {
         build.define("MI_MALLOC_OVERRIDE", "1");
         if !target.is_windows() {
             // Blocks travel between the program and its shared libraries then; these two make the
             // mi_* functions visible to them. On Windows they would mean a DLL, which this is not.
             build.define("MI_SHARED_LIB", "1").define("MI_SHARED_LIB_EXPORT", "1");
         }
+    }
+}
+
+/// Taken over, `malloc` would be called before the sanitizer's own memory is set up, and the program
+/// would crash before `main`.
+fn can_override(target: &Target) -> bool {
+    if target.has_malloc_of_a_sanitizer() {
+        let names = target.sanitizers.join(",");
+        warn(&format!("`override` is off: the sanitizer ({names}) brings a malloc of its own"));
+        return false;
+    }
+    if has_feature("asan") && !has_feature("valgrind") {
+        warn("`override` is off: AddressSanitizer (feature `asan`) brings a malloc of its own");
+        return false;
+    }
+    true
+}
+
+/// Memory checkers: they are told what is a block, and what is not any more.
+fn select_checker(build: &mut cc::Build, target: &Target) {
+    if target.has_sanitizer("address") && !target.is_msvc() {
+        // New versions of `cc` watch the C code then. It touches what it has told to be free.
+        build.flag("-fno-sanitize=address");
+    }
+    if has_feature("valgrind") {
+        if has_feature("asan") {
+            warn("`asan` is off: it does not go together with `valgrind`");
+        }
+        if !has_headers(build, &["valgrind/memcheck.h"]) {
+            fail(
+                "the feature `valgrind` needs the header valgrind/memcheck.h.\n\n\
+                 \x20 Debian, Ubuntu, Arch   the package valgrind\n\
+                 \x20 Fedora, openSUSE       valgrind-devel\n\
+                 \x20 Alpine                 valgrind-dev",
+            );
+        }
+        build.define("MI_TRACK_VALGRIND", "1");
+    } else if has_feature("asan") {
+        if !target.sanitizers.is_empty() && !target.has_sanitizer("address") {
+            fail("the feature `asan` is for AddressSanitizer, and rustc was asked for another one");
+        }
+        if !has_headers(build, &["sanitizer/asan_interface.h"]) {
+            fail(
+                "the feature `asan` needs the header sanitizer/asan_interface.h. It belongs to \
+                 GCC (libasan) and to Clang (compiler-rt).",
+            );
+        }
+        build.define("MI_TRACK_ASAN", "1");
+    } else if target.has_sanitizer("thread") {
+        // It must see how the allocator hands blocks from thread to thread, or it takes the next
+        // use of a block for a race with the one before.
+        build.flag("-fsanitize=thread");
     }
 }
 
@@ -228,15 +331,21 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
     }
     // With the extensions: inline assembly, and what `_GNU_SOURCE` declares.
     build.std("gnu11");
+    // Those that every compiler has are not asked for "if supported": the question is a compilation
+    // with the flags of the environment, and where these lead to any warning the answer is no.
     // Two copies of the library in one process must not see each other's symbols.
-    build.flag_if_supported("-fvisibility=hidden");
+    build.flag("-fvisibility=hidden");
     // The compiler must not replace what we do by what it knows about malloc.
-    build.flag_if_supported("-fno-builtin-malloc");
-    // With `override` our functions are visible; calls between them need no look at who else is.
-    build.flag_if_supported("-fno-semantic-interposition");
+    build.flag("-fno-builtin-malloc");
+    if !flags::is_linker_plugin_lto() {
+        // Also where the compiler is called `gcc -flto`.
+        build.flag("-fno-lto");
+    }
     if !target.is_wasm() {
+        // With `override` our functions are visible; calls between them need no look at who else is.
+        build.flag_if_supported("-fno-semantic-interposition");
         // A C++ exception of the new-handler passes through mi_new.
-        build.flag_if_supported("-fexceptions");
+        build.flag("-fexceptions");
     }
     if target.is_unix() && !target.is_wasm() {
         // initial-exec is the fastest model for a static library; a library that is loaded with
@@ -244,7 +353,7 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
         // Android. In an executable the linker makes the same of both.
         let dynamic = has_feature("local-dynamic-tls") || target.has_no_static_tls_to_spare();
         let model = if dynamic { "local-dynamic" } else { "initial-exec" };
-        build.flag_if_supported(format!("-ftls-model={model}"));
+        build.flag(format!("-ftls-model={model}"));
     }
 }
 
@@ -275,54 +384,53 @@ fn link_system_libraries(target: &Target) {
 
 /// Stops with advice when there is no C compiler at all; `cc` alone would name a program that the
 /// reader may never have heard of.
-fn check_compiler(build: &cc::Build) {
+fn check_compiler(build: &cc::Build, target: &Target) {
+    let advice = || advice::install(target);
     let compiler = match build.try_get_compiler() {
         Ok(compiler) => compiler,
-        Err(error) => fail(&format!("no C compiler was found ({error}).\n\n{}", install_advice())),
+        Err(error) => fail(&format!("no C compiler was found ({error}).\n\n{}", advice())),
     };
     // Whether it understands the flag does not matter, only whether there is a program.
     if let Err(error) = Command::new(compiler.path()).arg("--version").output() {
         fail(&format!(
             "the C compiler `{}` cannot be started: {error}.\n\n{}",
             compiler.path().display(),
-            install_advice()
+            advice()
+        ));
+    }
+    if !has_headers(build, &["stdlib.h", "string.h"]) {
+        fail(&format!(
+            "the compiler `{}` works, but the headers of the C library are missing.\n\n{}",
+            compiler.path().display(),
+            advice()
         ));
     }
 }
 
-/// Tells a missing libc (compiler package without its headers) from an error in our C.
-fn explain_failed_compilation(build: &cc::Build, error: &cc::Error) {
+/// Of the tools `cc` needs an archiver, too.
+fn explain_failed_compilation(target: &Target, error: &cc::Error) {
     eprintln!("\nerror: mimalloc2-rust-sys: the C library did not compile: {error}");
-    if headers_are_missing(build) {
-        eprintln!("\nThe compiler works, but the headers of the C library are missing.");
-        eprintln!("{}", install_advice());
+    if error.to_string().starts_with("ToolNotFound") {
+        eprintln!("\n{}", advice::install(target));
     }
 }
 
-fn headers_are_missing(build: &cc::Build) -> bool {
+fn has_headers(build: &cc::Build, names: &[&str]) -> bool {
     let out_dir = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
     let probe = out_dir.join("probe.c");
-    if fs::write(&probe, "#include <stdlib.h>\n#include <string.h>\n").is_err() {
-        return false;
+    let text: String = names.iter().map(|name| format!("#include <{name}>\n")).collect();
+    if fs::write(&probe, text).is_err() {
+        return true; // the compilation will tell
     }
     let compiler = build.get_compiler();
     let mut command = compiler.to_command();
     command.arg(if compiler.is_like_msvc() { "/EP" } else { "-E" }).arg(&probe);
-    matches!(command.output(), Ok(output) if !output.status.success())
+    !matches!(command.output(), Ok(output) if !output.status.success())
 }
 
-fn install_advice() -> &'static str {
-    "mimalloc2-rust-sys is written in C and needs a C11 compiler with the C library's headers:\n\
-     \n\
-     \x20 Debian, Ubuntu   apt install gcc libc6-dev\n\
-     \x20 Fedora, RHEL     dnf install gcc glibc-devel\n\
-     \x20 Arch             pacman -S gcc\n\
-     \x20 Alpine           apk add gcc musl-dev\n\
-     \x20 macOS            xcode-select --install\n\
-     \x20 Windows (MSVC)   Visual Studio Build Tools, workload \"Desktop development with C++\"\n\
-     \x20 Windows (GNU)    pacman -S mingw-w64-x86_64-gcc   (in an MSYS2 shell)\n\
-     \n\
-     For another compiler set the environment variable CC, for cross-compiling CC_<target>."
+/// Cargo shows it, unless the crate comes from a registry.
+fn warn(message: &str) {
+    println!("cargo:warning={message}");
 }
 
 fn fail(message: &str) -> ! {

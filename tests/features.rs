@@ -1,5 +1,6 @@
 //! Each Cargo feature can be seen from outside. ci/features runs this with every feature and every pair
-//! of them; what is seen in the object file instead (`asm`, `local-dynamic-tls`) is looked at there.
+//! of them; what is seen in the object file instead (`asm`, `local-dynamic-tls`, `valgrind`, `asan`) is
+//! looked at there, and what the memory checkers find in ci/checkers.
 //!
 //! The C functions are declared here because `extended` may be off.
 
@@ -39,6 +40,11 @@ const EINVAL: c_int = 22;
 const IS_DEBUG: bool =
     cfg!(feature = "debug") || (cfg!(feature = "debug_in_debug") && cfg!(debug_assertions));
 const IS_SECURE: bool = cfg!(feature = "secure");
+/// They see for themselves what the higher levels look for.
+const HAS_CHECKER: bool = cfg!(any(feature = "valgrind", feature = "asan"));
+/// AddressSanitizer brings a malloc of its own.
+const IS_OVERRIDDEN: bool =
+    cfg!(feature = "override") && !cfg!(all(feature = "asan", not(feature = "valgrind")));
 
 /// Runs one of the ignored tests below in a process of its own.
 fn run_child(name: &str, variable: (&str, &str)) -> Output {
@@ -71,9 +77,10 @@ fn the_library_knows_how_it_was_built() {
     let line = text.lines().find(|line| line.contains("debug level")).expect("the first line");
     assert_eq!(level(line, "version"), 217);
     assert_eq!(level(line, "debug level"), if IS_DEBUG { 3 } else { 0 });
-    let secure = if cfg!(feature = "secure-full") { 4 } else { u32::from(IS_SECURE) };
+    let is_full = cfg!(feature = "secure-full") && !HAS_CHECKER;
+    let secure = if is_full { 4 } else { u32::from(IS_SECURE) };
     assert_eq!(level(line, "secure level"), secure);
-    assert_eq!(level(line, "override"), u32::from(cfg!(feature = "override")));
+    assert_eq!(level(line, "override"), u32::from(IS_OVERRIDDEN));
 }
 
 #[test]
@@ -112,7 +119,7 @@ fn secure_and_debug_check_what_is_freed() {
 fn override_makes_malloc_ours() {
     unsafe {
         let p = c::malloc(100);
-        assert_eq!(c::mi_is_in_heap_region(p), cfg!(feature = "override"));
+        assert_eq!(c::mi_is_in_heap_region(p), IS_OVERRIDDEN);
         c::free(p);
     }
 }

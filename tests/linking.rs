@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{cargo_build, fixtures, line, run, scratch, text};
+use common::{cargo, cargo_build, fixtures, line, one_at_a_time, run, scratch, text};
 
 /// Compiles a C file of the fixtures.
 fn cc(file: &str, output: &str, flags: &[&str]) -> PathBuf {
@@ -174,4 +174,20 @@ fn a_dev_profile_with_another_opt_level_works() {
     let output = run("the program", &mut Command::new(program));
     assert_eq!(line(&text(&output), "c"), "ours");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Distributions set such flags for all that they build, and testers for what they look at.
+#[test]
+fn flags_of_the_environment_leave_a_program_that_links_and_works() {
+    for (name, flags) in [
+        ("lto", "-O2 -flto=auto"),
+        ("tested", "-O1 -fsanitize=address,undefined --coverage -fprofile-generate -pg"),
+        ("strict", "-std=c99 -fPIE -fvisibility=default -Werror -Wconversion -Wmissing-prototypes"),
+    ] {
+        let _one = one_at_a_time();
+        let mut command = cargo("build", "plain");
+        run(name, command.args(["--features", "override"]).env("CFLAGS", flags));
+        let output = run(name, &mut Command::new(scratch().join("target/debug/plain")));
+        assert_eq!(line(&text(&output), "malloc"), "ours", "{name}");
+    }
 }
