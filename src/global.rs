@@ -1,4 +1,4 @@
-//! The Rust global allocator on top of the C functions.
+//! The global allocator on top of the C functions; under Miri miri.rs stands in for this file.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::{c_int, c_void};
@@ -6,7 +6,7 @@ use core::ffi::{c_int, c_void};
 use crate::{
     mi_free_size, mi_free_size_aligned, mi_malloc, mi_malloc_align8, mi_malloc_aligned, mi_realloc,
     mi_realloc_align8, mi_realloc_aligned, mi_usable_size, mi_version, mi_zalloc, mi_zalloc_align8,
-    mi_zalloc_aligned,
+    mi_zalloc_aligned, MiMalloc,
 };
 
 /// Rust states the alignment of each request, and mostly it is 8 or less: then the classes that
@@ -14,20 +14,6 @@ use crate::{
 const ALIGN_SMALL: usize = 8;
 /// What every block of at least one byte has anyway.
 const ALIGN_MALLOC: usize = 16;
-
-/// The allocator, for use as `#[global_allocator]`.
-///
-/// ```
-/// #[global_allocator]
-/// static GLOBAL: mimalloc2_rust_sys::MiMalloc = mimalloc2_rust_sys::MiMalloc;
-///
-/// let numbers: Vec<u64> = (0..1000).collect();
-/// assert_eq!(numbers.iter().sum::<u64>(), 499_500);
-/// ```
-///
-/// It has no state of its own: all values of this type stand for the one allocator of the process.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct MiMalloc;
 
 impl MiMalloc {
     /// The version of the C interface, 217 for 2.1.7.
@@ -38,6 +24,10 @@ impl MiMalloc {
     }
 
     /// The bytes that may be used in the block at `p`, at least what was asked for.
+    ///
+    /// # Panics
+    ///
+    /// Under Miri, where nothing tells the size of a block.
     ///
     /// # Safety
     ///

@@ -95,7 +95,10 @@ use core::ffi::{c_char, c_int, c_void};
 mod compat;
 #[cfg(feature = "extended")]
 pub mod extended;
+#[cfg(not(miri))]
 mod global;
+#[cfg(miri)]
+mod miri;
 
 #[cfg(feature = "extended")]
 pub use compat::{
@@ -103,7 +106,19 @@ pub use compat::{
 };
 #[cfg(feature = "extended")]
 pub use extended::*;
-pub use global::MiMalloc;
+/// The allocator, for use as `#[global_allocator]`.
+///
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: mimalloc2_rust_sys::MiMalloc = mimalloc2_rust_sys::MiMalloc;
+///
+/// let numbers: Vec<u64> = (0..1000).collect();
+/// assert_eq!(numbers.iter().sum::<u64>(), 499_500);
+/// ```
+///
+/// It has no state of its own: all values of this type stand for the one allocator of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MiMalloc;
 
 /// The version of the interface that these bindings are for, as [`mi_version`] returns it: 217.
 pub const MI_MALLOC_VERSION: c_int = 217;
@@ -111,7 +126,7 @@ pub const MI_MALLOC_VERSION: c_int = 217;
 /// Makes the linker take our object file out of its archive, with its constructors and its
 /// definitions of `malloc` and the others, even when the program calls none of our functions.
 /// One reference is enough because the C library is one object file.
-#[cfg(feature = "override")]
+#[cfg(all(feature = "override", not(miri)))]
 #[used]
 static TAKE_THE_OBJECT: unsafe extern "C" fn(usize) -> *mut c_void = mi_malloc;
 
