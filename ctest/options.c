@@ -591,6 +591,53 @@ static void longer_name_is_not_taken_for_a_shorter_one(void) {
   setenv("MIMALLOC_PURGE_DELAYS", "junk", 1);
   setenv("MIMALLOC_EAGER_COMMIT_DELAY", "7", 1);
   messages_of("helper_do_nothing", messages, sizeof messages);
+  CHECK_EQ(count_of(messages, "invalid value"), 0);
+}
+
+/* What a user may write, and the name that is meant; NULL: none is like it. */
+static const struct {
+  const char *written, *meant;
+} misspelt[] = {
+    {"MIMALLOC_PURGE_DELY", "purge_delay"},
+    {"MIMALLOC_PURGE_DEALY", "purge_delay"},
+    {"MIMALLOC_PURGEDELAY", "purge_delay"},
+    {"MIMALLOC_SHOW_ERROR", "show_errors"},
+    {"MIMALLOC_VERBOES", "verbose"},
+    {"mimalloc_arena_resrve", "arena_reserve"},
+    {"MIMALLOC_RESET_DELAYS", "purge_delay"}, /* of an older version */
+    {"MIMALLOC_SHOW_LEAK", "show_leaks"},
+    {"MIMALLOC_PAGE_CROSS_THREAD_MAX_RECLAIMS", "page_cross_thread_max_reclaim"},
+    {"MIMALLOC_COLOUR", NULL},
+    {"MIMALLOC_", NULL},
+    {"MIMALLOC_A_NAME_THAT_IS_LONGER_THAN_THAT_OF_ANY_OPTION_THERE_IS", NULL},
+};
+
+static void misspelt_variable_is_named_once_with_the_nearest_name(void) {
+  for (size_t i = 0; i < COUNT_OF(misspelt); i++) {
+    setenv(misspelt[i].written, "1", 1);
+    setenv("MIMALLOC_SHOW_ERRORS", "0", 1);
+    messages_of("helper_do_nothing", messages, sizeof messages);
+    CHECK_TEXT(messages, "");
+    setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
+    messages_of("helper_do_nothing", messages, sizeof messages);
+    char expected[200];
+    const char* meant = misspelt[i].meant;
+    int n =
+        snprintf(expected, sizeof expected,
+                 "mimalloc: warning: environment: no such option: \"%.64s\"", misspelt[i].written);
+    if (meant != NULL)
+      n += snprintf(expected + n, sizeof expected - (size_t)n, "; did you mean %s?", meant);
+    snprintf(expected + n, sizeof expected - (size_t)n, "\n");
+    CHECK_TEXT(messages, expected);
+    unsetenv(misspelt[i].written);
+  }
+}
+static void variables_of_others_are_not_looked_at(void) {
+  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
+  setenv("MIMALLOCATOR", "1", 1);
+  setenv("MIMIC_PURGE_DELY", "1", 1);
+  setenv("MI_PURGE_DELAY", "1", 1);
+  messages_of("helper_do_nothing", messages, sizeof messages);
   CHECK_TEXT(messages, "");
 }
 static void legacy_name_gives_a_warning(void) {
@@ -744,6 +791,8 @@ static const check_case_t cases[] = {
     CASE(invalid_value_gives_one_warning),
     CASE(value_out_of_range_gives_one_warning_with_the_range),
     CASE(longer_name_is_not_taken_for_a_shorter_one),
+    CASE(misspelt_variable_is_named_once_with_the_nearest_name),
+    CASE(variables_of_others_are_not_looked_at),
     CASE(legacy_name_gives_a_warning),
     CASE(invalid_verbose_gives_only_its_warning),
     CASE(verbose_lists_the_options),

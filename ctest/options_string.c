@@ -216,6 +216,14 @@ static void nonsense_in_the_string_is_reported_once(void) {
   CHECK_EQ(count_of(messages, "\"=4\""), 1);
 }
 
+static void misspelt_name_in_the_string_is_reported_with_the_nearest(void) {
+  messages_with("show_errors, MIMALLOC_purge_dely=5");
+  CHECK_TEXT(
+      messages,
+      "mimalloc: warning: mi_default_options: no such option: \"MIMALLOC_purge_dely=5\"; did "
+      "you mean purge_delay?\n");
+}
+
 static void legacy_name_in_the_string_gives_a_warning(void) {
   messages_with("show_errors, reset_delay=5");
   CHECK_EQ(count_of(messages, "\n"), 1);
@@ -293,6 +301,7 @@ static const check_case_t cases[] = {
     CASE(program_beats_the_string_and_its_default_does_not),
     CASE(default_applies_where_the_string_makes_no_sense),
     CASE(nonsense_in_the_string_is_reported_once),
+    CASE(misspelt_name_in_the_string_is_reported_with_the_nearest),
     CASE(legacy_name_in_the_string_gives_a_warning),
     CASE(invalid_verbose_in_the_string_gives_only_its_warning),
     CASE(privileged_process_reads_the_string_and_not_the_environment),

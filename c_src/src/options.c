@@ -271,10 +271,83 @@ static void report_refused(mi_option_t o, const char* text, source_t source) {
               text, range);
 }
 
+/* ---- names ---- */
+
+#define VALUE_MAX 64       /* characters of a value that count */
+#define NAME_MAX_LENGTH 40 /* that of every option is below */
+
+static bool is_name(const char* text, size_t n, const char* name) {
+  size_t i = 0;
+  while (i < n && name[i] != 0 && to_upper(text[i]) == to_upper(name[i])) i++;
+  return i == n && name[i] == 0;
+}
+
+/* The option of this name; `*legacy` is the name if it is one of another version, else NULL.
+ * OPTION_COUNT: there is none. */
+static mi_option_t option_by_name(const char* text, size_t n, const char** legacy) {
+  for (int o = 0; o < OPTION_COUNT; o++) {
+    *legacy = NULL;
+    if (is_name(text, n, options[o].name)) return (mi_option_t)o;
+    for (int k = 0; k < LEGACY_MAX && options[o].legacy[k] != NULL; k++) {
+      *legacy = options[o].legacy[k];
+      if (is_name(text, n, *legacy)) return (mi_option_t)o;
+    }
+  }
+  return (mi_option_t)OPTION_COUNT;
+}
+
+/* How many characters must be inserted, removed or replaced to make one of the other. */
+static size_t name_distance(const char* text, size_t n, const char* name) {
+  unsigned char
+      row[NAME_MAX_LENGTH + 1]; /* of the first i characters of text to each start of name */
+  size_t length = strlen(name);
+  mi_assert_internal(n <= NAME_MAX_LENGTH && length <= NAME_MAX_LENGTH);
+  for (size_t k = 0; k <= length; k++) row[k] = (unsigned char)k;
+  for (size_t i = 1; i <= n; i++) {
+    size_t diagonal = row[0];
+    row[0] = (unsigned char)i;
+    for (size_t k = 1; k <= length; k++) {
+      size_t replaced = diagonal + (to_upper(text[i - 1]) != to_upper(name[k - 1]));
+      diagonal = row[k];
+      row[k] = (unsigned char)min_size(replaced, min_size(row[k], row[k - 1]) + 1);
+    }
+  }
+  return row[length];
+}
+
+/* The option whose name is most like the text; NULL if none is like it. */
+static const char* similar_name(const char* text, size_t n) {
+  const char* best = NULL;
+  size_t least = 2 + n / 4; /* below it: one wrong character, one more for each four */
+  if (n > NAME_MAX_LENGTH) return NULL;
+  for (int o = 0; o < OPTION_COUNT; o++) {
+    size_t distance = name_distance(text, n, options[o].name);
+    for (int k = 0; k < LEGACY_MAX && options[o].legacy[k] != NULL; k++)
+      distance = min_size(distance, name_distance(text, n, options[o].legacy[k]));
+    if (distance >= least) continue;
+    least = distance;
+    best = options[o].name;
+  }
+  return best;
+}
+
+/* `length` characters of `written` are shown; the name in them has `n`. */
+static void report_unknown(const char* where, const char* written, size_t length, const char* name,
+                           size_t n) {
+  char text[VALUE_MAX + 1];
+  length = min_size(length, VALUE_MAX);
+  memcpy(text, written, length);
+  text[length] = 0;
+  const char* similar = similar_name(name, n);
+  if (similar != NULL)
+    log_warning("%s: no such option: \"%s\"; did you mean %s?\n", where, text, similar);
+  else
+    log_warning("%s: no such option: \"%s\"\n", where, text);
+}
+
 /* ---- texts: the environment and the program's default string ---- */
 
 #define ENVIRONMENT_MAX 10000 /* entries looked at */
-#define VALUE_MAX 64          /* characters of a value that count */
 
 typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
 
@@ -352,6 +425,21 @@ static void options_from_environment(void) {
   }
 }
 
+/* A variable with our prefix that no option has is misspelt, or meant for another version. Only
+ * where messages are shown is it worth looking for. */
+static void report_unknown_variables(void) {
+  if (load_relaxed(&log_config.show_errors) == 0 && load_relaxed(&log_config.verbose) == 0) return;
+  const char *entry, *legacy;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
+    const char* name = looks_like_ours(entry) ? skip_name(entry, name_prefix) : NULL;
+    const char* end = name != NULL ? strchr(name, '=') : NULL;
+    if (end == NULL) continue;
+    size_t n = (size_t)(end - name);
+    if (option_by_name(name, n, &legacy) == OPTION_COUNT)
+      report_unknown("environment", entry, (size_t)(end - entry), name, n);
+  }
+}
+
 #if defined(__ELF__)
 extern const char mi_default_options[] __attribute__((weak, visibility("default")));
 static const char* default_string(void) {
@@ -363,34 +451,18 @@ static const char* default_string(void) {
 static const char* default_string(void) { return NULL; }
 #endif
 
-/* What follows the name in the entry, if the entry names it. */
-static const char* after_entry_name(const char* entry, const char* name) {
-  const char* rest = skip_name(entry, name);
-  return rest != NULL && (*rest == '=' || *rest == 0 || is_separator(*rest)) ? rest : NULL;
-}
-
 static void option_from_entry(const char* entry, size_t length, unsigned steps) {
-  const char* bare = skip_name(entry, name_prefix);
-  if (bare == NULL) bare = entry;
-  for (int i = 0; i < OPTION_COUNT; i++) {
-    mi_option_t o = (mi_option_t)i;
-    const char* legacy = NULL;
-    const char* rest = after_entry_name(bare, options[o].name);
-    for (int k = 0; rest == NULL && k < LEGACY_MAX && options[o].legacy[k] != NULL; k++) {
-      legacy = options[o].legacy[k];
-      rest = after_entry_name(bare, legacy);
-    }
-    if (rest == NULL) continue;
-    /* A name alone has an empty value, which means 1. */
-    option_from_text(o, *rest == '=' ? rest + 1 : rest, legacy, FROM_STRING, steps);
-    return;
-  }
-  if ((steps & REPORT) == 0) return;
-  char text[VALUE_MAX + 1];
-  length = min_size(length, VALUE_MAX);
-  memcpy(text, entry, length);
-  text[length] = 0;
-  log_warning("%sno such option: \"%s\"\n", prefixes[FROM_STRING], text);
+  const char* name = skip_name(entry, name_prefix);
+  if (name == NULL) name = entry;
+  size_t n = 0;
+  while (name[n] != 0 && name[n] != '=' && !is_separator(name[n])) n++;
+  const char* legacy;
+  mi_option_t o = option_by_name(name, n, &legacy);
+  /* A name alone has an empty value, which means 1. */
+  if (o != OPTION_COUNT)
+    option_from_text(o, name + n + (name[n] == '='), legacy, FROM_STRING, steps);
+  else if ((steps & REPORT) != 0)
+    report_unknown("mi_default_options", entry, length, name, n);
 }
 
 /* Entries "name=value" or "name"; the later of two wins. */
@@ -408,8 +480,10 @@ INTERNAL void options_init(void) {
   for (int o = 0; o < OPTION_COUNT; o++)
     option_published((mi_option_t)o, load_relaxed(&options[o].value), true);
   if (string != NULL) options_from_string(string, APPLY);
-  if (!os_is_privileged() && environment_has_ours()) options_from_environment();
+  bool is_given = !os_is_privileged() && environment_has_ours();
+  if (is_given) options_from_environment();
   /* Only now, because the environment may say whether and where reports are shown. */
+  if (is_given) report_unknown_variables();
   if (string != NULL) options_from_string(string, REPORT);
   if (option_value(mi_option_allow_thp) == 0 && !os_disable_huge_pages())
     log_warning("cannot disable transparent huge pages\n");

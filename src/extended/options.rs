@@ -174,6 +174,9 @@ macro_rules! typed_options {
                 &name["mi_option_".len()..]
             }
         }
+
+        /// The names of all options, with their prefix.
+        const NAMES: &[&str] = &[$(stringify!($number),)*];
     };
 }
 
@@ -282,9 +285,17 @@ pub const MI_HAS_DEFAULT_OPTIONS: c_int = 1;
 /// # }
 /// ```
 ///
-/// Values are written as in the environment, which is stronger. The macro stands once in the crate
-/// of the program itself (the one with `main`); in a library it might be lost when the program is
-/// linked. It defines what C knows as `const char mi_default_options[]`:
+/// Values are written as in the environment, which is stronger. A name that no option has, and a value
+/// that is no number, size, or word for on and off, is an error of the compiler:
+///
+/// ```compile_fail
+/// mimalloc2_rust_sys::mi_default_options!("purge_dely=0");
+/// # fn main() {}
+/// ```
+///
+/// The macro stands once in the crate of the program itself (the one with `main`); in a library it
+/// might be lost when the program is linked. It defines what C knows as `const char
+/// mi_default_options[]`, which C checks only when the program starts:
 ///
 /// ```no_run
 /// #[no_mangle]
@@ -293,6 +304,7 @@ pub const MI_HAS_DEFAULT_OPTIONS: c_int = 1;
 #[macro_export]
 macro_rules! mi_default_options {
     ($text:expr) => {
+        const _: () = $crate::check_default_options(concat!($text));
         #[doc(hidden)]
         #[no_mangle]
         #[used]
@@ -308,6 +320,141 @@ macro_rules! mi_default_options {
             text
         };
     };
+}
+
+/// Of ours alone, and those of other versions, which C still reads. A test compares them with C's.
+const OTHER_NAMES: &[&str] = &[
+    "show_leaks",
+    "eager_region_commit",
+    "reset_decommits",
+    "large_os_pages",
+    "abandoned_page_reset",
+    "deprecated_abandoned_page_purge",
+    "reset_delay",
+    "limit_os_alloc",
+    "decommit_extend_delay",
+    "deprecated_purge_extend_delay",
+    "deprecated_eager_commit",
+    "deprecated_eager_commit_delay",
+    "deprecated_max_segment_reclaim",
+];
+
+/// What [`mi_default_options!`] does with its text while the program is compiled.
+///
+/// # Panics
+///
+/// When C would ignore one of the entries because it does not understand it.
+#[doc(hidden)]
+pub const fn check_default_options(text: &str) {
+    let text = text.as_bytes();
+    let mut start = 0;
+    while start < text.len() {
+        if is_separator(text[start]) {
+            start += 1;
+            continue;
+        }
+        let mut end = start;
+        while end < text.len() && !is_separator(text[end]) {
+            end += 1;
+        }
+        check_entry(text, start, end);
+        start = end;
+    }
+}
+
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b',' | b';' | b' ' | b'\t'..=b'\r')
+}
+
+/// `NAME` or `NAME=VALUE`, from `start` to `end`.
+const fn check_entry(text: &[u8], start: usize, end: usize) {
+    let mut equals = start;
+    while equals < end && text[equals] != b'=' {
+        equals += 1;
+    }
+    let prefix = b"MIMALLOC_";
+    let has_prefix =
+        equals - start > prefix.len() && is_equal(text, start, start + prefix.len(), prefix, 0);
+    let name = if has_prefix { start + prefix.len() } else { start };
+    if !is_listed(text, name, equals, NAMES, "mi_option_".len())
+        && !is_listed(text, name, equals, OTHER_NAMES, 0)
+    {
+        refuse("mi_default_options!: no such option: ", text, start, end);
+    }
+    if equals < end && !is_value(text, equals + 1, end) {
+        refuse(
+            "mi_default_options!: neither a number nor a word for on or off: ",
+            text,
+            start,
+            end,
+        );
+    }
+}
+
+/// Compares what is from `start` to `end` with what follows the first `skip` bytes of a name.
+const fn is_listed(text: &[u8], start: usize, end: usize, names: &[&str], skip: usize) -> bool {
+    let mut index = 0;
+    while index < names.len() {
+        if is_equal(text, start, end, names[index].as_bytes(), skip) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn is_equal(text: &[u8], start: usize, end: usize, word: &[u8], skip: usize) -> bool {
+    if end - start != word.len() - skip {
+        return false;
+    }
+    let mut index = 0;
+    while index < end - start {
+        if !text[start + index].eq_ignore_ascii_case(&word[skip + index]) {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+/// What C reads for one option or another: an integer, a size with its unit, or a word.
+const fn is_value(text: &[u8], start: usize, end: usize) -> bool {
+    const WORDS: &[&str] = &["", "true", "yes", "on", "false", "no", "off"];
+    if is_listed(text, start, end, WORDS, 0) {
+        return true;
+    }
+    let mut at = start;
+    if text[at] == b'+' || text[at] == b'-' {
+        at += 1;
+    }
+    let digits = at;
+    while at < end && text[at].is_ascii_digit() {
+        at += 1;
+    }
+    const UNITS: &[&str] =
+        &["", "b", "k", "m", "g", "t", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"];
+    at > digits && is_listed(text, at, end, UNITS, 0)
+}
+
+/// Ends the compilation with `what` and the entry.
+const fn refuse(what: &str, text: &[u8], start: usize, end: usize) -> ! {
+    let what = what.as_bytes();
+    let mut message = [b' '; 200];
+    let mut length = 0;
+    while length < what.len() {
+        message[length] = what[length];
+        length += 1;
+    }
+    let mut at = start;
+    while at < end && length < message.len() {
+        message[length] = text[at];
+        length += 1;
+        at += 1;
+    }
+    match core::str::from_utf8(&message) {
+        Ok(message) => panic!("{}", message),
+        Err(_) => panic!("mi_default_options!: a name or a value that is no ASCII text"),
+    }
 }
 
 // Options. One that does not exist reads as 0 and ignores being set.
