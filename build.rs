@@ -284,7 +284,9 @@ fn select_checker(build: &mut cc::Build, target: &Target) {
 /// What an option is when neither the program nor its environment says anything: of the build's
 /// environment, `MI_DEFAULT_<OPTION>`, in the unit of the option. C checks the range.
 fn select_default_options(build: &mut cc::Build, target: &Target) {
-    for option in option_names() {
+    let options = option_names();
+    refuse_unknown_options(&options);
+    for option in options {
         let variable = format!("MI_DEFAULT_{}", option.to_uppercase());
         println!("cargo:rerun-if-env-changed={variable}");
         let value = match env::var(&variable) {
@@ -309,7 +311,42 @@ fn select_default_options(build: &mut cc::Build, target: &Target) {
     }
 }
 
-/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`.
+/// Cargo does not start a build again because of such a variable, so this sees those of a first build
+/// and of one that another change has started.
+fn refuse_unknown_options(options: &[String]) {
+    for (variable, _) in env::vars_os() {
+        let variable = variable.to_string_lossy();
+        let Some(name) = variable.strip_prefix("MI_DEFAULT_") else { continue };
+        let name = name.to_lowercase();
+        if options.contains(&name) && variable.to_uppercase() == variable {
+            continue;
+        }
+        let nearest = options.iter().min_by_key(|option| distance(&name, option));
+        let nearest = nearest.map(|option| option.to_uppercase()).unwrap_or_default();
+        fail(&format!(
+            "the environment of this build has {variable}, and no option has this name.\n\
+             The nearest is MI_DEFAULT_{nearest}."
+        ));
+    }
+}
+
+/// How many characters must be inserted, removed or replaced to make one of the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (k, b) in to.bytes().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[k + 1];
+            row[k + 1] = replaced.min(row[k].min(diagonal) + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`, and the
+/// option that has no number.
 fn option_names() -> Vec<String> {
     let header = match fs::read_to_string(HEADER) {
         Ok(header) => header,
@@ -320,7 +357,7 @@ fn option_names() -> Vec<String> {
         .skip_while(|line| !line.starts_with("typedef enum mi_option_e"))
         .take_while(|line| !line.contains("_mi_option_last"))
         .filter_map(|line| line.trim_start().strip_prefix("mi_option_")?.split(',').next());
-    names.map(str::to_owned).collect()
+    names.chain(["show_leaks"]).map(str::to_owned).collect()
 }
 
 fn select_code_generation(build: &mut cc::Build, target: &Target) {

@@ -520,3 +520,21 @@ fn a_missing_compiler_of_this_machine_is_named_with_its_package() {
     let says = refusal(HOST, HOST_CFG, &["valgrind"], &[("HEADERS_MISSING", "1")]);
     assert!(says.contains("headers"), "{says}");
 }
+
+/// Cargo's own tests of values are in tests/build_script.rs.
+#[test]
+fn a_default_of_no_option_stops_the_build() {
+    for (variable, nearest) in [
+        ("MI_DEFAULT_PURGE_DELY", "MI_DEFAULT_PURGE_DELAY"),
+        ("MI_DEFAULT_reset_delay", "MI_DEFAULT_PURGE_DELAY"),
+        ("MI_DEFAULT_purge_delay", "MI_DEFAULT_PURGE_DELAY"),
+        ("MI_DEFAULT_SHOW_LEAK", "MI_DEFAULT_SHOW_LEAKS"),
+        ("MI_DEFAULT_", "MI_DEFAULT_"),
+    ] {
+        let says = refusal(HOST, HOST_CFG, &[], &[(variable, "1")]);
+        assert!(says.contains(&format!("has {variable}, and no option has this name")), "{says}");
+        assert!(says.contains(&format!("The nearest is {nearest}")), "{says}");
+    }
+    let b = on_host(&[], &[("MI_DEFAULT_SHOW_LEAKS", "5"), ("MI_DEFAULTS", "1")]);
+    assert!(b.has("-DMI_DEFAULT_SHOW_LEAKS=5"), "{}", b.command);
+}
