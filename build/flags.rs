@@ -131,13 +131,16 @@ fn reason(flag: &str, target: &Target) -> Option<(&'static str, bool)> {
     Some((unfit.why, unfit.is_missed))
 }
 
-/// rustc links the runtime, so the C code may take part.
+/// rustc links the runtime, so the C code may take part. A fuzzer comes with a sanitizer.
 fn is_of_the_same_sanitizer(flag: &str, target: &Target) -> bool {
+    if target.sanitizers.is_empty() {
+        return false;
+    }
     match flag.strip_prefix("-fsanitize=") {
         Some(names) => {
             names.split(',').all(|name| target.has_sanitizer(name) || name.starts_with("fuzzer"))
         }
-        None => flag.contains("sanitize-") && !target.sanitizers.is_empty(),
+        None => flag.contains("sanitize-"),
     }
 }
 

@@ -299,7 +299,7 @@ fn flags_of_the_environment_that_do_not_fit_are_left_out() {
     let quiet = "-flto -flto=auto -flto=thin -ffat-lto-objects -fwhole-program -fPIE -fno-pic \
                  -Werror -Werror=format-security -pedantic-errors -std=c99 -ansi -fno-exceptions \
                  -fvisibility=default -ftls-model=local-exec";
-    let missed = "-fsanitize=address,undefined -fsanitize-recover=all --coverage -fprofile-arcs \
+    let missed = "-fsanitize=address,undefined -fsanitize=fuzzer-no-link -fsanitize-recover=all --coverage -fprofile-arcs \
                   -fprofile-generate -fprofile-instr-generate=x -finstrument-functions -pg -m32";
     let fine = "-O2 -g -march=x86-64 -m64 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIC \
                 -fprofile-use -Wformat";
@@ -388,6 +388,9 @@ fn the_thread_sanitizer_sees_the_c_code() {
     assert!(b.has("-fsanitize=memory") && b.has("-fsanitize-memory-track-origins"));
     let b = on_host(&[], &[("CARGO_CFG_SANITIZE", "address"), flags]);
     assert!(!b.has("-fsanitize=memory"), "{}", b.command);
+    let fuzzed = ("CFLAGS", "-fsanitize=address -fsanitize=fuzzer-no-link");
+    let b = on_host(&[], &[("CARGO_CFG_SANITIZE", "address"), fuzzed]);
+    assert!(b.has("-fsanitize=address") && b.has("-fsanitize=fuzzer-no-link"), "{}", b.command);
 }
 
 #[test]
