@@ -1021,9 +1021,11 @@ static void release_is_that_of_the_crate(void) {
   version += strlen("\nversion = \"");
   *strchr(version, '"') = 0;
   CHECK_TEXT(mi_release_text(), version);
-  char end[16];
-  snprintf(end, sizeof end, ".%d", mi_release());
-  CHECK_TEXT(strrchr(version, '.'), end);
+  char number[32];
+  int release = mi_release(), interface = mi_version();
+  snprintf(number, sizeof number, "%d.%d.%d+%d.%d.%d", release / 10000, release / 100 % 100,
+           release % 100, interface / 100, interface / 10 % 10, interface % 10);
+  CHECK_TEXT(version, number);
   CHECK(!mi_is_redirected());
   mi_thread_set_in_threadpool();
 }

@@ -182,7 +182,7 @@ mi_decl_export void mi_collect(bool force) mi_attr_noexcept;
 mi_decl_export int mi_version(void) mi_attr_noexcept;
 
 /* The release of this implementation, as major * 10000 + minor * 100 + patch, and as
- * text like "2.1.7-source.1" (static memory) (extension). */
+ * text like "2.3.0+2.1.7" with the interface behind it (static memory) (extension). */
 #define MI_HAS_RELEASE 1
 mi_decl_export int mi_release(void) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export const char* mi_release_text(void) mi_attr_noexcept;

@@ -19,15 +19,19 @@
 
 /* ---- version ---- */
 
-/* The release of this implementation, as mi_release() tells it. The crate's version ends with it.
- */
-#define RELEASE 1
+/* The release of this implementation. It is that of the crate, and a test compares them. */
+#define MAJOR 2
+#define MINOR 3
+#define PATCH 0
+#define RELEASE (MAJOR * 10000 + MINOR * 100 + PATCH)
 #define TEXT_OF_(x) #x
 #define TEXT_OF(x) TEXT_OF_(x)
 
 int mi_version(void) mi_attr_noexcept { return MI_MALLOC_VERSION; }
 int mi_release(void) mi_attr_noexcept { return RELEASE; }
-const char* mi_release_text(void) mi_attr_noexcept { return "2.1.7-source." TEXT_OF(RELEASE); }
+const char* mi_release_text(void) mi_attr_noexcept {
+  return TEXT_OF(MAJOR) "." TEXT_OF(MINOR) "." TEXT_OF(PATCH) "+2.1.7"; /* and the interface */
+}
 
 bool mi_is_redirected(void) mi_attr_noexcept { return false; }
 void mi_thread_set_in_threadpool(void) mi_attr_noexcept {}

@@ -83,7 +83,8 @@ extern "C" {
     /// No conditions.
     pub fn mi_release() -> c_int;
 
-    /// The release of this implementation as text like "2.1.7-source.1". *Extension.*
+    /// The release of this implementation as text like "2.3.0+2.1.7", with the interface
+    /// behind the plus sign. *Extension.*
     ///
     /// # Safety
     ///
