@@ -14,7 +14,7 @@
 #define MESSAGE_MAX 512
 #define EARLY_MAX (32 * 1024)
 
-INTERNAL_DEF log_config_t log_config = {MI_SHOW_ERRORS || MI_DEBUG > 0, 0, 16, 16};
+INTERNAL_DEF log_config_t log_config = {MI_SHOW_ERRORS || MI_DEBUG > 0, 0, 32, 32};
 
 static struct {
   callback_t output;
