@@ -1,5 +1,5 @@
 /* fault.c - the n-th mmap, mremap, mprotect or madvise of the library fails, for each n
- * (D8.65, D8.66, D2.67): nothing crashes, a request gives NULL or a good block, contents stay,
+ * (D8.65, D8.66, D8.67): nothing crashes, a request gives NULL or a good block, contents stay,
  * and once the system works again so does everything. The calls are refused by os_fault.c.
  */
 #include "os_fault.h"

@@ -1,4 +1,4 @@
-/* fault_kinds.c - of each kind of system call the n-th fails, for each n (D8.65, D8.66, D8.76):
+/* fault_kinds.c - of each kind of system call the n-th fails, for each n (D8.65, D8.66, D9.76):
  * nothing crashes, blocks keep their contents, everything can be freed, and then no memory of an
  * arena is in use. Several threads and heaps work meanwhile. The calls are refused by os_fault.c;
  * fault.c does the same for calls of any kind in one thread.

@@ -132,7 +132,7 @@ static void* thread_under_limit(void* arg) {
   return NULL;
 }
 
-/* D2.67: threads that start when memory is out get NULL, and recover. */
+/* D8.67: threads that start when memory is out get NULL, and recover. */
 static void helper_threads_when_memory_is_out(void) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
