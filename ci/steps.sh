@@ -312,8 +312,12 @@ step_cross() {
   ci/cross --self-test
 }
 
-# cargo check for every target whose standard library is installed, or can be had.
+# cargo check for every target whose standard library is installed, or can be had; then a program with
+# the flags of distributions and testers.
 step_targets() { ci/targets; }
+
+# A Rust program under sanitizers, Valgrind and Miri.
+step_checkers() { ci/checkers; }
 
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
@@ -373,7 +377,7 @@ run_steps() {
     case $name in
       preload | layers | model | interleave* | bindings | guard | switch | features | mutants | \
         self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
-        cross_quick | cross | targets)
+        cross_quick | cross | targets | checkers)
         cat "$log"
         ;;
       ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;

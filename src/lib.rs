@@ -22,6 +22,8 @@
 //! | `debug_in_debug` | the same, in profiles with debug information only |
 //! | `override` | `malloc`, `free`, `operator new` and the like of the whole program are ours too |
 //! | `local-dynamic-tls` | for a library that is loaded with `dlopen()`, see below |
+//! | `valgrind` | blocks are made known to Valgrind, whose headers must be installed; slow |
+//! | `asan` | blocks are made known to AddressSanitizer (`-Zsanitizer=address`); slow |
 //! | `no_thp` | the option `allow_thp` is off by default: no transparent huge pages |
 //! | `skip-collect-on-exit` | memory is left alone when the process ends |
 //! | `asm` | the assembler listing of the C code stays beside its object file |
@@ -47,14 +49,21 @@
 //! glibc); when that is used up, `dlopen()` fails with "cannot allocate memory in static TLS block".
 //! The feature costs a call per allocation and takes this limit away.
 //!
+//! ## Sanitizers and Miri
+//!
+//! A sanitizer of rustc brings a `malloc` of its own, so `override` is off with one, and with `asan`; the
+//! build script says so. Under Miri [`MiMalloc`] takes its blocks from the interpreter, which checks each of
+//! them; [`MiMalloc::usable_size`] panics there, and the C functions cannot be called.
+//!
 //! # Defaults of a build, of a program, of a run
 //!
 //! An option has the value that the build gave it, over that the program's, over that the
 //! environment's:
 //!
 //! * of the build: `MI_DEFAULT_<OPTION>` in the environment of `cargo build`, an integer in the unit
-//!   of the option, for example `MI_DEFAULT_PURGE_DELAY=0`;
-//! * of the program: the macro `mi_default_options!`, read before anything is allocated;
+//!   of the option, for example `MI_DEFAULT_PURGE_DELAY=0`; a name that no option has stops the build;
+//! * of the program: the macro `mi_default_options!`, read before anything is allocated; what it does
+//!   not understand does not compile;
 //! * of the run: `MIMALLOC_<OPTION>` in the environment of the process.
 //!
 //! # In place of other crates
