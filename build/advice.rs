@@ -6,7 +6,7 @@ use crate::Target;
 type Row = (&'static str, String);
 
 /// For the reader of a failed build: the target, what is needed for it, and how to choose another.
-pub fn install(target: &Target) -> String {
+pub(crate) fn install(target: &Target) -> String {
     let triple = &target.triple;
     let mut text = String::from("mimalloc2-rust-sys is written in C. ");
     if let Some(reason) = refusal(target) {

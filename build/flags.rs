@@ -83,7 +83,7 @@ const UNFIT: &[Unfit] = &[
 const WITH_ARGUMENT: &[&str] = &["-Xclang", "-Xlinker", "-Xassembler", "-Xpreprocessor", "-mllvm"];
 
 /// Takes what does not fit out of the variables that `cc` reads. The build script has one thread.
-pub fn remove_unfit(target: &Target) {
+pub(crate) fn remove_unfit(target: &Target) {
     for name in variables(&target.triple) {
         let Some(value) = env::var_os(&name) else { continue };
         let value = value.to_string_lossy().into_owned();
@@ -101,7 +101,7 @@ pub fn remove_unfit(target: &Target) {
 }
 
 /// Linking is by LLVM then; `cc` passes on to Clang what that needs.
-pub fn is_linker_plugin_lto() -> bool {
+pub(crate) fn is_linker_plugin_lto() -> bool {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     flags.contains("linker-plugin-lto")
 }
