@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use common::{describe, run, scratch, text};
 
@@ -31,19 +31,22 @@ fn cargo(folder: &Path) -> Command {
 }
 
 /// The folder that the package of this crate unpacks to.
-fn package() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let target = scratch().join("package");
-        let _ = fs::remove_dir_all(&target);
-        let mut pack = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
-        pack.args(["package", "--offline", "--allow-dirty", "--no-verify", "--target-dir"]);
-        run("cargo package", pack.arg(&target));
-        let name = format!("mimalloc2-rust-sys-{VERSION}");
-        let file = target.join("package").join(format!("{name}.crate"));
-        run("tar", Command::new("tar").arg("-xzf").arg(file).arg("-C").arg(&target));
-        target.join(name)
-    })
+fn package() -> PathBuf {
+    static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    folder.get_or_insert_with(pack).clone()
+}
+
+fn pack() -> PathBuf {
+    let target = scratch().join("package");
+    let _ = fs::remove_dir_all(&target);
+    let mut pack = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
+    pack.args(["package", "--offline", "--allow-dirty", "--no-verify", "--target-dir"]);
+    run("cargo package", pack.arg(&target));
+    let name = format!("mimalloc2-rust-sys-{VERSION}");
+    let file = target.join("package").join(format!("{name}.crate"));
+    run("tar", Command::new("tar").arg("-xzf").arg(file).arg("-C").arg(&target));
+    target.join(name)
 }
 
 /// All files below a folder, by their paths in it.
@@ -73,7 +76,7 @@ fn documents(folder: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn nothing_is_packed_that_only_the_repository_needs() {
-    let files = files(package());
+    let files = files(&package());
     for file in ["README.md", "SECURITY.md", "LICENSE", "build/flags.rs", "c_src/src/all.c"] {
         assert!(files.contains(file), "{file} is missing");
     }
@@ -192,7 +195,7 @@ fn every_link_in_the_repository_leads_somewhere() {
 #[test]
 fn documents_ask_for_this_version() {
     let mut count = 0;
-    for (name, text) in documents(package()) {
+    for (name, text) in documents(&package()) {
         for line in text.lines() {
             let direct = line.split("mimalloc2-rust-sys = \"").nth(1);
             let renamed = line.split("package = \"mimalloc2-rust-sys\", version = \"").nth(1);
