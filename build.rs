@@ -40,7 +40,7 @@ fn main() {
     select_checker(&mut build, &target);
     select_default_options(&mut build, &target);
     select_code_generation(&mut build, &target);
-    keep_assembly(&mut build);
+    keep_assembly(&mut build, &target);
 
     if let Err(error) = build.try_compile("mimalloc") {
         explain_failed_compilation(&target, &error);
@@ -395,8 +395,14 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
 }
 
 /// The listing goes beside the object file in OUT_DIR, not into the current directory.
-fn keep_assembly(build: &mut cc::Build) {
-    if has_feature("asm") {
+fn keep_assembly(build: &mut cc::Build, target: &Target) {
+    if !has_feature("asm") {
+        return;
+    }
+    if target.is_wasm() {
+        // Clang makes the object from the listing then, and does not understand its own.
+        warn("`asm` is off: there is no listing for WebAssembly");
+    } else {
         build.flag_if_supported("-save-temps=obj");
     }
 }

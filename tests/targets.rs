@@ -267,6 +267,14 @@ fn wasm_has_neither_threads_nor_exceptions() {
     }
 }
 
+/// Clang's assembler refuses what its compiler writes for us.
+#[test]
+fn wasm_has_no_listing() {
+    let cfg = ["wasm", "wasi", "wasm32", "", "32", MANY];
+    let b = build("wasm32-wasip1", cfg, &["asm"]);
+    assert!(!b.command.contains("-save-temps") && b.warns("`asm` is off"), "{}", b.command);
+}
+
 /// The allocator's locks do nothing there.
 #[test]
 fn wasm_with_threads_is_refused() {
