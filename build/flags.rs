@@ -88,15 +88,20 @@ pub(crate) fn remove_unfit(target: &Target) {
         let Some(value) = env::var_os(&name) else { continue };
         let value = value.to_string_lossy().into_owned();
         let mut fit = Vec::new();
-        let mut is_argument = false;
+        let (mut is_argument, mut is_changed) = (false, false);
         for flag in value.split_ascii_whitespace() {
             match reason(flag, target) {
-                Some((why, is_missed)) if !is_argument => tell(&name, flag, why, is_missed),
+                Some((why, is_missed)) if !is_argument => {
+                    tell(&name, flag, why, is_missed);
+                    is_changed = true;
+                }
                 _ => fit.push(flag),
             }
             is_argument = WITH_ARGUMENT.contains(&flag);
         }
-        env::set_var(&name, fit.join(" "));
+        if is_changed {
+            env::set_var(&name, fit.join(" "));
+        }
     }
 }
 
