@@ -174,8 +174,12 @@ step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
-# What secure builds promise, level by level; the attacks are a step of their own.
-step_secure() { C_TEST=secure step_ctest_secure; }
+# What secure builds promise, level by level, and that zeroed memory is zero there too; the attacks
+# are a step of their own.
+step_secure() {
+  local name
+  for name in secure zero; do C_TEST=$name step_ctest_secure; done
+}
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.
 step_ctest_secure() {

@@ -111,6 +111,135 @@ static void changing_sizes_share_memory_and_stay_zeroed(void) {
   for (size_t i = 0; i < HELD; i++) mi_free(held[i]);
 }
 
+/* ---- size 0 ---------------------------------------------------------------- */
+
+static void* zalloc_0(void) { return mi_zalloc(0); }
+static void* zalloc_small_0(void) { return mi_zalloc_small(0); }
+static void* zalloc_align8_0(void) { return mi_zalloc_align8(0); }
+static void* calloc_of_no_elements(void) { return mi_calloc(0, 24); }
+static void* calloc_of_no_bytes(void) { return mi_calloc(5, 0); }
+static void* zalloc_aligned_0(void) { return mi_zalloc_aligned(0, 64); }
+static void* zalloc_aligned_at_0(void) { return mi_zalloc_aligned_at(0, 64, 8); }
+static void* calloc_aligned_0(void) { return mi_calloc_aligned(3, 0, 32); }
+static void* calloc_aligned_at_0(void) { return mi_calloc_aligned_at(0, 3, 32, 16); }
+static void* uzalloc_small_0(void) { return mi_uzalloc_small(0, NULL); }
+static void* ucalloc_0(void) { return mi_ucalloc(0, 7, NULL); }
+static void* uzalloc_aligned_0(void) { return mi_uzalloc_aligned(0, 16, NULL); }
+static void* heap_zalloc_0(void) { return mi_heap_zalloc(mi_heap_get_default(), 0); }
+static void* heap_zalloc_small_0(void) { return mi_heap_zalloc_small(mi_heap_get_default(), 0); }
+static void* heap_calloc_0(void) { return mi_heap_calloc(mi_heap_get_default(), 9, 0); }
+static void* heap_zalloc_aligned_0(void) {
+  return mi_heap_zalloc_aligned(mi_heap_get_default(), 0, 128);
+}
+static void* heap_zalloc_aligned_at_0(void) {
+  return mi_heap_zalloc_aligned_at(mi_heap_get_default(), 0, 64, 8);
+}
+static void* heap_calloc_aligned_0(void) {
+  return mi_heap_calloc_aligned(mi_heap_get_default(), 2, 0, 16);
+}
+static void* heap_calloc_aligned_at_0(void) {
+  return mi_heap_calloc_aligned_at(mi_heap_get_default(), 0, 2, 16, 0);
+}
+static void* rezalloc_of_null_0(void) { return mi_rezalloc(NULL, 0); }
+static void* rezalloc_to_0(void) { return mi_rezalloc(mi_malloc(40), 0); }
+static void* rezalloc_of_nothing_to_0(void) { return mi_rezalloc(mi_malloc(0), 0); }
+static void* recalloc_to_0(void) { return mi_recalloc(mi_malloc(40), 0, 8); }
+static void* rezalloc_aligned_to_0(void) { return mi_rezalloc_aligned(mi_malloc(40), 0, 32); }
+static void* rezalloc_aligned_at_to_0(void) {
+  return mi_rezalloc_aligned_at(mi_malloc(40), 0, 32, 8);
+}
+static void* recalloc_aligned_to_0(void) { return mi_recalloc_aligned(mi_malloc(40), 8, 0, 16); }
+static void* recalloc_aligned_at_to_0(void) {
+  return mi_recalloc_aligned_at(mi_malloc(40), 8, 0, 16, 8);
+}
+static void* heap_rezalloc_to_0(void) {
+  return mi_heap_rezalloc(mi_heap_get_default(), mi_malloc(40), 0);
+}
+static void* heap_recalloc_to_0(void) {
+  return mi_heap_recalloc(mi_heap_get_default(), mi_malloc(40), 0, 3);
+}
+static void* heap_rezalloc_aligned_to_0(void) {
+  return mi_heap_rezalloc_aligned(mi_heap_get_default(), mi_malloc(40), 0, 64);
+}
+static void* heap_rezalloc_aligned_at_to_0(void) {
+  return mi_heap_rezalloc_aligned_at(mi_heap_get_default(), mi_malloc(40), 0, 64, 8);
+}
+static void* heap_recalloc_aligned_to_0(void) {
+  return mi_heap_recalloc_aligned(mi_heap_get_default(), mi_malloc(40), 0, 5, 64);
+}
+static void* heap_recalloc_aligned_at_to_0(void) {
+  return mi_heap_recalloc_aligned_at(mi_heap_get_default(), mi_malloc(40), 0, 5, 64, 8);
+}
+
+typedef struct zeroing_s {
+  const char* name;
+  void* (*allocate)(void);
+} zeroing_t;
+#define ZEROING(function)                                                                          \
+  { #function, function }
+static const zeroing_t zeroing[] = {
+    ZEROING(zalloc_0),
+    ZEROING(zalloc_small_0),
+    ZEROING(zalloc_align8_0),
+    ZEROING(calloc_of_no_elements),
+    ZEROING(calloc_of_no_bytes),
+    ZEROING(zalloc_aligned_0),
+    ZEROING(zalloc_aligned_at_0),
+    ZEROING(calloc_aligned_0),
+    ZEROING(calloc_aligned_at_0),
+    ZEROING(uzalloc_small_0),
+    ZEROING(ucalloc_0),
+    ZEROING(uzalloc_aligned_0),
+    ZEROING(heap_zalloc_0),
+    ZEROING(heap_zalloc_small_0),
+    ZEROING(heap_calloc_0),
+    ZEROING(heap_zalloc_aligned_0),
+    ZEROING(heap_zalloc_aligned_at_0),
+    ZEROING(heap_calloc_aligned_0),
+    ZEROING(heap_calloc_aligned_at_0),
+    ZEROING(rezalloc_of_null_0),
+    ZEROING(rezalloc_to_0),
+    ZEROING(rezalloc_of_nothing_to_0),
+    ZEROING(recalloc_to_0),
+    ZEROING(rezalloc_aligned_to_0),
+    ZEROING(rezalloc_aligned_at_to_0),
+    ZEROING(recalloc_aligned_to_0),
+    ZEROING(recalloc_aligned_at_to_0),
+    ZEROING(heap_rezalloc_to_0),
+    ZEROING(heap_recalloc_to_0),
+    ZEROING(heap_rezalloc_aligned_to_0),
+    ZEROING(heap_rezalloc_aligned_at_to_0),
+    ZEROING(heap_recalloc_aligned_to_0),
+    ZEROING(heap_recalloc_aligned_at_to_0),
+};
+
+/* All that is usable of a block of size 0 is zero, whatever lay there before: blocks of the same
+ * class, full to the last usable byte, were freed just now. */
+static void blocks_of_size_0_are_zeroed(void) {
+  enum { COUNT = 300 };
+  static void* blocks[COUNT];
+  static const size_t before[] = {0, 1, 8, 16, 60};
+  for (size_t i = 0; i < COUNT_OF(zeroing); i++) {
+    for (size_t k = 0; k < COUNT_OF(before); k++) {
+      for (size_t n = 0; n < COUNT; n++) {
+        blocks[n] = mi_malloc(before[k]);
+        REQUIRE(blocks[n] != NULL);
+        memset(blocks[n], 0xFF, mi_usable_size(blocks[n]));
+      }
+      for (size_t n = 0; n < COUNT; n++) mi_free(blocks[n]);
+    }
+    size_t zeroed = 0;
+    for (size_t n = 0; n < COUNT; n++) {
+      blocks[n] = zeroing[i].allocate();
+      REQUIRE(blocks[n] != NULL);
+      /* The first one that is not zero is printed byte by byte, the others count only. */
+      if (zeroed == n) zeroed += all_bytes_are(blocks[n], mi_usable_size(blocks[n]), 0);
+    }
+    if (!CHECK_EQ(zeroed, COUNT)) check_note("%s\n", zeroing[i].name);
+    for (size_t n = 0; n < COUNT; n++) mi_free(blocks[n]);
+  }
+}
+
 static const check_case_t cases[] = {
     CASE(recycled_memory_is_zeroed),
     CASE(collected_memory_is_zeroed),
@@ -121,6 +250,7 @@ static const check_case_t cases[] = {
     CASE(reset_memory_is_zeroed),
     CASE(memory_purged_by_the_timer_is_zeroed),
     CASE(changing_sizes_share_memory_and_stay_zeroed),
+    CASE(blocks_of_size_0_are_zeroed),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -31,7 +31,7 @@ INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
 
 /* Blocks of size 0 may be inaccessible, and at level 4 all that are handed out are zero. */
 static void* zero_block(void* p, size_t class) {
-  if (p == NULL || SECURE_ZERO || (class == 0 && MI_SECURE > 0)) return p;
+  if (p == NULL || SECURE_ZERO || (class == 0 && SECURE_GUARDS)) return p;
   size_t size = class_block_size(class);
   track_open(p, size);
   return memset(p, 0, size);
