@@ -18,6 +18,7 @@
 #include "map.c"
 #include "stretch.c"
 #include "arena.c"
+#include "slices.c"
 #include "page.c"
 #include "secure.c"
 #include "unowned.c"

@@ -4,7 +4,7 @@
  * Always:  a slice is in exactly one place: free, in one page, or being purged; a free one may
  *          wait for purge.
  * Threads: any; a run is claimed in the bitmap, see there. arena_lock only guards new arenas.
- * Uses:    stretch.h, map.h, meta.h, bitmap.h, options.h, log.h, os.h.
+ * Uses:    stretch.h, slices.h, map.h, meta.h, bitmap.h, options.h, log.h, os.h.
  *          Used by: page, large, unowned, reserve, report.
  *
  * Zero: `dirty` is set for every slice that is handed out and cleared only by a purge that says
@@ -20,6 +20,7 @@
 #include "log.h"
 #include "meta.h"
 #include "options.h"
+#include "slices.h"
 #include "stretch.h"
 #include <errno.h>
 
@@ -111,9 +112,10 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
     a->side = meta_reserve(slices * (SIDE_WIDE + SIDE_DENSE));
-    a->guarded = meta_alloc(2 * words * sizeof(bitword_t));
+    a->guarded = meta_alloc(3 * words * sizeof(bitword_t));
     if (a->side == NULL || a->guarded == NULL) return NULL;
     a->guarded_end = a->guarded + words;
+    a->stale = a->guarded_end + words;
   }
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;
@@ -294,30 +296,16 @@ INTERNAL void arena_reserve_at_start(void) {
 #define TRANSIT_NAPS 1000
 #define TRANSIT_NAP_US 1000 /* about a second in all */
 
-/* Free slices that are to be handed out become accessible. True also if they are, but for the guard
- * at their end, which is wanted. */
-static bool arena_unguard(arena_t* a, size_t i, size_t n, bool wants_end, bool* guarded) {
-  *guarded = wants_end && bitmap_all(a->guarded_end, i + n - 1, 1) &&
-             (n == 1 || !bitmap_any(a->guarded, i, n - 1));
-  if (!*guarded && !os_unguard(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE))
-    return false;
-  (void)bitmap_clear(a->guarded, i, n);
-  (void)bitmap_clear(a->guarded_end, i, n);
-  return true;
-}
-
 /* The slices are ours by their free bits; makes them usable. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   if (a->commit_by_need && !bitmap_all(a->committed, i, n)) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
   }
-  run->guarded = false;
-  if (MI_SECURE > 0 && bitmap_any(a->guarded, i, n) &&
-      !arena_unguard(a, i, n, is_page, &run->guarded))
-    return false;
-  (void)bitmap_clear(a->purge, i, n);
+  run->guarded = run->absent = false;
   run->zero = !bitmap_any(a->dirty, i, n);
+  if (MI_SECURE > 0 && !slices_enter(a, i, n, is_page, run)) return false;
+  (void)bitmap_clear(a->purge, i, n);
   bitmap_set(a->dirty, i, n);
   return true;
 }
@@ -433,7 +421,7 @@ static bool arena_alloc_existing(place_t place, uint32_t count, uint32_t align, 
 }
 
 INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use) {
-  run_t run = {0, ARENA_NONE, false, false};
+  run_t run = {0, ARENA_NONE, false, false, false};
   if (arena_alloc_existing(place, count, align, use, &run)) return run;
   bool found = false;
   if (place.arena == ARENA_NONE) {
@@ -489,6 +477,10 @@ static void purge_side(arena_t* a, size_t i, size_t n) {
 }
 
 static void arena_purge_run(arena_t* a, size_t i, size_t n) {
+  if (MI_SECURE > 0 && !bitmap_any(a->dirty, i, n)) return; /* closed slices have no memory */
+#if MI_SECURE >= 4
+  slices_before_purge(a, i, n);
+#endif
   char* start = slice_address(a->first_slice + (uint32_t)i);
   bool zero = false, done;
   int saved = errno;
@@ -505,6 +497,9 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   if (!done) return;
   /* The user's memory may be a file or shared: what comes back is not ours to know. */
   if (zero && !a->from_user) (void)bitmap_clear(a->dirty, i, n);
+#if MI_SECURE >= 4
+  slices_after_purge(a, i, n);
+#endif
   add_relaxed(&arenas.purges, 1);
   add_relaxed(&arenas.purged, n * SLICE_SIZE);
 }
@@ -532,26 +527,6 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
     }
   }
 }
-
-INTERNAL bool arena_guard(uint16_t arena, uint32_t slice, uint32_t count) {
-  if (!arena_is_plain(arena_at(arena)) || !os_guard(slice_address(slice), count * SLICE_SIZE))
-    return false;
-  arena_note_guarded(arena, slice, count);
-  return true;
-}
-
-INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count) {
-  arena_t* a = arena_at(arena);
-  bitmap_set(a->guarded, slice - a->first_slice, count);
-}
-
-#if MI_SECURE > 0
-INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice) {
-  arena_t* a = arena_at(arena);
-  arena_note_guarded(arena, slice, 1);
-  bitmap_set(a->guarded_end, slice - a->first_slice, 1);
-}
-#endif
 
 /* Claims and purges the slices of one word of bits, run by run. */
 static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {

@@ -42,8 +42,9 @@ typedef struct arena_s {
   bitword_t* huge;            /* by stretch: the system was advised to use huge pages */
   unowned_line_t* unowned;    /* [chunk][class], see unowned.c */
   side_t* side;               /* secure builds: the side tables of its pages */
-  bitword_t* guarded;         /* secure builds: free and made inaccessible, or in part */
+  bitword_t* guarded;         /* secure builds: free and inaccessible, or in part; see slices.h */
   bitword_t* guarded_end;     /* of those: only the guard that pages of blocks end with */
+  bitword_t* stale;           /* level 4: handed out before, and within reach since */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
@@ -53,8 +54,9 @@ static inline bool arena_is_plain(const arena_t* a) { return !a->from_user && !a
 typedef struct run_s {
   uint32_t slice; /* number of the first slice; 0: none could be had */
   uint16_t arena;
-  bool zero;    /* all of it reads as zero */
-  bool guarded; /* it ends with the guard that the page before had there */
+  bool zero;        /* all of it reads as zero */
+  bool guarded : 1; /* it ends with the guard that the page before had there */
+  bool absent : 1;  /* level 4: not `zero`, and not resident, as far as the library's doing goes */
 } run_t;
 
 /* Where a heap's memory comes from. */
@@ -83,19 +85,8 @@ typedef size_t use_t;
 INTERNAL run_t arena_alloc(place_t place, uint32_t count, uint32_t align, use_t use);
 /* Takes the `count` slices right behind `slice` if they are free; `*zero` as above. */
 INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
+/* Slices that leave a block come here by slices_leave, see slices.h. */
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
-/* Secure builds: makes slices that the caller will give back inaccessible until they are handed out
- * again; false where that cannot be had. The system fills page tables for it, eight bytes for each
- * OS page. */
-INTERNAL bool arena_guard(uint16_t arena, uint32_t slice, uint32_t count);
-/* Slices that are inaccessible, or in part: who gets them after the caller gives them back makes
- * them accessible first. */
-INTERNAL void arena_note_guarded(uint16_t arena, uint32_t slice, uint32_t count);
-#if MI_SECURE > 0
-/* The same for a slice that only ends with a guard, as pages of blocks do: if the next one is such
- * a page the guard stays. */
-INTERNAL void arena_note_guarded_end(uint16_t arena, uint32_t slice);
-#endif
 /* Purges what is due; cheap when nothing is. With `force` all that is free, now. */
 INTERNAL void arena_purge_due(bool force);
 /* Gives back what is free in all arenas, and forgets them. */

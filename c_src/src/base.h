@@ -51,6 +51,13 @@
 #define MI_SECURE 1
 #endif
 #define MI_CHECKED (MI_DEBUG > 0 || MI_SECURE > 0)
+/* What the levels switch on, see secure.h. */
+#define SECURE_ORDER (MI_SECURE >= 2)
+#define SECURE_GUARDS (MI_SECURE >= 2)
+#define SECURE_SEALS (MI_SECURE >= 3)
+#define SECURE_HOLDS (MI_SECURE >= 3)
+#define SECURE_ZERO (MI_SECURE >= 4)
+#define SECURE_EXACT (MI_SECURE >= 4)
 
 /* A sanitizer watches memory accesses: each must be one that it can see. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

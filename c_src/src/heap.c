@@ -380,7 +380,7 @@ INTERNAL void heap_abandon(heap_t* heap, heap_t* to) {
 static void release_with_blocks(page_t* page) {
   size_t count;
   (void)page_take_remote(page, &count);
-  page_release(page);
+  page_release_full(page);
 }
 
 INTERNAL void heap_release_pages(heap_t* heap) {

@@ -5,7 +5,7 @@
  * Always:  the descriptor of the first slice says OWNER_LARGE, and which heap the block was
  *          allocated from, while the block lives; the block belongs to whoever holds it.
  * Threads: any; large_lock guards the lists.
- * Uses:    arena.h, stretch.h, thread.h (out-of-memory collection), log.h, os.h.
+ * Uses:    arena.h, slices.h, stretch.h, thread.h (out-of-memory collection), log.h, os.h.
  *          Used by: alloc, aligned, realloc, free.
  *
  * Growing: in place into free slices behind; else to a new place with room to grow by half, so
@@ -38,6 +38,7 @@
 #include "log.h"
 #include "options.h"
 #include "page.h"
+#include "slices.h"
 #include "stretch.h"
 #include "thread.h"
 #include "track.h"
@@ -119,7 +120,7 @@ static void heap_unlink(heap_t* heap, page_t* page) {
 
 /* A range directly from the OS. */
 static run_t direct_alloc(uint32_t slices, size_t align) {
-  run_t run = {0, ARENA_NONE, true, false};
+  run_t run = {0, ARENA_NONE, true, false, false};
   if (option_value(mi_option_disallow_os_alloc) != 0) return run;
   size_t size = (size_t)slices * SLICE_SIZE;
   void* p = os_reserve(size, max_size(align, STRETCH_SIZE), OS_COMMITTED);
@@ -160,12 +161,12 @@ static size_t large_guard_span(const page_t* page) {
 static void large_guard(page_t* page, bool wanted) {
   if (!wanted || large_guard_span(page) == 0 || !is_plain(page)) return;
   char* end = page_start(page) + page->block_size;
-  page_set_flag(page, PAGE_GUARDED, os_guard(end, large_guard_span(page)));
+  page_set_flag(page, PAGE_GUARDED, guard_set(end, large_guard_span(page)));
 }
 /* True: there is none (any more). */
 static bool large_unguard(page_t* page) {
   if (!page_has_flag(page, PAGE_GUARDED)) return true;
-  if (!os_unguard(page_start(page) + page->block_size, large_guard_span(page))) return false;
+  if (!guard_remove(page_start(page) + page->block_size, large_guard_span(page))) return false;
   page_set_flag(page, PAGE_GUARDED, false);
   return true;
 }
@@ -179,7 +180,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   if (slices > UINT32_MAX >> 1) return NULL;
   place_t place = heap_is_real(heap) ? heap->place : PLACE_ANY;
   size_t align_slices = max_size(align >> SLICE_SHIFT, 1);
-  run_t run = {0, ARENA_NONE, true, false};
+  run_t run = {0, ARENA_NONE, true, false, false};
   /* Very large runs come directly from the OS, so that arenas stay useful for others; but rather
    * from the other side than not at all. */
   bool any = place.arena == ARENA_NONE;
@@ -231,8 +232,8 @@ static _Atomic(uint64_t)
 static void free_held(uint64_t run) {
   if (run != 0) arena_free((uint16_t)(run >> 48), (uint32_t)run, (uint16_t)(run >> 32));
 }
-static void hold_run(const page_t* page) {
-  uint64_t run = (uint64_t)page->arena << 48 | (uint64_t)page_slices(page) << 32 | page->slice;
+static void hold_run(uint16_t arena, uint32_t slice, uint32_t count) {
+  uint64_t run = (uint64_t)arena << 48 | (uint64_t)count << 32 | slice;
   free_held(swap_acq_rel(&held_runs[random_below(secure_random(), HELD_LARGE)], run));
 }
 INTERNAL void large_let_held_go(void) {
@@ -240,11 +241,30 @@ INTERNAL void large_let_held_go(void) {
     if (load_relaxed(&held_runs[i]) != 0) free_held(swap_acq_rel(&held_runs[i], 0));
 }
 #else
-static void hold_run(const page_t* page) {
-  arena_free(page->arena, page->slice, page_slices(page));
+static void hold_run(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_free(arena, slice, count);
 }
 INTERNAL void large_let_held_go(void) {}
 #endif
+
+/* Slices that hold mappings that were moved here are mapped anew. False: they may be unmapped now,
+ * and are lost rather than handed out; not their memory. */
+static bool renew(uint16_t arena, uint32_t slice, uint32_t count) {
+  int saved = errno;
+  bool zero, renewed = stretch_renew(arena, slice, count);
+  if (!renewed) (void)os_purge(slice_address(slice), count * SLICE_SIZE, true, &zero);
+  errno = saved;
+  return renewed;
+}
+
+/* Slices of a block, all or the last ones, leave it. */
+static void leave_block(uint16_t arena, uint32_t slice, uint32_t count) {
+  if (!slices_leave(arena, slice, count, LEAVE_FULL)) return;
+  if (count <= LARGE_APART)
+    hold_run(arena, slice, count);
+  else
+    arena_free(arena, slice, count);
+}
 
 static void large_release(page_t* page) {
   char* start = page_start(page);
@@ -258,23 +278,15 @@ static void large_release(page_t* page) {
     errno = saved;
     return;
   }
-  if (page_has_flag(page, PAGE_MOVED)) {
-    int saved = errno;
-    bool renewed = stretch_renew(page->arena, page->slice, page_slices(page));
-    errno = saved;
-    if (!renewed) return; /* the range may be unmapped now: lost rather than handed out */
-  }
+  if (page_has_flag(page, PAGE_MOVED) && !renew(page->arena, page->slice, page_slices(page)))
+    return;
   if (!accessible) {
     if (MI_SECURE == 0) return;                                 /* lost rather than handed out */
     uint32_t first = (uint32_t)(page->block_size / SLICE_SIZE); /* a guard meets two at most */
     uint32_t count = (uint32_t)min_size(page_slices(page) - first, 2);
-    arena_note_guarded(page->arena, page->slice + first, count);
+    guard_note(page->arena, page->slice + first, count);
   }
-  if (SECURE_GUARDS && page_slices(page) <= LARGE_APART &&
-      arena_guard(page->arena, page->slice, page_slices(page)))
-    hold_run(page);
-  else
-    arena_free(page->arena, page->slice, page_slices(page));
+  leave_block(page->arena, page->slice, page_slices(page));
 }
 
 /* The last word on a block: true for the one who may give its memory back. */
@@ -392,6 +404,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
     page = large_new(heap, usable, slices, align, &is_zero);
     if (page == NULL) return thread_out_of_memory(size);
   }
+  slices_report();
   void* p = page_start(page);
   if (zero && !is_zero) zero_memory(p, usable);
   return p;
@@ -416,7 +429,8 @@ static void large_trim(page_t* page, size_t usable) {
   uint32_t keep = (uint32_t)large_slices(usable), drop = page_slices(page) - keep;
   if (drop == 0) return;
   char* tail = page_start(page) + (size_t)keep * SLICE_SIZE;
-  if (page_has_flag(page, PAGE_MOVED)) { /* its range is given back as a whole, its memory now */
+  bool moved = page_has_flag(page, PAGE_MOVED);
+  if (moved && !SECURE_GUARDS) { /* its range is given back as a whole, its memory now */
     bool zero;
     int saved = errno;
     (void)os_purge(tail, (size_t)drop * SLICE_SIZE, true, &zero);
@@ -431,7 +445,8 @@ static void large_trim(page_t* page, size_t usable) {
     errno = saved;
   } else {
     page_set_slices(page, keep);
-    arena_free(page->arena, page->slice + keep, drop);
+    if (!moved || renew(page->arena, page->slice + keep, drop))
+      leave_block(page->arena, page->slice + keep, drop);
   }
 }
 
@@ -460,11 +475,24 @@ static bool resize_unguarded(page_t* page, size_t newsize) {
   return true;
 }
 
+/* Level 4: what a block leaves in slices that it keeps is behind its guard, or cleared. */
+static void large_wipe(page_t* page, size_t old) {
+#if MI_SECURE >= 4
+  size_t end = min_size(old, page_span(page));
+  if (page->block_size < end && !page_has_flag(page, PAGE_GUARDED))
+    slices_wipe(page_start(page) + page->block_size, end - page->block_size);
+#else
+  (void)page, (void)old;
+#endif
+}
+
 static bool resize_guarded(page_t* page, size_t newsize) {
   bool guarded = MI_SECURE > 0 || page_has_flag(page, PAGE_GUARDED);
+  size_t old = page->block_size;
   if (!large_unguard(page)) return false;
   bool done = resize_unguarded(page, newsize);
   large_guard(page, guarded);
+  large_wipe(page, old);
   return done;
 }
 

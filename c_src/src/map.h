@@ -118,7 +118,8 @@ enum {
   PAGE_ZERO = 2,     /* its memory was zero when it was set up */
   PAGE_MOVED = 4,    /* its range holds mappings that were moved here */
   PAGE_FULL = 8, /* in a queue, and nothing was free in it: its owner's next free is of interest */
-  PAGE_GUARDED = 16 /* its guard is in place */
+  PAGE_GUARDED = 16, /* its guard is in place */
+  PAGE_ABSENT = 32   /* secure level 4: its memory was not resident when it was set up */
 };
 
 #define CLASS_LARGE 255

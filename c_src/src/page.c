@@ -2,9 +2,10 @@
  *
  * Owns:    nothing; works on descriptors.
  * Threads: the functions marked "Owner" only by the owner, the others by any.
- * Uses:    arena.h, map.h.          Used by: unowned, heap, free.
+ * Uses:    arena.h, slices.h, map.h.          Used by: unowned, heap, free.
  */
 #include "page.h"
+#include "slices.h"
 #include "track.h"
 
 /* ---- the remote word ---- */
@@ -128,7 +129,7 @@ INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool f
   page_set_slices(page, slices);
   page->arena = run.arena;
   store_relaxed(&page->class, (uint8_t) class);
-  store_relaxed(&page->flags, run.zero ? PAGE_ZERO : 0);
+  store_relaxed(&page->flags, run.zero ? PAGE_ZERO : run.absent ? PAGE_ABSENT : 0);
   if (run.guarded) page_set_flag(page, PAGE_GUARDED, true);
   secure_page_begin(page);
   store_relaxed(map_remote(run.slice), REMOTE_OWNED);
@@ -143,7 +144,12 @@ INTERNAL void page_release(page_t* page) {
   mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
   secure_page_end(page);
   map_clear(page->slice, page_slices(page));
-  arena_free(page->arena, page->slice, page_slices(page));
+  (void)slices_leave(page->arena, page->slice, page_slices(page), LEAVE_EMPTY);
+}
+
+INTERNAL void page_release_full(page_t* page) {
+  secure_clear_live(page);
+  page_release(page);
 }
 
 #define CARVE_MIN ((size_t)4 * KiB)  /* bytes carved at a time, at the beginning */

@@ -124,6 +124,8 @@ INTERNAL bool page_disown(page_t* page);
 INTERNAL page_t* page_fresh(place_t place, size_t class, uintptr_t owner, bool first);
 /* Gives an empty page that the caller owns back to its arena. */
 INTERNAL void page_release(page_t* page);
+/* The same for a page with blocks, which go with it. */
+INTERNAL void page_release_full(page_t* page);
 /* Owner: carves more blocks, in address order; returns them as a list, `*count` of them. They
  * count as used. NULL if the page is fully carved. */
 INTERNAL block_t* page_carve(page_t* page, size_t* count);

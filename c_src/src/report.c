@@ -7,6 +7,7 @@
  * Uses:    stats.h and the rooms it asks, log.h, options.h.          Used by: the program; the
  * start and the end of the process.
  */
+#include "slices.h"
 #include "stats.h"
 #include "arena.h"
 #include "log.h"
@@ -291,6 +292,7 @@ static _Atomic(int) process_is_done;
 void mi_process_done(void) mi_attr_noexcept {
   mi_process_init();
   if (or_relaxed(&process_is_done, 1) != 0) return; /* relaxed: only one thread gets the 0 */
+  slices_report();
 #if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
   mi_collect(true);
 #endif

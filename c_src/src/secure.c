@@ -4,11 +4,13 @@
  * Always:  nothing here allocates; a violation is one line, and the end of the program unless it
  *          has registered an error handler.
  * Threads: any.
- * Uses:    secure.h, page.h, log.h, os.h.          Used by: page, heap, free, alloc, large.
+ * Uses:    secure.h, page.h, slices.h, log.h, os.h.          Used by: page, heap, free, alloc,
+ * large.
  */
 #include "secure.h"
 #include "log.h"
 #include "page.h"
+#include "slices.h"
 #include <errno.h>
 
 #if MI_SECURE > 0
@@ -94,7 +96,7 @@ INTERNAL void secure_page_begin(page_t* page) {
   char* guard = guard_of(page, &size);
   /* A guard that cannot be had costs protection, not function. */
   if (SECURE_GUARDS && size > 0 && arena_is_plain(a) && !has_its_guard(page) &&
-      os_guard(guard, size))
+      guard_set(guard, size))
     page_set_flag(page, PAGE_GUARDED, true);
 }
 
@@ -105,18 +107,26 @@ INTERNAL void secure_page_end(page_t* page) {
   uint32_t last = page->slice + page_slices(page) - 1;
   /* The next page here is one of blocks more often than not. */
   if (os_guards_are_light() && page_class(page) != 0)
-    arena_note_guarded_end(page->arena, last);
-  else if (!os_unguard(guard, size))
-    arena_note_guarded(page->arena, last, 1);
+    guard_note_end(page->arena, last);
+  else if (!guard_remove(guard, size))
+    guard_note(page->arena, last, 1);
+}
+
+INTERNAL void secure_clear_live(page_t* page) {
+  if (!SECURE_ZERO || page_class(page) == 0) return;
+  for (size_t k = 0; k < page->capacity; k++)
+    if (load_relaxed(&page->side[k]) == SIDE_LIVE)
+      memset(page->start + k * page->block_size, 0, page->block_size);
 }
 
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   side_t* side = page->side + from;
   size_t unit = page->block_size >> page->link_shift, last = n - 1;
-  uint16_t fresh = 0;
-  if (SECURE_ZERO) fresh = page_has_flag(page, PAGE_ZERO) ? SIDE_FRESH : SIDE_DIRTY;
+  uint16_t bits = 0;
+  if (SECURE_ZERO && page_has_flag(page, PAGE_ZERO)) bits = SIDE_FRESH;
+  if (SECURE_ZERO && page_has_flag(page, PAGE_ABSENT)) bits = SIDE_ABSENT;
   for (size_t i = 0; i < n; i++)
-    store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit) | fresh);
+    store_relaxed(&side[i], (uint16_t)((from + (SECURE_ORDER ? i : i + 1)) * unit) | bits);
   size_t first = from * unit;
   if (SECURE_ORDER) {
     /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
@@ -131,7 +141,7 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
     last = random_below(secure_random(), n);
     first = load_relaxed(&side[last]) & SIDE_END;
   }
-  store_relaxed(&side[last], SIDE_END | fresh);
+  store_relaxed(&side[last], SIDE_END | bits);
   return (block_t*)(void*)(page->start + (first << page->link_shift));
 }
 
@@ -248,14 +258,21 @@ static COLD void written_to(page_t* page, block_t* block) {
   memset(block, 0, page->block_size);
 }
 
-INTERNAL void secure_make_zero(page_t* page, block_t* block, uint16_t entry) {
-  if (page_class(page) == 0) return;
-  size_t size = page->block_size; /* a multiple of a word, from two words on */
-  if (unlikely((entry & SIDE_DIRTY) != 0)) {
-    memset(block, 0, size);
-    return;
+/* Each OS page of the block is resident now, unchanged. A look through it, which only reads, would
+ * cost a fault for memory of zeros, and the first write to it another one. */
+static void make_resident(block_t* block, size_t size) {
+  char *at = (char*)block, *end = at + size;
+  for (; at < end; at = (char*)round_up((uintptr_t)at + 1, os_info.page_size)) {
+    uintptr_t zero = 0;
+    (void)cas_relaxed((_Atomic(uintptr_t)*)(void*)at, &zero, 0); /* a write that changes nothing */
   }
-  if (unlikely(!is_zero(block, size))) written_to(page, block);
+}
+
+/* A block's size is a multiple of a word, from two words on; but for size 0. */
+INTERNAL void secure_look_through(page_t* page, block_t* block, uint16_t entry) {
+  if (page_class(page) == 0) return;
+  if ((entry & SIDE_ABSENT) != 0) make_resident(block, page->block_size);
+  if (unlikely(!is_zero(block, page->block_size))) written_to(page, block);
 }
 
 /* ---- seals ---- */
@@ -372,7 +389,7 @@ INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t s
   side_t* side = block_side(page, block);
   uint16_t entry = load_relaxed(side);
   size_t whole = page->block_size, slack = whole - SEAL_SIZE - size;
-  if (unlikely(entry >= SIDE_DIRTY || slack > SLACK_SHORT))
+  if (unlikely(entry >= SIDE_ABSENT || slack > SLACK_SHORT))
     return new_slowly(page, block, list, size);
   if (SECURE_ZERO && (entry & SIDE_FRESH) == 0 && unlikely(!is_zero(block, whole)))
     return new_slowly(page, block, list, size); /* which reports it */

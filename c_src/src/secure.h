@@ -13,27 +13,20 @@
  *
  * Side table: an entry of a page is SIDE_LIVE, a state, or the offset of the next block in the free
  * list that the block is on, in units that 13 bits suffice for; two bits more say of a block that
- * was carved and not handed out yet whether its memory is zero. Who frees turns SIDE_LIVE into
- * SIDE_HELD, and then owns the entry as it owns the block: links are written before the push that
- * publishes them, see page.h, so relaxed accesses suffice. Below level 4 the owner of a page frees
- * by a load and a store: a free of the same block in another thread between the two is found when
- * the block is handed out twice.
+ * was carved and not handed out yet what its memory is. Who frees turns SIDE_LIVE into SIDE_HELD,
+ * and then owns the entry as it owns the block: links are written before the push that publishes
+ * them, see page.h, so relaxed accesses suffice. Below level 4 the owner of a page frees by a load
+ * and a store: a free of the same block in another thread between the two is found when the block
+ * is handed out twice.
  *
  * Owns:    the keys.
- * Uses:    map.h, log.h, os.h.          Used by: page and all floors above.
+ * Uses:    map.h, slices.h, log.h, os.h.          Used by: page and all floors above.
  */
 #ifndef MI_SECURE_H
 #define MI_SECURE_H
 
 #include "map.h"
 #include "os/os.h"
-
-#define SECURE_ORDER (MI_SECURE >= 2)
-#define SECURE_GUARDS (MI_SECURE >= 2)
-#define SECURE_SEALS (MI_SECURE >= 3)
-#define SECURE_HOLDS (MI_SECURE >= 3)
-#define SECURE_ZERO (MI_SECURE >= 4)
-#define SECURE_EXACT (MI_SECURE >= 4)
 
 /* Bytes at the end of each block that are ours. */
 #define SEAL_SIZE ((size_t)(SECURE_SEALS ? 8 : 0))
@@ -52,8 +45,8 @@ enum {
   SIDE_HELD = 0xfffd, /* freed, and in no list yet */
   SIDE_LINKS = 32768, /* below: where the next block starts, see link_shift, */
   SIDE_END = 8191,    /* or the end of the list, where no block starts; */
-  SIDE_FRESH = 8192,  /* a bit: nobody has had the block since its memory was zero, */
-  SIDE_DIRTY = 16384  /* or since it was something else */
+  SIDE_FRESH = 8192,  /* a bit: the block's memory was never handed out, and so is zero; */
+  SIDE_ABSENT = 16384 /* or the system has had it back since */
 };
 
 #define RECIPROCAL_SHIFT 40 /* exact where offset times size is less than 2^40 */
@@ -94,12 +87,11 @@ static inline void block_link(page_t* page, block_t* block, block_t* next) {
 /* Of one that is in a list, which nobody may have had yet. */
 static inline void block_relink(page_t* page, block_t* block, block_t* next) {
   side_t* side = block_side(page, block);
-  uint16_t bits = load_relaxed(side) & (SIDE_FRESH | SIDE_DIRTY);
+  uint16_t bits = load_relaxed(side) & (SIDE_FRESH | SIDE_ABSENT);
   store_relaxed(side, link_to(page, next) | bits);
 }
-/* Level 4: a block that is handed out is zero, by a look at it, or by clearing what has another
- * content by right. */
-INTERNAL void secure_make_zero(page_t* page, block_t* block, uint16_t entry);
+/* Level 4: a block that is handed out is zero: what is not was written by a stale pointer. */
+INTERNAL void secure_look_through(page_t* page, block_t* block, uint16_t entry);
 /* The block, the first of a list, is the program's from now on; the rest of the list goes to
  * `*list` first, for a fork between the two may find a block in no list, but none that is live in
  * one. Level 4 need not look through what nobody has had: to read memory that was never touched
@@ -109,7 +101,7 @@ static inline void block_hand_out(page_t* page, block_t* block, block_t** list) 
   uint16_t entry = load_relaxed(side);
   *list = block_of_link(page, block, entry);
   compiler_fence();
-  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0) secure_make_zero(page, block, entry);
+  if (SECURE_ZERO && (entry & SIDE_FRESH) == 0) secure_look_through(page, block, entry);
   store_relaxed(side, SIDE_LIVE);
 }
 
@@ -126,6 +118,8 @@ static inline size_t random_below(uint64_t random, size_t n) {
 /* A page that was set up: its table is cleared, its end guarded. */
 INTERNAL void secure_page_begin(page_t* page);
 INTERNAL void secure_page_end(page_t* page);
+/* Level 4: the live blocks of a page that goes with them are zero from now on. */
+INTERNAL void secure_clear_live(page_t* page);
 /* The blocks [from, from + n) as a list, in random order where the level says so. */
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n);
 
@@ -172,6 +166,7 @@ static inline void block_hand_out(page_t* page, block_t* block, block_t** list) 
 static inline void secure_init(void) {}
 static inline void secure_page_begin(page_t* page) { (void)page; }
 static inline void secure_page_end(page_t* page) { (void)page; }
+static inline void secure_clear_live(page_t* page) { (void)page; }
 #endif
 
 #endif

@@ -4,7 +4,7 @@
  * Always:  a heap record is in one list; an unused record owns no page.
  * Threads: heap_lock guards the lists, late_lock the late heap. Rank of locks, outermost first:
  *          heap_lock, late_lock, large_lock, arena_lock, meta_lock, log_lock.
- * Uses:    heap.h, check.h, large.h, options.h, log.h, os.h.
+ * Uses:    heap.h, check.h, large.h, slices.h, options.h, log.h, os.h.
  *          Used by: large, alloc, free, report.
  *
  * A thread after its own end still allocates and frees (destructors of other libraries): it
@@ -31,6 +31,7 @@
 #include "options.h"
 #include "large.h"
 #include "check.h"
+#include "slices.h"
 #include "track.h"
 
 INTERNAL_DEF heap_t heap_empty CACHE_ALIGNED APART;
@@ -407,6 +408,7 @@ static COLD void* heap_generic_guarded(heap_t* heap, size_t class) {
 
 static NOINLINE void* heap_generic_slow(heap_t* heap, size_t class) {
   if (unlikely(!heap_is_real(heap))) return heap_generic_start(heap, class);
+  slices_report();
   /* heap_take_local has counted this entry if it found a page to look at. */
   if (heap->queue[class].current == NULL) heap->heartbeat++;
   if (unlikely((heap->heartbeat & heap->tick_mask) == 0)) {
@@ -478,6 +480,7 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   }
   arena_purge_due(force);
   track_leave();
+  slices_report();
 }
 
 void mi_collect(bool force) mi_attr_noexcept { thread_collect(NULL, force); }

@@ -42,6 +42,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "map.c"
 #include "stretch.c"
 #include "arena.c"
+#include "slices.c"
 #include "page.c"
 #include "secure.c"
 #include "unowned.c"
@@ -136,6 +137,7 @@ INTERNAL bool os_guard(void* p, size_t size) {
   return false;
 }
 INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
+INTERNAL bool os_guards_are_mappings(void) { return false; }
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }
 #endif

@@ -58,16 +58,20 @@ INTERNAL bool os_decommit(void* p, size_t size);
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero);
 /* Inaccessible from now on. */
 INTERNAL bool os_protect(void* p, size_t size);
-/* The same for a while, without making mappings of their own where the system can do that; false:
- * nothing was changed. What was there is lost. */
+/* The same for a while, without making mappings of their own where the system can do that. Memory
+ * and contents are given back; false: the range is accessible, and the contents may be lost. */
 INTERNAL bool os_guard(void* p, size_t size);
-/* False: it is inaccessible still, and may be tried again. */
+/* A guard, or a part of it, is accessible and zero; false: it is inaccessible still, and may be
+ * tried again. */
 INTERNAL bool os_unguard(void* p, size_t size);
-/* They are known to be no mappings of their own. */
+/* What is known of guards since the first one: that they are no mappings of their own; that they
+ * are such mappings, of which a process may have only so many. */
 #if OS_UNIX
 INTERNAL bool os_guards_are_light(void);
+INTERNAL bool os_guards_are_mappings(void);
 #else
 static inline bool os_guards_are_light(void) { return false; }
+static inline bool os_guards_are_mappings(void) { return false; }
 #endif
 /* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
 INTERNAL bool os_renew(void* p, size_t size);

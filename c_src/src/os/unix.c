@@ -105,7 +105,8 @@ static void* map_memory(void* hint, size_t size, os_access_t access, int flags) 
 }
 
 INTERNAL void os_release(void* p, size_t size) {
-  if (size != 0) (void)munmap(p, size);
+  /* At the limit of mappings a part of one cannot go. Its memory can. */
+  if (size != 0 && munmap(p, size) != 0) (void)madvise(p, size, MADV_DONTNEED);
 }
 
 static bool is_addressable(const void* p, size_t size) {
@@ -335,15 +336,13 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
 
 /* Linux 6.13 has guards that are no mappings of their own. Elsewhere a protection makes up to two
- * more mappings, of which a process may have some 65,000: with this many guards we stay away from
- * that. */
+ * more mappings. */
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
 #endif
-#define GUARDS_MAX 8192
 enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
-static _Atomic(int) guard_kind, guards; /* relaxed: the system's answer is the same to everybody */
+static _Atomic(int) guard_kind; /* relaxed: the system's answer is the same to everybody */
 
 static bool guard_lightly(void* p, size_t size, bool on) {
 #if defined(MADV_GUARD_INSTALL)
@@ -357,6 +356,27 @@ static bool guard_lightly(void* p, size_t size, bool on) {
 /* An emulator may say yes to any advice, and heed none. */
 static bool advice_is_heeded(void* p, size_t size) { return madvise(p, size, -1) != 0; }
 
+/* The memory behind a protection would stay, with its contents. */
+static bool drop_contents(void* p, size_t size) {
+#if defined(__linux__)
+  return madvise(p, size, MADV_DONTNEED) == 0;
+#else
+  return os_renew(p, size) && os_protect(p, size);
+#endif
+}
+
+static bool guard_heavily(void* p, size_t size) {
+  if (!os_protect(p, size)) {
+    (void)os_commit(p, size); /* a part may be protected */
+    return false;
+  }
+  if (drop_contents(p, size)) return true;
+  /* Locked memory is not given back. */
+  if (!os_unguard(p, size)) return true;
+  memset(p, 0, size);
+  return os_protect(p, size);
+}
+
 INTERNAL bool os_guard(void* p, size_t size) {
   int saved = errno, kind = load_relaxed(&guard_kind);
   bool done = kind != GUARDS_HEAVY && guard_lightly(p, size, true);
@@ -366,23 +386,19 @@ INTERNAL bool os_guard(void* p, size_t size) {
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
     if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
   }
-  if (kind == GUARDS_HEAVY && !done) {
-    done = add_relaxed(&guards, 1) < GUARDS_MAX && os_protect(p, size);
-    if (!done) sub_relaxed(&guards, 1);
-  }
+  if (kind == GUARDS_HEAVY && !done) done = guard_heavily(p, size);
   if (kind == GUARDS_LIGHT && !done) (void)guard_lightly(p, size, false); /* it was in part */
   errno = saved;
   return done;
 }
 
 INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
+INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) == GUARDS_HEAVY; }
 
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
-  bool light = os_guards_are_light();
-  bool done = light ? guard_lightly(p, size, false) : os_commit(p, size);
+  bool done = os_guards_are_light() ? guard_lightly(p, size, false) : os_commit(p, size);
   if (!done) done = os_renew(p, size); /* nothing of value lies behind a guard */
-  if (done && !light) sub_relaxed(&guards, 1);
   errno = saved;
   return done;
 }

@@ -125,11 +125,9 @@ INTERNAL bool os_protect(void* p, size_t size) {
   return VirtualProtect(p, size, PAGE_NOACCESS, &before) != 0;
 }
 
-INTERNAL bool os_guard(void* p, size_t size) { return os_protect(p, size); }
-INTERNAL bool os_unguard(void* p, size_t size) {
-  DWORD before;
-  return VirtualProtect(p, size, PAGE_READWRITE, &before) != 0;
-}
+/* A protection would keep the contents. */
+INTERNAL bool os_guard(void* p, size_t size) { return os_decommit(p, size); }
+INTERNAL bool os_unguard(void* p, size_t size) { return os_commit(p, size); }
 
 INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 

@@ -1,0 +1,220 @@
+/* slices.c - see slices.h. */
+#include "slices.h"
+#include "log.h"
+#include <errno.h>
+
+static struct {
+  _Atomic(size_t) ends;       /* guards at the end of pages and blocks that are mappings */
+  _Atomic(size_t) closed;     /* runs of closed slices that are: at least as many as there are */
+  _Atomic(uintptr_t) written; /* where a write after free was found; 0: nothing to report */
+} slices;                     /* relaxed: counts, and an address that is for a message only */
+
+static char* address_of(const arena_t* a, size_t i) {
+  return slice_address(a->first_slice + (uint32_t)i);
+}
+
+/* ---- guards that are mappings are counted, so that their limit is never ours to reach ---- */
+
+#define GUARDS_MAX 8192 /* each makes up to two mappings more; a process may have some 65,000 */
+
+/* Neighbours that are closed share a mapping. */
+static size_t count_closed(void) {
+  size_t runs = 0;
+  arena_t* a;
+  for (size_t k = 0; MI_SECURE > 0 && (a = arena_at(k)) != NULL; k++) {
+    uint64_t before = 0;
+    for (size_t w = 0; w < bitmap_words(a->slices); w++) {
+      uint64_t bits = load_relaxed(&a->guarded[w]);
+      runs += (size_t)__builtin_popcountll(bits & ~(bits << 1 | before));
+      before = bits >> (BITS_PER_WORD - 1);
+    }
+  }
+  return runs;
+}
+
+static bool may_guard(void) {
+  if (!os_guards_are_mappings()) return true;
+  size_t ends = load_relaxed(&slices.ends), closed = load_relaxed(&slices.closed);
+  if (ends + closed < GUARDS_MAX) return true;
+  size_t counted = count_closed();
+  /* Another thread that closes slices just now may be counted too low, until the next time. */
+  if (counted < closed) sub_relaxed(&slices.closed, closed - counted);
+  return ends + counted < GUARDS_MAX;
+}
+
+INTERNAL bool guard_set(void* p, size_t size) {
+  if (!may_guard() || !os_guard(p, size)) return false;
+  if (os_guards_are_mappings()) add_relaxed(&slices.ends, 1);
+  return true;
+}
+
+INTERNAL bool guard_remove(void* p, size_t size) {
+  if (!os_unguard(p, size)) return false;
+  if (os_guards_are_mappings()) sub_relaxed(&slices.ends, 1);
+  return true;
+}
+
+INTERNAL void guard_note(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  bitmap_set(a->guarded, slice - a->first_slice, count);
+  if (!os_guards_are_mappings()) return;
+  sub_relaxed(&slices.ends, 1);
+  add_relaxed(&slices.closed, 1);
+}
+
+#if MI_SECURE > 0
+INTERNAL void guard_note_end(uint16_t arena, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  guard_note(arena, slice, 1);
+  bitmap_set(a->guarded_end, slice - a->first_slice, 1);
+}
+#endif
+
+/* ---- contents ---- */
+
+#if MI_SECURE >= 4
+/* Of a multiple of 64 bytes. */
+static bool is_zero_memory(const void* p, size_t size) {
+  const uint64_t *word = p, *end = (const void*)((const char*)p + size);
+  for (; word < end; word += 8) {
+    uint64_t any = word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7];
+    if (unlikely(any != 0)) return false;
+  }
+  return true;
+}
+
+/* Memory that was never touched stays so. */
+INTERNAL void slices_wipe(void* p, size_t size) {
+  char* at = p;
+  for (size_t done = 0; done < size; done += os_info.page_size)
+    if (!is_zero_memory(at + done, os_info.page_size)) memset(at + done, 0, os_info.page_size);
+}
+
+static COLD void note_written(void* p, size_t size) {
+  uintptr_t *word = p, none = 0;
+  while (*word == 0) word++;
+  (void)cas_relaxed(&slices.written, &none, (uintptr_t)word);
+  memset(p, 0, size);
+}
+
+static void look_through(char* p, size_t size) {
+  if (unlikely(!is_zero_memory(p, size))) note_written(p, size);
+}
+
+INTERNAL void slices_report(void) {
+  uintptr_t at = load_relaxed(&slices.written);
+  if (likely(at == 0) || !cas_relaxed(&slices.written, &at, 0)) return;
+  log_error(EFAULT,
+            "write after free: address %p, thread %zu (found in memory that was given back)\n",
+            (void*)at, (size_t)os_thread_id());
+}
+#endif
+
+/* ---- leaving a block ---- */
+
+static bool close_slices(arena_t* a, size_t i, size_t n) {
+  if (!arena_is_plain(a) || !may_guard() || !os_guard(address_of(a, i), n * SLICE_SIZE))
+    return false;
+  if (os_guards_are_mappings()) add_relaxed(&slices.closed, 1);
+  bitmap_set(a->guarded, i, n);
+  (void)bitmap_clear(a->guarded_end, i, n);
+  (void)bitmap_clear(a->dirty, i, n);
+#if MI_SECURE >= 4
+  (void)bitmap_clear(a->stale, i, n);
+#endif
+  return true;
+}
+
+#if MI_SECURE >= 4
+static void clear_slices(arena_t* a, size_t i, size_t n) {
+  int saved = errno;
+  bool zero = false;
+  bool purged = arena_is_plain(a) && os_purge(address_of(a, i), n * SLICE_SIZE, true, &zero);
+  errno = saved;
+  if (purged && zero)
+    (void)bitmap_clear(a->dirty, i, n);
+  else if (!bitmap_any(a->guarded, i, n)) /* else a guard that cannot be removed is in the way */
+    slices_wipe(address_of(a, i), n * SLICE_SIZE);
+}
+#endif
+
+INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave_t what) {
+  if (SECURE_GUARDS && what == LEAVE_FULL) {
+    arena_t* a = arena_at(arena);
+    size_t i = slice - a->first_slice;
+    if (close_slices(a, i, count)) return true;
+#if MI_SECURE >= 4
+    clear_slices(a, i, count);
+#endif
+  }
+  arena_free(arena, slice, count);
+  return false;
+}
+
+/* ---- being handed out ---- */
+
+/* Makes them accessible; a page that would have its guard where it is keeps it. */
+static bool open_slices(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
+  run->guarded = is_page && bitmap_all(a->guarded_end, i + n - 1, 1) &&
+                 (n == 1 || !bitmap_any(a->guarded, i, n - 1));
+  if (!run->guarded && !os_unguard(address_of(a, i), n * SLICE_SIZE)) return false;
+  (void)bitmap_clear(a->guarded, i, n);
+  (void)bitmap_clear(a->guarded_end, i, n);
+  /* What is left before and behind may be two mappings now. */
+  if (os_guards_are_mappings()) add_relaxed(&slices.closed, 1);
+  return true;
+}
+
+#if MI_SECURE >= 4
+/* A page's blocks are looked through one by one; but what the program left in its own memory must
+ * not be taken for writes. */
+static bool enter_page(arena_t* a, size_t i, size_t n, bool fresh) {
+  if (fresh) return true;
+  for (size_t k = i; k < i + n; k++)
+    if (bitmap_any(a->dirty, k, 1) && !bitmap_any(a->stale, k, 1))
+      slices_wipe(address_of(a, k), SLICE_SIZE);
+  return false;
+}
+
+static bool enter_block(arena_t* a, size_t i, size_t n) {
+  if (!bitmap_any(a->stale, i, n)) return !bitmap_any(a->dirty, i, n);
+  bool zero = true;
+  for (size_t k = i; k < i + n; k++) {
+    if (bitmap_any(a->stale, k, 1))
+      look_through(address_of(a, k), SLICE_SIZE);
+    else if (bitmap_any(a->dirty, k, 1))
+      zero = false;
+  }
+  return zero;
+}
+#endif
+
+INTERNAL bool slices_enter(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
+  bool guarded = bitmap_any(a->guarded, i, n);
+  if (guarded && !open_slices(a, i, n, is_page, run)) return false;
+#if MI_SECURE >= 4
+  bool fresh = run->zero && !guarded && !bitmap_any(a->stale, i, n);
+  run->absent = run->zero && !fresh;
+  run->zero = is_page ? enter_page(a, i, n, fresh) : enter_block(a, i, n);
+  bitmap_set(a->stale, i, n);
+#endif
+  return true;
+}
+
+/* ---- purging ---- */
+
+#if MI_SECURE >= 4
+INTERNAL void slices_before_purge(arena_t* a, size_t i, size_t n) {
+  for (size_t k = i; k < i + n; k++) {
+    if (!bitmap_any(a->stale, k, 1)) continue;
+    if (a->commit_by_need && !bitmap_any(a->committed, k, 1)) continue;
+    bool guarded = bitmap_any(a->guarded, k, 1), ends = bitmap_any(a->guarded_end, k, 1);
+    if (!guarded || ends)
+      look_through(address_of(a, k), SLICE_SIZE - (ends ? os_info.page_size : 0));
+  }
+}
+
+INTERNAL void slices_after_purge(arena_t* a, size_t i, size_t n) {
+  if (a->from_user) (void)bitmap_clear(a->stale, i, n);
+}
+#endif
