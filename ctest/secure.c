@@ -4,6 +4,7 @@
  * must end with SIGABRT behind one line that begins as documented.
  */
 #include "probe.h"
+#include "refuse.h"
 #include <mimalloc.h>
 #include <sys/resource.h>
 
@@ -550,6 +551,12 @@ static void one_byte_after_free_is_found_anywhere(void) {
   }
 }
 
+/* Before Linux 6.13 guards are mappings of their own, and as good. */
+static void all_of_it_holds_with_guards_that_are_mappings(void) {
+  const char* args[] = {"with_guards_that_are_mappings", NULL};
+  check_wait_ok(check_start_self(args, -1, -1), args[0]);
+}
+
 static const check_case_t cases[] = {
     CASE(blocks_that_nobody_had_are_not_touched),
     CASE(blocks_of_64_kib_keep_their_memory),
@@ -561,11 +568,17 @@ static const check_case_t cases[] = {
     CASE(one_byte_over_all_of_the_slack_is_found),
     CASE(one_byte_after_free_is_found_anywhere),
     CASE(legal_program_is_not_reported),
+    CASE(
+        all_of_it_holds_with_guards_that_are_mappings), /* the last one: it runs the others again */
 };
 static const check_case_t helpers[] = {CASE(helper_legal)};
 
 int main(int argc, char** argv) {
   if (argc == 4 && strcmp(argv[1], "helper_mistake") == 0) return helper_mistake(argv[2], argv[3]);
   if (argc == 2 && strncmp(argv[1], "helper_", 7) == 0) return CHECK_MAIN(argc, argv, helpers);
+  if (argc == 2 && strcmp(argv[1], "with_guards_that_are_mappings") == 0) {
+    refuse(REFUSE_LIGHT_GUARDS);
+    return check_main(1, argv, cases, COUNT_OF(cases) - 1);
+  }
   return CHECK_MAIN(argc, argv, cases);
 }
