@@ -160,6 +160,8 @@ static bool note_handed_out(const void* p) {
   return handed_out_again = true;
 }
 
+static const char* no_resize(void) { return cell.entry->no_resize; }
+
 static void set_up_and_release(void) {
   set_up_blocks();
   fill_secret();
@@ -204,6 +206,41 @@ static void write_after_free(size_t offset) {
 }
 static void uaf_write_first(void) { write_after_free(0); }
 static void uaf_write_last(void) { write_after_free(cell.size - sizeof(uint64_t)); }
+
+/* The allocator has given the victim's memory back to the system, as far as it does; the address
+ * can be written to as before. */
+static void uaf_write_purged(void) {
+  void (*collect)(void) = collect_find();
+  set_up_blocks();
+  fill_secret();
+  release_all();
+  collect();
+  others_run();
+  stale_offset = 0;
+  act(write_stale);
+  hunt_for(victim, found_stale);
+}
+static const char* no_collect(void) {
+  return collect_find() == NULL ? "the library has no call that purges" : NULL;
+}
+
+/* The second half of a block that has shrunk to a quarter. */
+static volatile uint64_t* tail_end(void) { return (uint64_t*)(victim + cell.size); }
+static size_t tail_words(void) { return smaller(cell.size / 2, EDGE) / sizeof(uint64_t); }
+
+static void read_tail(void) {
+  for (size_t n = 1; n <= tail_words(); n++)
+    if (*(tail_end() - n) == SECRET) reached("what a block gave up can still be read");
+}
+
+static void tail_read(void) {
+  set_up_blocks();
+  for (size_t n = 1; n <= tail_words(); n++) *(tail_end() - n) = SECRET;
+  live_remove(victim);
+  if (cell.entry->resize(victim, cell.size / 4) == NULL) broken("a block cannot shrink");
+  others_run();
+  act(read_tail);
+}
 
 static void uaf_read_reused(void) {
   set_up_and_release();
@@ -259,7 +296,6 @@ static void realloc_freed(void) {
   act(resize_stale);
   hunt();
 }
-static const char* no_resize(void) { return cell.entry->no_resize; }
 
 static bool found_secret(const void* p) {
   bool found = holds_secret(p);
@@ -341,9 +377,6 @@ static void free_purged(void) {
   wrong = victim;
   act(release_wrong);
   hunt();
-}
-static const char* no_collect(void) {
-  return collect_find() == NULL ? "the library has no call that purges" : NULL;
 }
 
 /* ---- a wrong size, another family ---- */
@@ -579,9 +612,11 @@ const kind_t kinds[] = {
     KIND("underflow-1m-copy", underflow_1m_copy),
     KIND("uaf-write-first", uaf_write_first),
     KIND("uaf-write-last", uaf_write_last),
+    {"uaf-write-purged", uaf_write_purged, no_collect},
     KIND("uaf-write-reused", uaf_write_reused),
     KIND("uaf-read", uaf_read),
     KIND("uaf-read-reused", uaf_read_reused),
+    {"tail-read", tail_read, no_resize},
     KIND("uninitialised-read", uninitialised_read),
     KIND("double-free", double_free),
     KIND("double-free-reused", double_free_reused),
