@@ -269,7 +269,9 @@ static void leave_block(uint16_t arena, uint32_t slice, uint32_t count) {
 static void large_release(page_t* page) {
   char* start = page_start(page);
   size_t span = page_span(page);
-  bool accessible = large_unguard(page);
+  /* A light guard goes with its mapping, or becomes a part of the closed slices. */
+  bool stays = SECURE_GUARDS && os_guards_are_light();
+  bool accessible = stays ? !page_has_flag(page, PAGE_GUARDED) : large_unguard(page);
   if (page->arena == ARENA_NONE) {
     direct_unlink(page);
     track_open(start, span); /* whoever maps these addresses next is not us */

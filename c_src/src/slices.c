@@ -131,10 +131,14 @@ static void clear_slices(arena_t* a, size_t i, size_t n) {
   bool zero = false;
   bool purged = arena_is_plain(a) && os_purge(address_of(a, i), n * SLICE_SIZE, true, &zero);
   errno = saved;
-  if (purged && zero)
+  if (purged && zero) {
     (void)bitmap_clear(a->dirty, i, n);
-  else if (!bitmap_any(a->guarded, i, n)) /* else a guard that cannot be removed is in the way */
-    slices_wipe(address_of(a, i), n * SLICE_SIZE);
+    return;
+  }
+  /* The guard at the end of a block is in the way. */
+  if (bitmap_any(a->guarded, i, n) && !os_unguard(address_of(a, i), n * SLICE_SIZE)) return;
+  (void)bitmap_clear(a->guarded, i, n);
+  slices_wipe(address_of(a, i), n * SLICE_SIZE);
 }
 #endif
 
