@@ -86,7 +86,12 @@ static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
     return alloc_rounded(heap, round_up(with_seal(size), DEFAULT_ALIGN));
   return alloc_above_small(heap, size);
 }
-static inline void* alloc_any_in(heap_t* heap, size_t size) {
+#if SECURE_SEALS
+/* With seals the compiler would leave it to the size of the whole unit whether it is inlined. */
+__attribute__((always_inline))
+#endif
+static inline void*
+alloc_any_in(heap_t* heap, size_t size) {
 #if SECURE_SEALS
   if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) {
     size_t class = class_of_small(size + SEAL_SIZE);
