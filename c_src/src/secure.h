@@ -45,8 +45,8 @@ enum {
   SIDE_HELD = 0xfffd, /* freed, and in no list yet */
   SIDE_LINKS = 32768, /* below: where the next block starts, see link_shift, */
   SIDE_END = 8191,    /* or the end of the list, where no block starts; */
-  SIDE_FRESH = 8192,  /* a bit: the block's memory was never handed out, and so is zero; */
-  SIDE_ABSENT = 16384 /* or the system has had it back since */
+  SIDE_FRESH = 8192,  /* a bit: the block's memory was never handed out, and so is zero */
+  SIDE_ABSENT = 16384 /* a bit: it was, but went back to the system and is not resident */
 };
 
 #define RECIPROCAL_SHIFT 40 /* exact where offset times size is less than 2^40 */
@@ -84,7 +84,7 @@ static inline uint16_t link_to(const page_t* page, const block_t* next) {
 static inline void block_link(page_t* page, block_t* block, block_t* next) {
   store_relaxed(block_side(page, block), link_to(page, next));
 }
-/* Of one that is in a list, which nobody may have had yet. */
+/* Of one that is in a list, and was perhaps never handed out. */
 static inline void block_relink(page_t* page, block_t* block, block_t* next) {
   side_t* side = block_side(page, block);
   uint16_t bits = load_relaxed(side) & (SIDE_FRESH | SIDE_ABSENT);
@@ -94,8 +94,8 @@ static inline void block_relink(page_t* page, block_t* block, block_t* next) {
 INTERNAL void secure_look_through(page_t* page, block_t* block, uint16_t entry);
 /* The block, the first of a list, is the program's from now on; the rest of the list goes to
  * `*list` first, for a fork between the two may find a block in no list, but none that is live in
- * one. Level 4 need not look through what nobody has had: to read memory that was never touched
- * costs a page fault, and another one when it is written to. */
+ * one. Level 4 does not look through memory that was never handed out: to read it would fault the
+ * page in, and the first write would fault again. */
 static inline void block_hand_out(page_t* page, block_t* block, block_t** list) {
   side_t* side = block_side(page, block);
   uint16_t entry = load_relaxed(side);

@@ -5,7 +5,7 @@
 
 static struct {
   _Atomic(size_t) ends;       /* guards at the end of pages and blocks that are mappings */
-  _Atomic(size_t) closed;     /* runs of closed slices that are: at least as many as there are */
+  _Atomic(size_t) closed;     /* runs of closed slices that are; never fewer than there are */
   _Atomic(uintptr_t) written; /* where a write after free was found; 0: nothing to report */
 } slices;                     /* relaxed: counts, and an address that is for a message only */
 
@@ -13,9 +13,10 @@ static char* address_of(const arena_t* a, size_t i) {
   return slice_address(a->first_slice + (uint32_t)i);
 }
 
-/* ---- guards that are mappings are counted, so that their limit is never ours to reach ---- */
+/* ---- guards that are mappings ---- */
 
-#define GUARDS_MAX 8192 /* each makes up to two mappings more; a process may have some 65,000 */
+/* Each takes up to two mappings more, of which a process may have some 65,000. */
+#define GUARDS_MAX 8192
 
 /* Neighbours that are closed share a mapping. */
 static size_t count_closed(void) {
@@ -36,9 +37,8 @@ static bool may_guard(void) {
   if (!os_guards_are_mappings()) return true;
   size_t ends = load_relaxed(&slices.ends), closed = load_relaxed(&slices.closed);
   if (ends + closed < GUARDS_MAX) return true;
-  size_t counted = count_closed();
-  /* Another thread that closes slices just now may be counted too low, until the next time. */
-  if (counted < closed) sub_relaxed(&slices.closed, closed - counted);
+  size_t counted = count_closed(); /* without what other threads are closing: a few */
+  (void)cas_relaxed(&slices.closed, &closed, counted);
   return ends + counted < GUARDS_MAX;
 }
 
@@ -73,9 +73,11 @@ INTERNAL void guard_note_end(uint16_t arena, uint32_t slice) {
 /* ---- contents ---- */
 
 #if MI_SECURE >= 4
-/* Of a multiple of 64 bytes. */
+typedef uint64_t word_t __attribute__((may_alias)); /* the program has other types there */
+
+/* `size` is a multiple of 64. */
 static bool is_zero_memory(const void* p, size_t size) {
-  const uint64_t *word = p, *end = (const void*)((const char*)p + size);
+  const word_t *word = p, *end = (const void*)((const char*)p + size);
   for (; word < end; word += 8) {
     uint64_t any = word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7];
     if (unlikely(any != 0)) return false;
@@ -83,7 +85,7 @@ static bool is_zero_memory(const void* p, size_t size) {
   return true;
 }
 
-/* Memory that was never touched stays so. */
+/* What is zero already is not written to, so memory that was never touched stays untouched. */
 INTERNAL void slices_wipe(void* p, size_t size) {
   char* at = p;
   for (size_t done = 0; done < size; done += os_info.page_size)
@@ -91,7 +93,8 @@ INTERNAL void slices_wipe(void* p, size_t size) {
 }
 
 static COLD void note_written(void* p, size_t size) {
-  uintptr_t *word = p, none = 0;
+  const word_t* word = p;
+  uintptr_t none = 0;
   while (*word == 0) word++;
   (void)cas_relaxed(&slices.written, &none, (uintptr_t)word);
   memset(p, 0, size);
@@ -157,21 +160,21 @@ INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave
 
 /* ---- being handed out ---- */
 
-/* Makes them accessible; a page that would have its guard where it is keeps it. */
+/* Makes them accessible. A guard at the end stays where a page wants it. */
 static bool open_slices(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   run->guarded = is_page && bitmap_all(a->guarded_end, i + n - 1, 1) &&
                  (n == 1 || !bitmap_any(a->guarded, i, n - 1));
   if (!run->guarded && !os_unguard(address_of(a, i), n * SLICE_SIZE)) return false;
   (void)bitmap_clear(a->guarded, i, n);
   (void)bitmap_clear(a->guarded_end, i, n);
-  /* What is left before and behind may be two mappings now. */
+  /* The slices before and after these may be two runs now. */
   if (os_guards_are_mappings()) add_relaxed(&slices.closed, 1);
   return true;
 }
 
 #if MI_SECURE >= 4
-/* A page's blocks are looked through one by one; but what the program left in its own memory must
- * not be taken for writes. */
+/* The blocks of a page are looked through later, one by one. What the program left in its own
+ * memory must not be taken for writes of stale pointers. */
 static bool enter_page(arena_t* a, size_t i, size_t n, bool fresh) {
   if (fresh) return true;
   for (size_t k = i; k < i + n; k++)

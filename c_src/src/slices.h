@@ -10,26 +10,26 @@
  *     by realloc or destroyed; a sampled guarded one
  *   the end of a large block that shrinks               large_trim
  *
- * Blocks that came directly from the system, and their ends, are unmapped. Whoever adds a way adds
- * it here, and to the cases of ctest/secure.c that try each of them.
+ * Blocks that came directly from the system, and their ends, are unmapped. A new way belongs in
+ * this list, and in the one of ctest/freed_memory.c, which tries each of them.
  *
- * Levels 2 to 4: slices of large blocks are closed, that is inaccessible until they are handed out
- * again, where the system has guards. Guards drop what was there.
+ * Levels 2 to 4: slices of large blocks are closed, where the system has guards: inaccessible until
+ * they are handed out again. A guard drops what was there.
  *
- * Level 4: what cannot be closed is made zero before it is given back, so what is not zero later
- * was written by a stale pointer. The blocks of pages are looked through as they are handed out
- * (see secure.h), everything else here. What is known of a slice, as bits of its arena:
+ * Level 4: slices that are not closed are zero when they are given back. What is not zero later was
+ * written by a stale pointer. The blocks of pages are looked through as they are handed out (see
+ * secure.h), everything else here. What is known of a slice, as bits of its arena:
  *
  *   dirty  stale  guarded
  *     0      0       0     never handed out: zero
  *     0      0       1     closed: zero, and no stale pointer reaches it
  *     1      0       0     holds what the program left in memory that it gave us
- *    0, 1    1     0, 1    handed out before, and within reach of stale pointers: to be looked
- *                          through; `guarded` is then about a part of it
+ *    0, 1    1     0, 1    handed out before, and within reach of stale pointers: it is looked
+ *                          through; `guarded` says that a part of it is inaccessible
  *
  * Owns:    the count of guards where they are mappings of their own; the write after free that was
  *          found last.
- * Always:  the bits of a slice are changed by the one who holds it.
+ * Always:  the bits of a slice are changed by the thread that holds it.
  * Threads: any.
  * Uses:    arena.h, log.h, os.h.          Used by: arena, page, secure, large, thread.
  */
@@ -39,12 +39,12 @@
 #include "arena.h"
 
 typedef enum leave_e {
-  LEAVE_EMPTY, /* freed blocks only, which level 4 has cleared */
-  LEAVE_FULL   /* with what the program left in them */
+  LEAVE_EMPTY, /* a page: level 4 has cleared its blocks */
+  LEAVE_FULL   /* a large block or its end: with what the program left there */
 } leave_t;
 
-/* Slices leave their block. True: they are closed, and the caller may hold them back before
- * arena_free; else they are given back. Keeps errno. */
+/* Slices leave their block. True: they are closed, and the caller gives them back by arena_free,
+ * now or later; false: they are given back. Keeps errno. */
 INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave_t what);
 #if MI_SECURE >= 4
 /* Makes OS pages zero that a block does not use any more, while it keeps their slices. */
@@ -53,9 +53,9 @@ INTERNAL void slices_wipe(void* p, size_t size);
 
 /* ---- for arena.c, which holds the slices [i, i + n) ---- */
 
-/* They are handed out: accessible from now on. Level 4 sets `run->zero`, for a page only if they
- * never were handed out before. `run->guarded`: a page has the guard already that the one before
- * left. False: not possible, and nothing has changed. */
+/* They are handed out: accessible from now on. Sets `run->guarded`, and at level 4 `run->zero`, for
+ * a page only if they were never handed out before. False: the system refuses, and they are as they
+ * were. */
 INTERNAL bool slices_enter(arena_t* a, size_t i, size_t n, bool is_page, run_t* run);
 #if MI_SECURE >= 4
 /* Around a purge, which drops what stale pointers have written. */
@@ -66,18 +66,18 @@ INTERNAL void slices_after_purge(arena_t* a, size_t i, size_t n);
 /* ---- guards ---- */
 
 /* The bytes at the end of a page or a block are inaccessible from now on, and what was there is
- * lost; false where that cannot be had. */
+ * lost; false: the system refuses, or there are too many guards. */
 INTERNAL bool guard_set(void* p, size_t size);
-/* False: it stays, and is to be noted before its slices are given back. */
+/* False: the system refuses. The guard must be noted before its slices are given back. */
 INTERNAL bool guard_remove(void* p, size_t size);
 INTERNAL void guard_note(uint16_t arena, uint32_t slice, uint32_t count);
 #if MI_SECURE > 0
-/* One that was not removed, as the next page will want it at the end of this slice. */
+/* The guard at the end of a page stays, for the next page that ends with this slice. */
 INTERNAL void guard_note_end(uint16_t arena, uint32_t slice);
 #endif
 
 #if MI_SECURE >= 4
-/* Reports a write after free that was found while the caller could not, for locks were held. */
+/* Reports a write after free that was found where locks were held, or lists half changed. */
 INTERNAL void slices_report(void);
 #else
 static inline void slices_report(void) {}
