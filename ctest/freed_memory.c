@@ -491,6 +491,39 @@ static void guards_that_are_mappings_stay_few(void) {
   CHECK_LE(after, 2 * GUARDS_MAX + 1000);
 }
 
+/* ---- very large blocks
+ * ---------------------------------------------------------------------------- */
+
+static size_t page_table_bytes(void) {
+  char text[8192];
+  read_file("/proc/self/status", text, sizeof text);
+  char* line = strstr(text, "VmPTE:");
+  REQUIRE(line != NULL);
+  return strtoul(line + 6, NULL, 10) * KIB;
+}
+
+/* To close them, and to look through them, takes what was touched of them. */
+static void what_was_not_touched_of_a_block_costs_nothing(void) {
+  NEEDS_64_BITS("gigabytes of addresses");
+  mi_arena_id_t arena;
+  REQUIRE(mi_reserve_os_memory_ex(9 * GIB, true, false, true, &arena) == 0);
+  mi_heap_t* heap = mi_heap_new_in_arena(arena);
+  REQUIRE(heap != NULL);
+  size_t before = page_table_bytes();
+  for (int round = 0; round < 3; round++) {
+    char* p = (char*)(round == 1 ? mi_heap_zalloc(heap, 8 * GIB) : mi_heap_malloc(heap, 8 * GIB));
+    REQUIRE(p != NULL);
+    if (LEVEL >= 4 || round == 1) CHECK_EQ(p[GIB], 0);
+    p[GIB] = SECRET;
+    mi_free(p);
+    if (LEVEL >= 2 && has_guards()) CHECK(!is_accessible(p + GIB));
+    if (LEVEL >= 4 && is_accessible(p + GIB)) CHECK_EQ(p[GIB], 0);
+  }
+  size_t after = page_table_bytes();
+  check_note("page tables: %zu KiB, then %zu KiB\n", before / KIB, after / KIB);
+  CHECK_LE(after, before + MIB); /* 16 MiB with an entry for each OS page */
+}
+
 /* ---- the cases ----------------------------------------------------------------------------------
  */
 
@@ -537,6 +570,7 @@ static void writes_into_memory_that_is_never_purged_are_found(void) {
 }
 
 static const check_case_t refused_cases[] = {
+    CASE(what_was_not_touched_of_a_block_costs_nothing),
     CASE(guards_that_are_mappings_stay_few),
     CASE(nothing_is_left_of_what_leaves_a_block),
     CASE(writes_after_free_are_found),
@@ -575,6 +609,7 @@ static const check_case_t cases[] = {
     CASE(writes_into_memory_that_was_reset_are_found),
     CASE(writes_into_memory_that_was_decommitted_are_found),
     CASE(writes_into_memory_that_is_never_purged_are_found),
+    CASE(what_was_not_touched_of_a_block_costs_nothing),
     CASE(all_of_it_holds_with_guards_that_are_mappings),
     CASE(contents_go_also_where_there_are_no_guards),
     CASE(contents_go_also_where_memory_is_locked),

@@ -24,6 +24,7 @@
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
+#define GUARD_INSTALL 102 /* MADV_GUARD_INSTALL of newer headers */
 #define HUGE_SHIFT 30
 #define LARGE_SHIFT 21
 
@@ -147,7 +148,9 @@ int __wrap_madvise(void* addr, size_t size, int advice) {
     errno = os_pages.old_populate ? EINVAL : EFAULT;
     return (os_pages.old_populate || n > os_pages.huge_touch) ? -1 : 0;
   }
-  if (advice == MADV_DONTNEED || advice == MADV_FREE) count(&os_pages.purges);
+  /* A guard gives the memory back that it stands for. */
+  if (advice == MADV_DONTNEED || advice == MADV_FREE || advice == GUARD_INSTALL)
+    count(&os_pages.purges);
   if (advice == MADV_HUGEPAGE) __atomic_fetch_add(&os_pages.advised, size, __ATOMIC_RELAXED);
   return __real_madvise(addr, size, advice);
 }

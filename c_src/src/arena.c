@@ -112,10 +112,11 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
     a->side = meta_reserve(slices * (SIDE_WIDE + SIDE_DENSE));
-    a->guarded = meta_alloc(3 * words * sizeof(bitword_t));
+    a->guarded = meta_alloc(4 * words * sizeof(bitword_t));
     if (a->side == NULL || a->guarded == NULL) return NULL;
     a->guarded_end = a->guarded + words;
-    a->stale = a->guarded_end + words;
+    a->shut = a->guarded_end + words;
+    a->stale = a->shut + words;
   }
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;

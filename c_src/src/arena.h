@@ -44,6 +44,7 @@ typedef struct arena_s {
   side_t* side;               /* secure builds: the side tables of its pages */
   bitword_t* guarded;         /* secure builds: free and inaccessible, or in part; see slices.h */
   bitword_t* guarded_end;     /* of those: only the guard that pages of blocks end with */
+  bitword_t* shut;            /* of those: by a mapping of its own */
   bitword_t* stale;           /* level 4: handed out before, and within reach since */
   _Atomic(uint64_t) unowned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;

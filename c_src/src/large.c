@@ -172,8 +172,8 @@ static bool large_unguard(page_t* page) {
 }
 
 /* Secure builds: larger ones come directly from the OS, each from a random place that hardly ever
- * serves twice. To guard them as smaller ones are would cost page tables. */
-#define LARGE_APART ((uint32_t)(32 * MiB / SLICE_SIZE))
+ * serves twice. */
+#define LARGE_APART CLOSE_LIGHTLY_MAX
 
 /* A page of one block of `usable` bytes, with `slices` of address space; NULL without a report. */
 static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
@@ -258,8 +258,8 @@ static bool renew(uint16_t arena, uint32_t slice, uint32_t count) {
 }
 
 /* Slices of a block, all or the last ones, leave it. */
-static void leave_block(uint16_t arena, uint32_t slice, uint32_t count) {
-  if (!slices_leave(arena, slice, count, LEAVE_FULL)) return;
+static void leave_block(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
+  if (!slices_leave(arena, slice, count, used)) return;
   if (count <= LARGE_APART)
     hold_run(arena, slice, count);
   else
@@ -288,7 +288,7 @@ static void large_release(page_t* page) {
     uint32_t count = (uint32_t)min_size(page_slices(page) - first, 2);
     guard_note(page->arena, page->slice + first, count);
   }
-  leave_block(page->arena, page->slice, page_slices(page));
+  leave_block(page->arena, page->slice, page_slices(page), page->block_size);
 }
 
 /* The last word on a block: true for the one who may give its memory back. */
@@ -448,7 +448,7 @@ static void large_trim(page_t* page, size_t usable) {
   } else {
     page_set_slices(page, keep);
     if (!moved || renew(page->arena, page->slice + keep, drop))
-      leave_block(page->arena, page->slice + keep, drop);
+      leave_block(page->arena, page->slice + keep, drop, (size_t)drop * SLICE_SIZE);
   }
 }
 

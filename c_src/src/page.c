@@ -144,7 +144,7 @@ INTERNAL void page_release(page_t* page) {
   mi_assert_internal(load_relaxed(map_remote(page->slice)) == REMOTE_OWNED);
   secure_page_end(page);
   map_clear(page->slice, page_slices(page));
-  (void)slices_leave(page->arena, page->slice, page_slices(page), LEAVE_EMPTY);
+  (void)slices_leave(page->arena, page->slice, page_slices(page), 0);
 }
 
 INTERNAL void page_release_full(page_t* page) {

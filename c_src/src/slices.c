@@ -25,7 +25,7 @@ static size_t count_closed(void) {
   for (size_t k = 0; MI_SECURE > 0 && (a = arena_at(k)) != NULL; k++) {
     uint64_t before = 0;
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
-      uint64_t bits = load_relaxed(&a->guarded[w]);
+      uint64_t bits = load_relaxed(&a->shut[w]);
       runs += (size_t)__builtin_popcountll(bits & ~(bits << 1 | before));
       before = bits >> (BITS_PER_WORD - 1);
     }
@@ -33,8 +33,7 @@ static size_t count_closed(void) {
   return runs;
 }
 
-static bool may_guard(void) {
-  if (!os_guards_are_mappings()) return true;
+static bool may_shut(void) {
   size_t ends = load_relaxed(&slices.ends), closed = load_relaxed(&slices.closed);
   if (ends + closed < GUARDS_MAX) return true;
   size_t counted = count_closed(); /* without what other threads are closing: a few */
@@ -43,7 +42,7 @@ static bool may_guard(void) {
 }
 
 INTERNAL bool guard_set(void* p, size_t size) {
-  if (!may_guard() || !os_guard(p, size)) return false;
+  if ((os_guards_are_mappings() && !may_shut()) || !os_guard(p, size)) return false;
   if (os_guards_are_mappings()) add_relaxed(&slices.ends, 1);
   return true;
 }
@@ -58,6 +57,7 @@ INTERNAL void guard_note(uint16_t arena, uint32_t slice, uint32_t count) {
   arena_t* a = arena_at(arena);
   bitmap_set(a->guarded, slice - a->first_slice, count);
   if (!os_guards_are_mappings()) return;
+  bitmap_set(a->shut, slice - a->first_slice, count);
   sub_relaxed(&slices.ends, 1);
   add_relaxed(&slices.closed, 1);
 }
@@ -116,11 +116,19 @@ INTERNAL void slices_report(void) {
 /* ---- leaving a block ---- */
 
 static bool close_slices(arena_t* a, size_t i, size_t n) {
-  if (!arena_is_plain(a) || !may_guard() || !os_guard(address_of(a, i), n * SLICE_SIZE))
+  if (!arena_is_plain(a)) return false;
+  char* start = address_of(a, i);
+  bool shut = n > CLOSE_LIGHTLY_MAX || os_guards_are_mappings();
+  if (shut ? !may_shut() || !os_shut(start, n * SLICE_SIZE) : !os_guard(start, n * SLICE_SIZE))
     return false;
-  if (os_guards_are_mappings()) add_relaxed(&slices.closed, 1);
+  shut |= os_guards_are_mappings(); /* which the first guard tells */
+  if (shut) {
+    add_relaxed(&slices.closed, 1);
+    bitmap_set(a->shut, i, n);
+  }
   bitmap_set(a->guarded, i, n);
   (void)bitmap_clear(a->guarded_end, i, n);
+  if (a->commit_by_need) return true; /* a purge still has to take the charge back */
   (void)bitmap_clear(a->dirty, i, n);
 #if MI_SECURE >= 4
   (void)bitmap_clear(a->stale, i, n);
@@ -129,29 +137,32 @@ static bool close_slices(arena_t* a, size_t i, size_t n) {
 }
 
 #if MI_SECURE >= 4
-static void clear_slices(arena_t* a, size_t i, size_t n) {
-  int saved = errno;
-  bool zero = false;
-  bool purged = arena_is_plain(a) && os_purge(address_of(a, i), n * SLICE_SIZE, true, &zero);
-  errno = saved;
-  if (purged && zero) {
-    (void)bitmap_clear(a->dirty, i, n);
+static void clear_slices(arena_t* a, size_t i, size_t n, size_t used) {
+  char* start = address_of(a, i);
+  if (!arena_is_plain(a)) { /* it has no guards, and what follows may be the program's as well */
+    slices_wipe(start, n * SLICE_SIZE);
     return;
   }
-  /* The guard at the end of a block is in the way. */
-  if (bitmap_any(a->guarded, i, n) && !os_unguard(address_of(a, i), n * SLICE_SIZE)) return;
-  (void)bitmap_clear(a->guarded, i, n);
-  slices_wipe(address_of(a, i), n * SLICE_SIZE);
+  int saved = errno;
+  bool zero = false, purged = os_purge(start, n * SLICE_SIZE, true, &zero);
+  errno = saved;
+  if (!purged || !zero)
+    slices_wipe(start, used);
+  else if (!a->commit_by_need)
+    (void)bitmap_clear(a->dirty, i, n);
 }
 #endif
 
-INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave_t what) {
-  if (SECURE_GUARDS && what == LEAVE_FULL) {
+INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
+  if (SECURE_GUARDS && used > 0) {
     arena_t* a = arena_at(arena);
     size_t i = slice - a->first_slice;
-    if (close_slices(a, i, count)) return true;
+    int saved = errno;
+    bool closed = close_slices(a, i, count);
+    errno = saved;
+    if (closed) return true;
 #if MI_SECURE >= 4
-    clear_slices(a, i, count);
+    clear_slices(a, i, count, used);
 #endif
   }
   arena_free(arena, slice, count);
@@ -164,11 +175,15 @@ INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave
 static bool open_slices(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   run->guarded = is_page && bitmap_all(a->guarded_end, i + n - 1, 1) &&
                  (n == 1 || !bitmap_any(a->guarded, i, n - 1));
-  if (!run->guarded && !os_unguard(address_of(a, i), n * SLICE_SIZE)) return false;
+  char* start = address_of(a, i);
+  bool shut = bitmap_any(a->shut, i, n);
+  if (shut && !os_open(start, n * SLICE_SIZE)) return false;
+  if (!run->guarded && !os_guards_are_mappings() && !os_unguard(start, n * SLICE_SIZE))
+    return false;
   (void)bitmap_clear(a->guarded, i, n);
   (void)bitmap_clear(a->guarded_end, i, n);
   /* The slices before and after these may be two runs now. */
-  if (os_guards_are_mappings()) add_relaxed(&slices.closed, 1);
+  if (bitmap_clear(a->shut, i, n)) add_relaxed(&slices.closed, 1);
   return true;
 }
 
@@ -186,6 +201,11 @@ static bool enter_page(arena_t* a, size_t i, size_t n, bool fresh) {
 static bool enter_block(arena_t* a, size_t i, size_t n) {
   if (!bitmap_any(a->stale, i, n)) return !bitmap_any(a->dirty, i, n);
   bool zero = true;
+  /* The system would rather not close them. To look through all of it might take minutes. */
+  if (n > CLOSE_LIGHTLY_MAX && !bitmap_any(a->dirty, i, n) &&
+      os_purge(address_of(a, i), n * SLICE_SIZE, true, &zero) && zero)
+    return true;
+  zero = true;
   for (size_t k = i; k < i + n; k++) {
     if (bitmap_any(a->stale, k, 1))
       look_through(address_of(a, k), SLICE_SIZE);

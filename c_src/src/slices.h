@@ -13,8 +13,8 @@
  * Blocks that came directly from the system, and their ends, are unmapped. A new way belongs in
  * this list, and in the one of ctest/freed_memory.c, which tries each of them.
  *
- * Levels 2 to 4: slices of large blocks are closed, where the system has guards: inaccessible until
- * they are handed out again. A guard drops what was there.
+ * Levels 2 to 4: slices of large blocks are closed, where the system can do that: inaccessible
+ * until they are handed out again. What was there is dropped.
  *
  * Level 4: slices that are not closed are zero when they are given back. What is not zero later was
  * written by a stale pointer. The blocks of pages are looked through as they are handed out (see
@@ -22,7 +22,8 @@
  *
  *   dirty  stale  guarded
  *     0      0       0     never handed out: zero
- *     0      0       1     closed: zero, and no stale pointer reaches it
+ *     0      0       1     closed: zero, and no stale pointer reaches it (in arenas that commit
+ *                          slices when they are handed out, closed slices stay dirty and stale)
  *     1      0       0     holds what the program left in memory that it gave us
  *    0, 1    1     0, 1    handed out before, and within reach of stale pointers: it is looked
  *                          through; `guarded` says that a part of it is inaccessible
@@ -38,14 +39,14 @@
 
 #include "arena.h"
 
-typedef enum leave_e {
-  LEAVE_EMPTY, /* a page: level 4 has cleared its blocks */
-  LEAVE_FULL   /* a large block or its end: with what the program left there */
-} leave_t;
+/* More slices are closed by a mapping of their own: guards would cost page tables. */
+#define CLOSE_LIGHTLY_MAX ((uint32_t)(32 * MiB / SLICE_SIZE))
 
-/* Slices leave their block. True: they are closed, and the caller gives them back by arena_free,
- * now or later; false: they are given back. Keeps errno. */
-INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, leave_t what);
+/* Slices leave their block. `used`: bytes at their start that hold what the program left there; 0
+ * for a page, whose blocks level 4 has cleared. What follows is zero, or behind a guard, if the
+ * memory is the library's. True: they are closed, and the caller gives them back by arena_free, now
+ * or later; false: they are given back. Keeps errno. */
+INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, size_t used);
 #if MI_SECURE >= 4
 /* Makes OS pages zero that a block does not use any more, while it keeps their slices. */
 INTERNAL void slices_wipe(void* p, size_t size);

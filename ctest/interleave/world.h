@@ -137,6 +137,8 @@ INTERNAL bool os_guard(void* p, size_t size) {
   return false;
 }
 INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
+INTERNAL bool os_shut(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_guards_are_mappings(void) { return false; }
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }

@@ -58,11 +58,16 @@ INTERNAL bool os_decommit(void* p, size_t size);
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero);
 /* Inaccessible from now on. */
 INTERNAL bool os_protect(void* p, size_t size);
-/* The same for a while, without making mappings of their own where the system can do that. Memory
- * and contents are given back; false: the range is accessible, and the contents may be lost. */
+/* The same for a while; memory and contents are given back. As mappings of their own, in a time
+ * that only what was touched counts for; false: the range is accessible, the contents may be lost.
+ */
+INTERNAL bool os_shut(void* p, size_t size);
+/* The same, where the system can do that without mappings: then it fills page tables for it, eight
+ * bytes for each OS page. Elsewhere as os_shut. */
 INTERNAL bool os_guard(void* p, size_t size);
-/* A guard, or a part of it, is accessible and zero; false: it is inaccessible still, and may be
- * tried again. */
+/* What was shut or guarded, or a part of it, is accessible and zero; false: it is inaccessible
+ * still, and may be tried again. os_unguard undoes what os_guard does. */
+INTERNAL bool os_open(void* p, size_t size);
 INTERNAL bool os_unguard(void* p, size_t size);
 /* What is known of guards since the first one: that they are no mappings of their own; that they
  * are such mappings, of which a process may have only so many. */

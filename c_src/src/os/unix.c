@@ -335,8 +335,24 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 
 INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
 
-/* Linux 6.13 has guards that are no mappings of their own. Elsewhere a protection makes up to two
- * more mappings. */
+/* The memory behind a protection alone would stay, with its contents. */
+INTERNAL bool os_shut(void* p, size_t size) {
+  bool zero, dropped = os_purge(p, size, true, &zero);
+  if (!dropped) memset(p, 0, size); /* memory that is locked is not given back */
+  if (!os_protect(p, size)) {
+    (void)os_commit(p, size); /* a part may be protected */
+    return false;
+  }
+#if defined(__linux__)
+  if (dropped) (void)os_purge(p, size, true, &zero); /* what was written between the two */
+#endif
+  return true;
+}
+
+/* Nothing of value lies behind it. */
+INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
+
+/* Linux 6.13 has guards that are no mappings of their own. */
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
@@ -356,27 +372,6 @@ static bool guard_lightly(void* p, size_t size, bool on) {
 /* An emulator may say yes to any advice, and heed none. */
 static bool advice_is_heeded(void* p, size_t size) { return madvise(p, size, -1) != 0; }
 
-/* The memory behind a protection would stay, with its contents. */
-static bool drop_contents(void* p, size_t size) {
-#if defined(__linux__)
-  return madvise(p, size, MADV_DONTNEED) == 0;
-#else
-  return os_renew(p, size) && os_protect(p, size);
-#endif
-}
-
-static bool guard_heavily(void* p, size_t size) {
-  if (!os_protect(p, size)) {
-    (void)os_commit(p, size); /* a part may be protected */
-    return false;
-  }
-  if (drop_contents(p, size)) return true;
-  /* Locked memory is not given back. */
-  if (!os_unguard(p, size)) return true;
-  memset(p, 0, size);
-  return os_protect(p, size);
-}
-
 INTERNAL bool os_guard(void* p, size_t size) {
   int saved = errno, kind = load_relaxed(&guard_kind);
   bool done = kind != GUARDS_HEAVY && guard_lightly(p, size, true);
@@ -386,7 +381,7 @@ INTERNAL bool os_guard(void* p, size_t size) {
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
     if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
   }
-  if (kind == GUARDS_HEAVY && !done) done = guard_heavily(p, size);
+  if (kind == GUARDS_HEAVY && !done) done = os_shut(p, size);
   if (kind == GUARDS_LIGHT && !done) (void)guard_lightly(p, size, false); /* it was in part */
   errno = saved;
   return done;
@@ -397,8 +392,7 @@ INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) ==
 
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
-  bool done = os_guards_are_light() ? guard_lightly(p, size, false) : os_commit(p, size);
-  if (!done) done = os_renew(p, size); /* nothing of value lies behind a guard */
+  bool done = (os_guards_are_light() && guard_lightly(p, size, false)) || os_open(p, size);
   errno = saved;
   return done;
 }

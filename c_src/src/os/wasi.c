@@ -109,6 +109,8 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
   return true;
 }
 INTERNAL bool os_protect(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL bool os_shut(void* p, size_t size) { return (void)p, (void)size, false; }
+INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_renew(void* p, size_t size) { return memset(p, 0, size) != NULL; }

@@ -126,8 +126,10 @@ INTERNAL bool os_protect(void* p, size_t size) {
 }
 
 /* A protection would keep the contents. */
-INTERNAL bool os_guard(void* p, size_t size) { return os_decommit(p, size); }
-INTERNAL bool os_unguard(void* p, size_t size) { return os_commit(p, size); }
+INTERNAL bool os_shut(void* p, size_t size) { return os_decommit(p, size); }
+INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
+INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
+INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
 
 INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 
