@@ -174,11 +174,11 @@ step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
-# What secure builds promise, level by level, what becomes of freed memory, and that zeroed memory is
+# What secure builds promise, level by level, also of keys and of freed memory, and that zeroed memory is
 # zero there too; the attacks are a step of their own.
 step_secure() {
   local name
-  for name in secure freed_memory zero; do C_TEST=$name step_ctest_secure; done
+  for name in secure secure_keys freed_memory zero; do C_TEST=$name step_ctest_secure; done
 }
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.

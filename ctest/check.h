@@ -60,6 +60,9 @@
 #endif
 #define LARGE_BLOCKS_END_AT_GUARDS (MI_TEST_SECURE >= 1)
 #define SIZE_0_IS_INACCESSIBLE (MI_TEST_SECURE >= 2)
+/* A size that is asked of an address that is no live block is reported like a free of it. */
+#define WRONG_ADDRESSES_ARE_REPORTED (MI_TEST_SECURE >= 1)
+#define FOREIGN_HEAPS_ARE_REPORTED (MI_TEST_SECURE >= 4)
 /* From level 3 on a block is usable for what was asked for, to the byte; behind that are our bytes,
  * and what a smaller size cuts off is filled. */
 #define USABLE_IS_EXACT (MI_TEST_SECURE >= 3)

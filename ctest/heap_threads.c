@@ -843,7 +843,7 @@ static void heap_that_a_fork_interrupts_is_nobodys(void) {
 
 /* ---- what is forbidden is reported -------------------------------------------------- */
 
-#if MI_TEST_DEBUG_FULL
+#if MI_TEST_DEBUG_FULL || FOREIGN_HEAPS_ARE_REPORTED
 static int codes[8]; /* by position */
 static int code_count;
 static void on_error(int code, void* arg) {
@@ -858,8 +858,10 @@ static void expect_efault(const char* what) {
 static void* use_the_heap_of_another(void* arg) {
   mi_heap_t* heap = (mi_heap_t*)arg;
   mi_free(mi_malloc(1));
-  mi_free(mi_heap_malloc(heap, 100));
+  void* p = mi_heap_malloc(heap, 100); /* of a heap of our own, so that no two threads use one */
   expect_efault("mi_heap_malloc");
+  CHECK_SAME(mi_heap_of(p), mi_heap_get_default());
+  mi_free(p);
   mi_free(mi_heap_zalloc(heap, 100));
   expect_efault("mi_heap_zalloc");
   mi_free(mi_heap_malloc_aligned(heap, 100, 64));
@@ -904,7 +906,7 @@ static const check_case_t cases[] = {
     CASE(destructors_after_ours_release_blocks_of_heaps),
     CASE(child_of_a_process_busy_with_heaps_goes_on),
     CASE(heap_that_a_fork_interrupts_is_nobodys),
-#if MI_TEST_DEBUG_FULL
+#if MI_TEST_DEBUG_FULL || FOREIGN_HEAPS_ARE_REPORTED
     CASE(use_by_another_thread_is_reported),
 #endif
 };

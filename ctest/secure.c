@@ -13,6 +13,7 @@
 #define OVERFLOW_FOUND "mimalloc: error: overflow"
 #define WRITE_AFTER_FREE "mimalloc: error: write after free"
 #define SIZE_MISMATCH "mimalloc: error: size mismatch"
+#define FOREIGN_HEAP "mimalloc: error: heap 0x"
 
 static const size_t sizes[] = {1,    8,     24,    40,     200,     1000,
                                5000, 20000, 60000, 300000, 5 * MIB, 600 * MIB};
@@ -181,6 +182,40 @@ static void written_after_free(size_t size) {
   }
 }
 
+/* A size is asked of what is no live block. */
+static void ask(void* p) { check_note("%zu bytes\n", mi_usable_size(p)); }
+static void asked_after_free(size_t size) {
+  char* p = block_new(size);
+  announce(p);
+  mi_free(p);
+  ask(p);
+}
+static void asked_inside(size_t size) { ask(block_new(size < 64 ? 64 : size) + 16); }
+static void asked_misaligned(size_t size) { ask(block_new(size) + 1); }
+static void asked_of_a_foreign_address(size_t size) {
+  static char global[64];
+  (void)size;
+  ask(opaque(global + 16));
+}
+static void asked_beyond_all_addresses(size_t size) {
+  (void)size;
+  ask(opaque((void*)(UINTPTR_MAX - 0xfff)));
+}
+
+static void* allocate_from(void* heap) { return mi_heap_malloc((mi_heap_t*)heap, 100); }
+static void heap_of_another_thread(size_t size) {
+  (void)size;
+  thread_join(thread_start(&allocate_from, mi_heap_new()));
+}
+static void* end_heap(void* heap) {
+  mi_heap_destroy((mi_heap_t*)heap);
+  return NULL;
+}
+static void heap_ended_by_another_thread(size_t size) {
+  (void)size;
+  thread_join(thread_start(&end_heap, mi_heap_new()));
+}
+
 typedef struct mistake_s {
   const char* name;
   void (*make)(size_t size);
@@ -208,6 +243,13 @@ static const mistake_t mistakes[] = {
     MISTAKE(foreign, INVALID_FREE, 1, 1, 1, false),
     MISTAKE(beyond_all_addresses, INVALID_FREE, 1, 1, 1, false),
     MISTAKE(on_the_stack, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(asked_after_free, DOUBLE_FREE, 1, 1, SIZE_MAX, true),
+    MISTAKE(asked_inside, INVALID_FREE, 1, 1, SIZE_MAX, false),
+    MISTAKE(asked_misaligned, INVALID_FREE, 1, 8, SIZE_MAX, false),
+    MISTAKE(asked_of_a_foreign_address, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(asked_beyond_all_addresses, INVALID_FREE, 1, 1, 1, false),
+    MISTAKE(heap_of_another_thread, FOREIGN_HEAP, 4, 1, 1, false),
+    MISTAKE(heap_ended_by_another_thread, FOREIGN_HEAP, 4, 1, 1, false),
     MISTAKE(one_byte_too_many, OVERFLOW_FOUND, 3, 1, 60000, true),
     MISTAKE(one_byte_too_many_resized, OVERFLOW_FOUND, 3, 1, 60000, true),
     MISTAKE(wrong_size, SIZE_MISMATCH, 3, 1, SIZE_MAX, true),
@@ -302,6 +344,33 @@ static void error_function_is_told_and_blocks_stay_apart(void) {
   mi_free(opaque(foreign_bytes + 16));
   CHECK_EQ(code_count, 1);
   CHECK_EQ(last_code, EINVAL);
+}
+
+/* A function that asks and frees in one tells of a wrong address once, as mi_free does. */
+static void a_wrong_address_is_reported_once(void) {
+  size_t told = 1, after;
+  mi_register_error(&on_error, NULL);
+  for (size_t k = 0; k < SIZES && sizes[k] <= 60000; k++) {
+    char* p = block_new(sizes[k]);
+    mi_free(p);
+    code_count = 0;
+    mi_ufree(p, &told);
+    CHECK_EQ(code_count, 1);
+    CHECK_EQ(told, 0);
+    CHECK_NULL(mi_urealloc(p, 2 * sizes[k], &told, &after));
+    CHECK_EQ(code_count, 2);
+    mi_free_size(p, sizes[k]);
+    CHECK_EQ(code_count, 3);
+    CHECK_EQ(mi_usable_size(p), 0);
+    CHECK_EQ(mi_malloc_size(p), 0);
+    CHECK_EQ(mi_malloc_usable_size(p), 0);
+    CHECK_EQ(code_count, 6);
+    CHECK_EQ(last_code, EAGAIN);
+  }
+  CHECK_EQ(mi_usable_size(NULL), 0);
+  mi_ufree(NULL, &told);
+  CHECK_EQ(mi_malloc_usable_size(NULL), 0);
+  code_count = 0;
 }
 
 /* One byte, written from the end of the block up to the seal: none is behind every block, so what
@@ -565,6 +634,7 @@ static const check_case_t cases[] = {
     CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
     CASE(error_function_is_told_and_blocks_stay_apart),
+    CASE(a_wrong_address_is_reported_once),
     CASE(one_byte_over_all_of_the_slack_is_found),
     CASE(one_byte_after_free_is_found_anywhere),
     CASE(legal_program_is_not_reported),

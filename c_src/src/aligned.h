@@ -12,7 +12,8 @@ INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t 
 static inline void* alloc_aligned_pop(size_t size, size_t align) {
   size_t mask = (align - 1) | (DEFAULT_ALIGN - 1);
   size_t rounded = (size + SEAL_SIZE + mask) & ~mask;
-  if (unlikely((align & (align - 1)) != 0 || size - 1 >= SMALL_MAX || rounded - 1 >= SMALL_MAX))
+  if (unlikely((align & (align - 1)) != 0 || size - ALLOC_POP_MIN >= SMALL_MAX ||
+               rounded - 1 >= SMALL_MAX))
     return NULL;
   return alloc_pop(heap_default, rounded / 8, size);
 }

@@ -27,6 +27,21 @@ INTERNAL NOINLINE void* alloc_above_small(heap_t* heap, size_t size) {
   return alloc_class(heap, class_of_medium(with_seal(size)));
 }
 
+#if SECURE_SEALS
+INTERNAL NOINLINE void* alloc_any_slow(heap_t* heap, size_t size) {
+  block_t** tiny = &heap->slot[SECURE_TINY / 8];
+  if (size - 1 < ALLOC_POP_MIN - 1 && *tiny != NULL)
+    return secure_new_tiny(heap->queue[SECURE_TINY / 8].current, *tiny, tiny, size);
+  if (size >= ALLOC_POP_MIN && size <= MEDIUM_MAX - SEAL_SIZE) {
+    size_t whole = with_seal(size);
+    void* p =
+        alloc_pop(heap, whole <= SMALL_MAX ? class_of_small(whole) : class_of_medium(whole), size);
+    if (likely(p != NULL)) return p;
+  }
+  return alloc_tracked(alloc_any_untracked(heap, size), size, false);
+}
+#endif
+
 /* ---- zeroed ---- */
 
 /* Blocks of size 0 may be inaccessible, and at level 4 all that are handed out are zero. */
@@ -138,11 +153,12 @@ char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
 
 /* ---- from a heap that the caller names ---- */
 
-#if MI_DEBUG > 0
-INTERNAL void heap_check_thread(heap_t* heap) {
+#if MI_CHECKS_HEAPS
+INTERNAL COLD heap_t* heap_named_slow(heap_t* heap) {
   heap_t* mine = thread_backing();
-  if (mine == NULL || heap_backing(heap) != mine)
-    log_error(EFAULT, "heap %p is used by a thread that did not create it\n", (void*)heap);
+  if (mine != NULL && heap_backing(heap) == mine) return heap;
+  log_error(EFAULT, "heap %p is used by a thread that did not create it\n", (void*)heap);
+  return heap_default;
 }
 #endif
 

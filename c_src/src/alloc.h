@@ -51,7 +51,7 @@ static inline void* alloc_tracked(void* p, size_t size, bool zero) {
   return p;
 }
 static inline void* alloc_retracked(page_t* page, void* p, size_t size) {
-  secure_seal(page, p, size);
+  secure_reseal(page, p, size);
   return p;
 }
 #else
@@ -65,11 +65,17 @@ static inline void* alloc_retracked(page_t* page, void* p, size_t size) {
 }
 #endif
 
-/* A block of the class for `size` bytes, if the class has a list. */
+/* A block of the class for `size` bytes, at least ALLOC_POP_MIN, if the class has a list. */
+#if SECURE_SEALS
+#define ALLOC_POP_MIN SECURE_NEW_MIN
+#else
+#define ALLOC_POP_MIN ((size_t)1)
+#endif
 static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
 #if SECURE_SEALS
   block_t** list = &heap->slot[class];
   if (unlikely(*list == NULL)) return NULL;
+  mi_assert_internal(size >= ALLOC_POP_MIN);
   return secure_new(heap->queue[class].current, *list, list, size);
 #else
   track_enter();
@@ -87,25 +93,23 @@ static inline void* alloc_any_untracked(heap_t* heap, size_t size) {
   return alloc_above_small(heap, size);
 }
 #if SECURE_SEALS
-/* With seals the compiler would leave it to the size of the whole unit whether it is inlined. */
-__attribute__((always_inline))
-#endif
-static inline void*
-alloc_any_in(heap_t* heap, size_t size) {
-#if SECURE_SEALS
-  if (likely(size - 1 < SMALL_MAX - SEAL_SIZE)) {
+/* A request of any size; there may be no list. */
+INTERNAL void* alloc_any_slow(heap_t* heap, size_t size);
+static inline void* alloc_any_in(heap_t* heap, size_t size) {
+  if (likely(size - ALLOC_POP_MIN <= SMALL_MAX - SEAL_SIZE - ALLOC_POP_MIN)) {
     size_t class = class_of_small(size + SEAL_SIZE);
     if (likely(heap->slot[class] != NULL)) return alloc_pop(heap, class, size);
-  } else if (size - 1 < MEDIUM_MAX - SEAL_SIZE) {
-    size_t class = class_of_medium(size + SEAL_SIZE);
-    if (likely(heap->slot[class] != NULL)) return alloc_pop(heap, class, size);
   }
-#endif
+  return alloc_any_slow(heap, size);
+}
+#else
+static inline void* alloc_any_in(heap_t* heap, size_t size) {
   track_enter();
   void* p = alloc_any_untracked(heap, size);
   track_leave();
   return alloc_tracked(p, size, false);
 }
+#endif
 static inline void* alloc_any(size_t size) { return alloc_any_in(heap_default, size); }
 INTERNAL void* alloc_zeroed_untracked(heap_t* heap, size_t size);
 static inline void* alloc_zeroed_in(heap_t* heap, size_t size) {
@@ -122,17 +126,21 @@ INTERNAL void* alloc_overflow(size_t count, size_t size);
 INTERNAL char* alloc_string(heap_t* heap, const char* s);
 INTERNAL char* alloc_string_n(heap_t* heap, const char* s, size_t n);
 
-/* The heap that a caller names: NULL means the thread's default heap. Debug builds look whether the
- * calling thread may use it. */
-#if MI_DEBUG > 0
-INTERNAL void heap_check_thread(heap_t* heap);
-#else
-#define heap_check_thread(heap) ((void)0)
-#endif
+/* The heap that a caller names: NULL means the thread's default heap. Debug builds, and secure ones
+ * of level 4, look whether the calling thread may use it. */
+#if MI_CHECKS_HEAPS
+/* Not a heap of this thread, or its first one; the default heap after a report. */
+INTERNAL heap_t* heap_named_slow(heap_t* heap);
 static inline heap_t* heap_named(heap_t* heap) {
   if (unlikely(heap == NULL)) return heap_default;
-  heap_check_thread(heap);
-  return heap;
+  heap_t* backing = heap_backing(heap);
+  return likely(backing != NULL && backing == heap_backing(heap_default)) ? heap
+                                                                          : heap_named_slow(heap);
 }
+#else
+static inline heap_t* heap_named(heap_t* heap) {
+  return unlikely(heap == NULL) ? heap_default : heap;
+}
+#endif
 
 #endif

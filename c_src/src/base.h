@@ -58,6 +58,8 @@
 #define SECURE_HOLDS (MI_SECURE >= 3)
 #define SECURE_ZERO (MI_SECURE >= 4)
 #define SECURE_EXACT (MI_SECURE >= 4)
+/* A heap that another thread than its own uses is reported. */
+#define MI_CHECKS_HEAPS (MI_DEBUG > 0 || MI_SECURE >= 4)
 
 /* A sanitizer watches memory accesses: each must be one that it can see. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -151,6 +153,29 @@ static inline size_t slices_of(size_t bytes) {
 /* True and the product in `*total`, or false when it does not fit. */
 static inline bool multiply(size_t count, size_t size, size_t* total) {
   return !__builtin_mul_overflow(count, size, total);
+}
+
+#if defined(__SIZEOF_INT128__)
+__extension__ typedef unsigned __int128 wide_t;
+#endif
+/* The upper half of the product. */
+static inline uint64_t multiply_high(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+  return (uint64_t)(((wide_t)a * b) >> 64);
+#else
+  uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+  uint64_t one = a1 * b0 + (a0 * b0 >> 32), other = a0 * b1 + (uint32_t)one;
+  return a1 * b1 + (one >> 32) + (other >> 32);
+#endif
+}
+/* The two halves, exclusive-or-ed: no bit of it depends on low bits alone. */
+static inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+  wide_t product = (wide_t)a * b; /* one instruction for both */
+  return (uint64_t)(product >> 64) ^ (uint64_t)product;
+#else
+  return multiply_high(a, b) ^ a * b;
+#endif
 }
 
 static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }

@@ -223,59 +223,48 @@ static bool free_tracked(void* p) {
 #endif
 
 #if SECURE_HOLDS
-/* A freed block takes the place of a random one that is held back, which is freed for good. `heap`
- * is a backing heap. */
-static inline void* hold_back(heap_t* heap, bool small, void* p) {
-  uint64_t random = heap->random;
-  if (unlikely(random == 0)) random = secure_random() | 1;
-  size_t i =
-      small ? random_below(random, HELD_SMALL) : HELD_SMALL + random_below(random, HELD_MEDIUM);
-  heap->random = random_step(random);
-  void* out = heap->held[i];
-  heap->held[i] = p;
-  return out;
+static NOINLINE void free_adjusting(heap_t* heap, void* p) {
+  quarantine_t* q = &heap->quarantine;
+  if (unlikely(heap->keeps)) { /* has none: what lies in it may be destroyed at any time */
+    p = quarantine_withdraw(q);
+    free_block(p);
+    return;
+  }
+  p = quarantine_adjust(q, p);
+  if (p != NULL) free_block(p);
+  while ((p = quarantine_excess(q)) != NULL) free_block(p);
+}
+/* A freed block waits; another one that did so is freed for good. */
+static NOINLINE void free_later(heap_t* heap, void* p, size_t size) {
+  quarantine_t* q = &heap->quarantine;
+  page_t* page = NULL;
+  p = quarantine_put(q, p, size, &page);
+  if (unlikely(quarantine_is_due(q)))
+    free_adjusting(heap, p);
+  else if (unlikely(owner_of(page) != (uintptr_t)heap))
+    free_slow(heap, p, page);
+  else if (unlikely(push_local(page, p)))
+    heap_page_emptied(heap, page);
 }
 
-static bool is_held_back(heap_t* heap, page_t* page) {
-  if (page_class(page) == CLASS_LARGE || !heap_is_real(heap)) return false;
+/* The calling thread's backing heap, which has its quarantine, if a freed block of the page is to
+ * wait there; else NULL. A thread that has only freed so far gets a heap for that. */
+static heap_t* heap_of_quarantine(page_t* page) {
+  if (page_class(page) == CLASS_LARGE) return NULL;
   /* What lies in a first-class heap may be destroyed with it at any time. */
   uintptr_t owner = owner_of(page) & ~(uintptr_t)OWNER_FLAGS;
-  return owner <= OWNER_TAG(OWNER_TAG_MAX) || !((heap_t*)owner)->keeps;
+  bool waits = owner <= OWNER_TAG(OWNER_TAG_MAX) || !((heap_t*)owner)->keeps;
+  return waits ? thread_backing() : NULL;
 }
 
 INTERNAL void heap_let_held_go(heap_t* heap) {
-  for (size_t i = 0; i < HELD_COUNT; i++) {
-    void* p = heap->held[i];
-    heap->held[i] = NULL;
-    if (p != NULL) free_block(p);
-  }
+  quarantine_t* q = &heap->quarantine;
+  for (void* p; (p = quarantine_leave(q)) != NULL;) free_block(p);
+  for (void* p; (p = quarantine_leave_medium(q)) != NULL;) free_block(p);
 }
 #endif
 
 #if MI_SECURE > 0
-#if SECURE_HOLDS
-/* Those from 1 on that secure_take_own is for. */
-#define OWN_CLASSES (SECURE_ZERO ? (size_t)(FIRST_GEOMETRIC - 1) : (size_t)(FIRST_MEDIUM - 1))
-#endif
-/* A live block in a page of the thread's default heap, in as few steps as the level takes: at
- * levels 1 and 2 as many as the default build has. False: anything else. */
-static inline bool free_own(heap_t* heap, void* p) {
-  if (MI_TRACK || unlikely(!map_reaches(p))) return false;
-  page_t* page = map_slot(p);
-  if (owner_of(page) != (uintptr_t)heap) return false;
-#if SECURE_HOLDS
-  if (unlikely(heap_backing(heap) != heap || page_class(page) - 1 >= OWN_CLASSES ||
-               !secure_take_own(page, p)))
-    return false;
-  p = hold_back(heap, true, p);
-  if (likely(p != NULL)) free_block(p);
-#else
-  if (unlikely(!block_is_live(page, p))) return false;
-  if (unlikely(push_local(page, p))) heap_page_emptied(heap, page);
-#endif
-  return true;
-}
-
 static NOINLINE void free_secure(void* p) {
   heap_t* heap = heap_default;
   if (p == NULL) return;
@@ -284,16 +273,74 @@ static NOINLINE void free_secure(void* p) {
   if (page == NULL || !free_tracked(p)) return;
 #endif
 #if SECURE_HOLDS
-  if (page != NULL && is_held_back(heap, page))
-    p = hold_back(heap_backing(heap), page->block_size <= SINGLE_SLICE_MAX, p);
+  heap_t* home = page == NULL ? NULL : heap_of_quarantine(page);
+  if (home != NULL && page->block_size <= SINGLE_SLICE_MAX) {
+    free_later(home, p, page->block_size);
+    return;
+  }
+  if (home != NULL) p = quarantine_put_medium(&home->quarantine, p);
 #endif
   if (page != NULL && p != NULL) free_block(p);
+}
+
+#if SECURE_HOLDS
+static NOINLINE void free_long(heap_t* heap, void* p, size_t size) {
+  if (likely(secure_take_long(map_slot(p), p, size)))
+    free_later(heap, p, size);
+  else
+    free_secure(p);
+}
+static NOINLINE void free_unusual(heap_t* heap, void* p, size_t size) {
+  if (likely(size == SECURE_TINY && secure_take_tiny(map_slot(p), p)))
+    free_later(heap, p, size);
+  else
+    free_secure(p);
+}
+/* A block in a page of the thread's default heap. Each call is the last thing that is done, so that
+ * hardly a register must be saved. */
+static inline void free_own(heap_t* heap, page_t* page, void* p) {
+  size_t size = page->block_size;
+  if (unlikely(size - SECURE_OWN_MIN > SECURE_OWN_MAX - SECURE_OWN_MIN)) {
+    free_unusual(heap, p, size);
+    return;
+  }
+  switch (secure_take_own(page, p, size)) {
+  case TAKE_DONE:
+    free_later(heap, p, size);
+    return;
+  case TAKE_LONG:
+    free_long(heap, p, size);
+    return;
+  case TAKE_OTHER:
+    free_secure(p);
+    return;
+  }
+}
+#else
+/* At levels 1 and 2 in as many steps as the default build has. */
+static inline void free_own(heap_t* heap, page_t* page, void* p) {
+  if (unlikely(!block_is_live(page, p)))
+    free_secure(p);
+  else if (unlikely(push_local(page, p)))
+    heap_page_emptied(heap, page);
+}
+#endif
+
+static inline __attribute__((always_inline)) void free_checked(heap_t* heap, void* p) {
+  if (!MI_TRACK && likely(map_reaches(p))) {
+    page_t* page = map_slot(p);
+    if (likely(owner_of(page) == (uintptr_t)heap)) {
+      free_own(heap, page, p);
+      return;
+    }
+  }
+  free_secure(p);
 }
 #endif
 
 void mi_free(void* p) mi_attr_noexcept {
 #if MI_SECURE > 0
-  if (unlikely(!free_own(heap_default, p))) free_secure(p);
+  free_checked(heap_default, p);
 #else
 #if MI_DEBUG > 0
   if (!free_is_valid(p)) return;
@@ -320,14 +367,24 @@ INTERNAL page_t* block_page(const void* p, const char* what) {
 /* ---- sizes ---- */
 
 size_t mi_usable_size(const void* p) mi_attr_noexcept {
-  page_t* page = map_page_checked(p);
-  if (page == NULL) return 0;
 #if MI_SECURE > 0
-  if (!secure_is_live(page, p)) return 0;
+  page_t* page = p == NULL ? NULL : secure_live(p, "usable size");
+#else
+  page_t* page = map_page_checked(p);
 #endif
+  if (page == NULL) return 0;
   size_t usable = block_usable(page, p);
   track_open(p, usable); /* who asks may use it */
   return usable;
+}
+
+INTERNAL size_t usable_if_live(const void* p) {
+#if MI_SECURE > 0
+  page_t* page = map_page_checked(p);
+  return page != NULL && secure_is_sound(page, p) ? block_usable(page, p) : 0;
+#else
+  return mi_usable_size(p);
+#endif
 }
 
 size_t mi_good_size(size_t size) mi_attr_noexcept {
@@ -350,7 +407,7 @@ static void check_sized(void* p, size_t size, size_t alignment) {
   if (p == NULL) return;
 #if MI_SECURE > 0
   page_t* page = map_page_checked(p);
-  if (page == NULL || !secure_is_live(page, p)) return; /* mi_free says what is wrong */
+  if (page == NULL || !secure_is_sound(page, p)) return; /* mi_free says what is wrong */
   bool exact = SECURE_SEALS && size != 0 && page_class(page) != 0;
   if (exact ? size != block_usable(page, p) : size > block_room(page, p))
     secure_size_mismatch(page, p, size);

@@ -7,6 +7,9 @@
 
 /* The page of a live block, or NULL after a report that names `what`. */
 INTERNAL page_t* block_page(const void* p, const char* what);
+/* What mi_usable_size tells of a block that is to be freed or resized, which finds what is wrong
+ * with it; 0, without a report, for anything else. */
+INTERNAL size_t usable_if_live(const void* p);
 /* Bytes from `p` to the end of its block. */
 static inline size_t block_room(page_t* page, const void* p) {
   if (SECURE_GUARDS && page_class(page) == 0) return 0; /* inaccessible */

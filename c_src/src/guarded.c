@@ -17,13 +17,23 @@ static bool counts(size_t size) {
   return size >= min && size <= max;
 }
 
+/* Differs between runs and threads. */
+static uint64_t any_number(heap_t* heap) {
+#if MI_SECURE > 0
+  (void)heap;
+  random_t random = random_start();
+  return random_next(&random);
+#else
+  return ((uintptr_t)heap / sizeof(heap_t) + os_clock_ms()) * 2654435761u >> 7;
+#endif
+}
+
 static bool is_due(heap_t* heap, size_t size) {
   if (!heap_is_real(heap) || !counts(size)) return false;
   long rate = option_value(mi_option_guarded_sample_rate);
   if (heap->guarded_in == GUARDED_NEVER_YET) {
     uint64_t seed = (uint64_t)option_value(mi_option_guarded_sample_seed);
-    /* Anything that differs between runs and threads. */
-    if (seed == 0) seed = ((uintptr_t)heap / sizeof(heap_t) + os_clock_ms()) * 2654435761u >> 7;
+    if (seed == 0) seed = any_number(heap);
     heap->guarded_in = (long)(seed % (uint64_t)rate);
   }
   if (heap->guarded_in >= rate) heap->guarded_in = rate - 1; /* the option was set lower */
@@ -43,6 +53,11 @@ INTERNAL void* guarded_alloc_large(heap_t* heap, size_t size, size_t align) {
   if (is_due(heap, size)) return large_alloc_guarded(heap, size, max_size(align, DEFAULT_ALIGN));
   if (heap_is_real(heap) && counts(size)) heap->guarded_in--;
   return NULL;
+}
+
+INTERNAL void guarded_after_fork(heap_t* heap) {
+  if (MI_SECURE > 0 && option_value(mi_option_guarded_sample_seed) == 0)
+    heap->guarded_in = GUARDED_NEVER_YET;
 }
 
 INTERNAL size_t guarded_pass(heap_t* heap, size_t class, size_t count) {

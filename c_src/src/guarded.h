@@ -17,6 +17,8 @@ static inline bool guarded_is_on(void) { return option_value(mi_option_guarded_s
 /* A guarded block, zero, if it is this allocation's turn; else NULL. */
 INTERNAL void* guarded_alloc_class(heap_t* heap, size_t class);
 INTERNAL void* guarded_alloc_large(heap_t* heap, size_t size, size_t align);
+/* In the child of a fork, where others are guarded than in the next child. */
+INTERNAL void guarded_after_fork(heap_t* heap);
 /* It was not: how many of `count` blocks of the class, at least 1, may be handed out before one is
  * guarded. They count as handed out. */
 INTERNAL size_t guarded_pass(heap_t* heap, size_t class, size_t count);

@@ -134,6 +134,7 @@ static void* heap_take_from(heap_t* heap, size_t class, queue_t* q, page_t* page
   uint8_t kind = 0;
   q->current = page;
   top_up_if_busy(q);
+  if (secure_order_is_old(page)) page_shuffle(page);
   block_t* list = page->local;
   if (list != NULL) {
     count = page->capacity - page_used(page);

@@ -4,6 +4,7 @@
 
 #include "base.h"
 #include "page.h"
+#include "quarantine.h"
 #include "unowned.h"
 
 /* Pages of one class. `current` is the page whose free list is detached into the heap's slot;
@@ -21,14 +22,6 @@ enum {
   LIST_CARVED = 1, /* carved and never used: what is left lies in a row up to the page's capacity */
   LIST_ZERO = 2    /* and from memory that was zero */
 };
-
-#if SECURE_HOLDS
-/* Freed blocks that a thread holds back: small ones, and behind them those above SINGLE_SLICE_MAX
- * bytes. */
-#define HELD_SMALL ((size_t)(MI_SECURE >= 4 ? 512 : 64))
-#define HELD_MEDIUM ((size_t)8)
-#define HELD_COUNT (HELD_SMALL + HELD_MEDIUM)
-#endif
 
 /* A heap record. Type-stable: reused for heaps of its kind, never unmapped; its address with flags
  * is the owner word of pages, so it is aligned to 64 bytes. Written by its thread only, but for
@@ -65,8 +58,7 @@ typedef struct mi_heap_s {
   struct mi_heap_s* prev;
   page_t* large; /* first-class heaps: their large blocks; under large_lock */
 #if SECURE_HOLDS
-  uint64_t random;        /* chooses among them */
-  void* held[HELD_COUNT]; /* backing heaps: freed blocks that wait, see free.c */
+  quarantine_t quarantine; /* backing heaps */
 #endif
 } heap_t;
 
@@ -144,11 +136,19 @@ INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
 INTERNAL void heap_release_pages(heap_t* heap);
 /* Looks after the pages of one class that the heap keeps although they were full. */
 INTERNAL void heap_trim_kept(heap_t* heap, size_t class);
+/* In free.c, which lies above: frees what the heap's thread has in quarantine. */
 #if SECURE_HOLDS
-/* In free.c, which lies above: frees what the heap's thread holds back. */
 INTERNAL void heap_let_held_go(heap_t* heap);
+static inline void heap_look_at_quarantine(heap_t* backing) {
+  quarantine_look(&backing->quarantine);
+}
+static inline void heap_quarantine_after_fork(heap_t* backing) {
+  quarantine_after_fork(&backing->quarantine);
+}
 #else
 static inline void heap_let_held_go(heap_t* heap) { (void)heap; }
+static inline void heap_look_at_quarantine(heap_t* backing) { (void)backing; }
+static inline void heap_quarantine_after_fork(heap_t* backing) { (void)backing; }
 #endif
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
@@ -164,6 +164,7 @@ static inline void* heap_take_local(heap_t* heap, size_t class) {
   page_t* page = q->current;
   /* The page first: the heaps that stand in for none have no page, and are never written to. */
   if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
+  if (secure_order_is_old(page)) return NULL;
   uint32_t capacity = page->capacity, count = capacity - page_used(page);
   if (unlikely(count < LIST_MIN) && (count == 0 || capacity < page->topped_up)) return NULL;
   block_t* list = page->local;

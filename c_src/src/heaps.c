@@ -43,15 +43,21 @@ mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id) {
   return mi_heap_new_ex(0, true, arena_id);
 }
 
-/* A heap that the calling thread may end; debug builds report another thread's. */
-static bool may_end(heap_t* heap) {
-  if (heap == NULL || !heap->keeps) return false;
+/* A heap of the calling thread. Debug builds, and secure ones of level 4, report that of another
+ * thread. */
+static bool belongs_here(heap_t* heap, const char* what) {
   heap_t* backing = heap_backing(heap);
   if (backing != NULL && backing == thread_backing()) return true;
-#if MI_DEBUG > 0
-  log_error(EFAULT, "heap %p is ended by a thread that did not create it\n", (void*)heap);
+#if MI_CHECKS_HEAPS
+  log_error(EFAULT, "heap %p %s a thread that did not create it\n", (void*)heap, what);
+#else
+  (void)what;
 #endif
   return false;
+}
+
+static bool may_end(heap_t* heap) {
+  return heap != NULL && heap->keeps && belongs_here(heap, "is ended by");
 }
 
 /* It owns nothing any more. */
@@ -119,14 +125,7 @@ mi_heap_t* mi_heap_get_default(void) { return thread_backing() == NULL ? NULL : 
 
 mi_heap_t* mi_heap_set_default(mi_heap_t* heap) {
   heap_t* backing = thread_backing();
-  if (heap == NULL || backing == NULL) return NULL;
-  if (heap_backing(heap) != backing) {
-#if MI_DEBUG > 0
-    log_error(EFAULT, "heap %p becomes the default of a thread that did not create it\n",
-              (void*)heap);
-#endif
-    return NULL;
-  }
+  if (heap == NULL || backing == NULL || !belongs_here(heap, "becomes the default of")) return NULL;
   heap_t* before = heap_default;
   heap_default_set(heap);
   return before;

@@ -206,6 +206,7 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
 #if MI_SECURE > 0
   store_relaxed(&page->given, (uintptr_t)page_start(page));
 #endif
+  secure_page_key(page);
   if (run.arena == ARENA_NONE) direct_link(page);
   large_advise(page);
   large_guard(page, MI_SECURE > 0);
@@ -221,31 +222,18 @@ static page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t alig
   return page;
 }
 
-#if SECURE_HOLDS
-/* Runs of slices that were freed, and wait for random later frees: inaccessible, so that they cost
- * addresses only. Exchanges that acquire and release: who gives a run back does it for who held it.
- */
-#define HELD_LARGE 64
-static _Atomic(uint64_t)
-    held_runs[HELD_LARGE]; /* arena << 48 | slices << 32 | first slice; 0: none */
-
-static void free_held(uint64_t run) {
-  if (run != 0) arena_free((uint16_t)(run >> 48), (uint32_t)run, (uint16_t)(run >> 32));
-}
 static void hold_run(uint16_t arena, uint32_t slice, uint32_t count) {
-  uint64_t run = (uint64_t)arena << 48 | (uint64_t)count << 32 | slice;
-  free_held(swap_acq_rel(&held_runs[random_below(secure_random(), HELD_LARGE)], run));
+#if SECURE_HOLDS
+  quarantine_put_run(arena, slice, count);
+#else
+  arena_free(arena, slice, count);
+#endif
 }
 INTERNAL void large_let_held_go(void) {
-  for (size_t i = 0; i < HELD_LARGE; i++)
-    if (load_relaxed(&held_runs[i]) != 0) free_held(swap_acq_rel(&held_runs[i], 0));
-}
-#else
-static void hold_run(uint16_t arena, uint32_t slice, uint32_t count) {
-  arena_free(arena, slice, count);
-}
-INTERNAL void large_let_held_go(void) {}
+#if SECURE_HOLDS
+  quarantine_leave_runs();
 #endif
+}
 
 /* Slices that hold mappings that were moved here are mapped anew. False: they may be unmapped now,
  * and are lost rather than handed out; not their memory. */

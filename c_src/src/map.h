@@ -87,10 +87,12 @@ typedef struct page_s {
   char* start;
   uint64_t reciprocal;
   uint32_t link_shift;
+  uint32_t epoch;           /* of the random order of its blocks, see random.h */
   _Atomic(uintptr_t) given; /* of large blocks: the address that was given out */
+  uint64_t key[2];          /* of its canaries, see secure.c */
 #if UINTPTR_MAX > UINT32_MAX
   /* Not by an alignment of the type, which slots of empty windows do not have. */
-  uint64_t unused[3];
+  uint64_t unused;
 #endif
 #endif
 } page_t;
@@ -142,6 +144,13 @@ static inline size_t map_spread(size_t i) {
 #define MAP_WORDS (WINDOW_BYTES / sizeof(uintptr_t))
 _Static_assert(WINDOW_COUNT <= MAP_WORDS, "the table holds an entry for each window");
 
+/* A free of secure builds looks up twice; the compiler would make a call of it. */
+#if MI_SECURE > 0
+#define MAP_INLINE static inline __attribute__((always_inline))
+#else
+#define MAP_INLINE static inline
+#endif
+
 typedef struct map_s {
   _Atomic(uintptr_t) before[8]; /* so that slice 0 of an empty window reads a word of ours */
   _Atomic(uintptr_t) word[MAP_WORDS];
@@ -161,7 +170,7 @@ static inline _Atomic(uintptr_t)* map_table(void) {
 /* The descriptor of the slice that `p` lies in; meaningful only if its owner word says so.
  * Relaxed: whoever holds a block got it after the window was set up; for a foreign address any
  * answer is "not ours", and the descriptors behind a new entry are reached through its value. */
-static inline page_t* map_slot(const void* p) {
+MAP_INLINE page_t* map_slot(const void* p) {
   uintptr_t a = (uintptr_t)p;
   _Atomic(uintptr_t)* table = map_table();
   uintptr_t base = (uintptr_t)table + load_relaxed(&table[map_window_of(a)]);

@@ -221,6 +221,15 @@ INTERNAL void page_settle(page_t* page) {
   page_set_used(page, used);
 }
 
+INTERNAL void page_shuffle(page_t* page) {
+#if MI_SECURE > 0
+  page_take_back(page);
+  page->local = secure_shuffle(page, page->local);
+#else
+  (void)page;
+#endif
+}
+
 INTERNAL void page_take_back(page_t* page) {
   size_t count;
   block_t* list = page_take_remote(page, &count);

@@ -139,6 +139,8 @@ INTERNAL void page_return_list(page_t* page, block_t* list, size_t count);
 INTERNAL void page_settle(page_t* page);
 /* Owner: the same for what others have pushed. */
 INTERNAL void page_take_back(page_t* page);
+/* Owner: puts all free blocks on the local list, in a new random order. */
+INTERNAL void page_shuffle(page_t* page);
 /* Owner: `more` follows the last block of `list`. */
 INTERNAL void page_append(page_t* page, block_t* list, block_t* more);
 INTERNAL size_t page_list_length(const page_t* page, const block_t* list);

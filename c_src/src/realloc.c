@@ -34,13 +34,21 @@ static void* alloc_for(size_t size, const resize_t* r) {
 static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
   size_t old = block_usable(page, p); /* what lies behind it may be no zero */
   track_open(p, old);
+  if (SECURE_SEALS) { /* wherever its end lies afterwards */
+    memset((char*)p + old, 0, block_room(page, p) - old);
+    secure_unseal(page, p);
+  }
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
 #if MI_TRACK
     (void)track_free(p, old);
     track_open(p, old);
 #endif
-    p = large_move(r->heap, page, newsize, r->align);
-    if (p == NULL) return NULL;
+    void* q = large_move(r->heap, page, newsize, r->align);
+    if (q == NULL) {
+      secure_seal(page, p, old);
+      return NULL;
+    }
+    p = q;
     page = map_slot(p);
     (void)alloc_tracked(p, newsize, true);
   }
@@ -80,13 +88,8 @@ static inline void* resize(void* p, size_t newsize, const resize_t* r) {
   page_t* page = block_page(p, "realloc");
   if (unlikely(page == NULL)) return NULL;
   /* In place while it fits and at most half is wasted. */
-  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, r)) {
-    if (SECURE_SEALS && r->zero) {
-      size_t usable = block_usable(page, p);
-      if (newsize > usable) memset((char*)p + usable, 0, newsize - usable);
-    }
-    return alloc_retracked(page, p, newsize);
-  }
+  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, r))
+    return alloc_retracked(page, p, newsize); /* with canaries, what it gains is zero */
   return resize_moving(page, p, newsize, r);
 }
 

@@ -1,11 +1,11 @@
 /* secure.c - checks of secure builds; see secure.h for the levels and the side table.
  *
- * Owns:    the keys of the seals and of the random order.
+ * Owns:    the pattern behind blocks; what else it knows is in descriptors and side tables.
  * Always:  nothing here allocates; a violation is one line, and the end of the program unless it
  *          has registered an error handler.
  * Threads: any.
- * Uses:    secure.h, page.h, slices.h, log.h, os.h.          Used by: page, heap, free, alloc,
- * large.
+ * Uses:    secure.h, page.h, slices.h, log.h, os.h, random.h.
+ *          Used by: page, heap, free, alloc, large.
  */
 #include "secure.h"
 #include "log.h"
@@ -15,24 +15,12 @@
 
 #if MI_SECURE > 0
 
-static struct {
-  uint64_t key[2];
-  _Atomic(uint64_t) count; /* of random numbers; relaxed: any order is as random */
-} secure;
+static uint64_t pattern[2]; /* two equal words, from 0x80 on in each byte; written at the start */
 
 INTERNAL void secure_init(void) {
-  secure.key[0] = os_random();
-  secure.key[1] = os_random() | 1;
-}
-
-static inline uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 32)) * secure.key[1];
-  x = (x ^ (x >> 29)) * UINT64_C(0x9e3779b97f4a7c15);
-  return x ^ (x >> 32);
-}
-
-INTERNAL uint64_t secure_random(void) {
-  return mix(secure.key[0] + add_relaxed(&secure.count, 1) * UINT64_C(0xd1b54a32d192ed03));
+  random_words(pattern);
+  pattern[0] |= UINT64_C(0x8080808080808080);
+  pattern[1] = pattern[0];
 }
 
 /* ---- reports ---- */
@@ -80,6 +68,10 @@ static bool has_its_guard(page_t* page) {
   return page_has_flag(page, PAGE_GUARDED) && page_class(page) != 0;
 }
 
+INTERNAL void secure_page_key(page_t* page) {
+  if (SECURE_SEALS) random_words(page->key);
+}
+
 INTERNAL void secure_page_begin(page_t* page) {
   arena_t* a = arena_at(page->arena);
   size_t i = page->slice - a->first_slice, size;
@@ -90,6 +82,8 @@ INTERNAL void secure_page_begin(page_t* page) {
   page->start = page_start(page);
   page->link_shift = page_slices(page) == 1 ? 3 : 10; /* sizes above SINGLE_SLICE_MAX are such */
   page->reciprocal = (UINT64_C(1) << RECIPROCAL_SHIFT) / page->block_size + 1;
+  page->epoch = load_relaxed(&random_epoch);
+  secure_page_key(page);
   /* Also for what is left at the end. */
   size_t entries = (page_slices(page) * SLICE_SIZE - 1) / page->block_size + 1;
   for (size_t k = 0; k < entries; k++) store_relaxed(&page->side[k], SIDE_NONE);
@@ -130,19 +124,46 @@ INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n) {
   size_t first = from * unit;
   if (SECURE_ORDER) {
     /* Swapping each with a random one before it makes one random circle of all; cut anywhere. */
-    uint64_t random = secure_random();
+    random_t random = random_start();
     for (size_t i = n - 1; i > 0; i--) {
-      random = random_step(random);
-      size_t k = random_below(random, i);
+      size_t k = random_below(random_next(&random), i);
       uint16_t link = load_relaxed(&side[i]);
       store_relaxed(&side[i], load_relaxed(&side[k]));
       store_relaxed(&side[k], link);
     }
-    last = random_below(secure_random(), n);
+    last = random_below(random_next(&random), n);
     first = load_relaxed(&side[last]) & SIDE_END;
   }
   store_relaxed(&side[last], SIDE_END | bits);
   return (block_t*)(void*)(page->start + (first << page->link_shift));
+}
+
+/* Deals the list into piles by random numbers and puts these one on the other, three times: so it
+ * is sorted by random numbers of twelve bits. */
+#define PILES 16
+static block_t* deal(page_t* page, block_t* list, random_t* random) {
+  block_t *first[PILES] = {NULL}, *last[PILES], *all = NULL;
+  for (block_t* next; list != NULL; list = next) {
+    next = block_next(page, list);
+    size_t pile = random_below(random_next(random), PILES);
+    if (first[pile] == NULL)
+      first[pile] = list;
+    else
+      block_relink(page, last[pile], list);
+    last[pile] = list;
+  }
+  for (size_t pile = 0; pile < PILES; pile++) {
+    if (first[pile] == NULL) continue;
+    block_relink(page, last[pile], all);
+    all = first[pile];
+  }
+  return all;
+}
+INTERNAL block_t* secure_shuffle(page_t* page, block_t* list) {
+  random_t random = random_start();
+  for (int i = 0; i < 3; i++) list = deal(page, list, &random);
+  page->epoch = load_relaxed(&random_epoch);
+  return list;
 }
 
 /* ---- blocks as words ---- */
@@ -217,9 +238,10 @@ static page_t* find_live(const void* p, const char* what, side_t** side) {
   return NULL;
 }
 
-INTERNAL bool secure_is_live(page_t* page, const void* p) {
-  if (page_class(page) == CLASS_LARGE) return load_relaxed(&page->given) == (uintptr_t)p;
-  return block_is_live(page, p);
+static bool is_live(page_t* page, const void* p) {
+  if (page_class(page) != CLASS_LARGE) return block_is_live(page, p);
+  return load_relaxed(&page->given) == (uintptr_t)p &&
+         (load_relaxed(&page->owner) & OWNER_LARGE) != 0;
 }
 
 INTERNAL page_t* secure_live(const void* p, const char* what) {
@@ -275,54 +297,79 @@ INTERNAL void secure_look_through(page_t* page, block_t* block, uint16_t entry) 
   if (unlikely(!is_zero(block, page->block_size))) written_to(page, block);
 }
 
-/* ---- seals ---- */
+/* ---- canaries ---- */
 
 #if SECURE_SEALS
-/* The word at the end of a block: how many bytes before it were not asked for, and a hash of that
- * and of the place. The bytes between are filled, by the hash: eight bytes unlike each other, so
- * that one byte written over many of them is not what was there; and from 0x80 on, so that a text
- * and its end never are. */
-static inline uint64_t hash_of(const char* at, size_t slack) {
-  uint64_t x = ((uintptr_t)at ^ secure.key[0] ^ (uint64_t)slack << 32) * secure.key[1];
-  return (x ^ (x >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
+/* The last word of a block is its canary: how many bytes before it were not asked for (the slack),
+ * and above that half of a hash of this number and of the place. The slack is filled by a pattern.
+ *
+ *   asked for            slack, filled     canary
+ *   +-------------------+-----------------+-------------+-------------+
+ *   |                   | pattern         | slack       | hash        |
+ *   +-------------------+-----------------+-------------+-------------+
+ *                                          ^ at, a multiple of 8
+ *
+ * The hash is two multiplications of 64 by 64 bits, each folded to 64, under a key of 128 bits
+ * that the page has for this one life; the keys of two pages have nothing to do with each other.
+ * Folding mixes the upper half of a product into its lower half, so no bit of the result depends on
+ * few bits of the key, and it cannot be undone: half of the product is lost, and then half of the
+ * hash. What a program shows of canaries by a bug of its own helps in no other page.
+ *
+ * Canaries that are left when a block or a page was freed are void: the next block at the place
+ * writes its own over it, and the next page there has another key.
+ *
+ * The pattern has nothing to do with a key: a random word of the process, changed by where the
+ * block lies in its slice. Eight bytes unlike each other, so that one byte written over many of
+ * them is not what was there; from 0x80 on, so that a text and its end never are. What a freed
+ * block keeps of it tells nothing that its next owner does not know. */
+static inline uint64_t hash_of(const page_t* page, const char* at, size_t slack) {
+  uint64_t x = multiply_fold((uintptr_t)at ^ page->key[0], slack ^ page->key[1]);
+  __asm__("" : "+r"(page)); /* reads the key again, which costs fewer registers than to keep it */
+  return multiply_fold(x ^ page->key[1], page->key[0]);
 }
-static inline uint64_t seal_of(uint64_t hash, size_t slack) {
-  return (hash & ~(uint64_t)UINT32_MAX) | slack;
+static inline uint64_t canary_of(const page_t* page, const char* at, size_t slack) {
+  return (hash_of(page, at, slack) & ~(uint64_t)UINT32_MAX) | slack;
 }
-static inline uint64_t fill_of(uint64_t hash) { return hash | UINT64_C(0x8080808080808080); }
+static inline uint32_t place_part(const char* at) {
+  return ((uint32_t)(uint16_t)(uintptr_t)at * UINT32_C(0x9e3779b1)) & UINT32_C(0x7f7f7f7f);
+}
+static inline uint64_t pattern_of(const char* at) {
+  uint32_t part = place_part(at);
+  return ((uint64_t)part << 32 | part) ^ pattern[0];
+}
 static inline uint64_t load_word(const char* at) {
   uint64_t word;
   memcpy(&word, at, sizeof(word));
   return word;
 }
 static inline void store_word(char* at, uint64_t word) { memcpy(at, &word, sizeof(word)); }
-/* The last `n` bytes, 1 to 7, of a word in memory. */
+/* The last `n` bytes, 1 to 8, of a word in memory. */
 static inline uint64_t last_bytes(size_t n) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-  return (UINT64_C(1) << (8 * n)) - 1;
+  return ~UINT64_C(0) >> (8 * (8 - n));
 #else
   return ~UINT64_C(0) << (8 * (8 - n));
 #endif
 }
 
 /* Small blocks have less slack than two words, unless they were asked for with an alignment: the
- * two words before the seal are looked at whatever the slack is, which no branch has to guess. A
- * block of two words has one before the seal; there the seal is the second. */
+ * two words before the canary are looked at whatever the slack is, which no branch has to guess. A
+ * block of two words has only one there. */
 typedef struct slack_s {
-  loose_pair_t* at;
   loose_pair_t mask, filled; /* which of their bytes are filled, and by what */
 } slack_t;
+typedef uint32_t halves_t __attribute__((vector_size(16), may_alias));
 #define SLACK_SHORT ((size_t)16)
-static inline void find_short_slack(char* at, const void* p, size_t slack, uint64_t hash,
-                                    slack_t* s) {
-  /* A window of two words has as many set bytes at its end as it begins further on. */
-  static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
-  size_t alone = at - (const char*)p == 8 ? 8 : 0;
-  uint64_t fill = fill_of(hash);
-  s->at = (loose_pair_t*)(void*)(at - 16 + alone);
-  s->mask = *(const loose_pair_t*)(const void*)((const char*)window + slack + alone);
-  s->filled = (loose_pair_t){fill, alone != 0 ? seal_of(hash, slack) : fill};
+/* Two words of it, or one from the second on, have as many set bytes at their end as they begin
+ * further on. */
+static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
+static inline void find_short_slack(const char* at, size_t slack, slack_t* s) {
+  const uint32_t part = place_part(at);
+  const halves_t parts = {part, part, part, part};
+  s->mask = *(const loose_pair_t*)(const void*)((const char*)window + slack);
+  s->filled = (pair_t)parts ^ *(const loose_pair_t*)(const void*)pattern;
 }
+static inline loose_pair_t* before(char* at) { return (loose_pair_t*)(void*)(at - 16); }
 
 static inline char* small_seal_place(const page_t* page, const void* p) {
   return (char*)(uintptr_t)p + page->block_size - SEAL_SIZE;
@@ -334,54 +381,66 @@ static char* seal_place(page_t* page, const void* p) {
   return class == 0 ? NULL : small_seal_place(page, p);
 }
 
-/* What the word at `at` tells; false if it is no seal of a block at `p`. */
-static inline bool read_seal(const char* at, const void* p, uint64_t* hash, size_t* slack) {
-  uint64_t seal = load_word(at);
-  *slack = (uint32_t)seal;
-  *hash = hash_of(at, *slack);
-  return *slack <= (size_t)(at - (const char*)p) && seal == seal_of(*hash, *slack);
+/* What the word at `at` tells; false if it is no canary. */
+static inline bool read_canary(const page_t* page, const char* at, size_t* slack) {
+  uint64_t canary = load_word(at);
+  *slack = (uint32_t)canary;
+  return (canary ^ hash_of(page, at, *slack)) >> 32 == 0;
+}
+/* The same; false also if it is none of a block at `p`. */
+static inline bool read_seal(const page_t* page, const char* at, const void* p, size_t* slack) {
+  return read_canary(page, at, slack) && *slack <= (size_t)(at - (const char*)p);
 }
 
-static inline void fill_part(char* at, uint64_t mask, uint64_t fill) {
-  store_word(at, (load_word(at) & ~mask) | (fill & mask));
+static inline void fill_part(char* at, uint64_t mask, uint64_t bytes) {
+  store_word(at, (load_word(at) & ~mask) | (bytes & mask));
 }
-static void fill_long(char* at, size_t slack, uint64_t fill) {
-  const loose_pair_t two = {fill, fill};
+static void fill_long(char* at, size_t slack, uint64_t bytes) {
+  const loose_pair_t two = {bytes, bytes};
   for (; slack >= sizeof(two); slack -= sizeof(two))
     *(loose_pair_t*)(void*)(at -= sizeof(two)) = two;
-  for (; slack >= sizeof(fill); slack -= sizeof(fill)) store_word(at -= sizeof(fill), fill);
-  /* A block has at least a word before its seal. */
-  if (slack > 0) fill_part(at - sizeof(fill), last_bytes(slack), fill);
+  for (; slack >= sizeof(bytes); slack -= sizeof(bytes)) store_word(at -= sizeof(bytes), bytes);
+  /* A block has at least a word before its canary. */
+  if (slack > 0) fill_part(at - sizeof(bytes), last_bytes(slack), bytes);
 }
-static inline uint64_t write_seal_word(char* at, size_t slack) {
-  uint64_t hash = hash_of(at, slack);
-  store_word(at, seal_of(hash, slack));
-  return hash;
-}
-static inline void write_short_seal(char* at, void* p, size_t slack) {
-  uint64_t hash = write_seal_word(at, slack);
+static inline void write_short_seal(const page_t* page, char* at, size_t slack) {
   slack_t s;
-  find_short_slack(at, p, slack, hash, &s);
-  *s.at = (*s.at & ~s.mask) | (s.filled & s.mask);
+  store_word(at, canary_of(page, at, slack));
+  find_short_slack(at, slack, &s);
+  *before(at) = (*before(at) & ~s.mask) | (s.filled & s.mask);
 }
-static void write_seal(char* at, void* p, size_t size) {
+static void write_seal(const page_t* page, char* at, void* p, size_t size) {
   mi_assert_internal((char*)p + size <= at);
   size_t slack = (size_t)(at - (char*)p) - size;
-  if (slack <= SLACK_SHORT)
-    write_short_seal(at, p, slack);
-  else
-    fill_long(at, slack, fill_of(write_seal_word(at, slack)));
+  store_word(at, canary_of(page, at, slack));
+  fill_long(at, slack, pattern_of(at));
 }
 
 INTERNAL void secure_seal(page_t* page, void* p, size_t size) {
   char* at = seal_place(page, p);
-  if (at != NULL) write_seal(at, p, size);
+  if (at != NULL) write_seal(page, at, p, size);
+}
+
+INTERNAL void secure_unseal(page_t* page, void* p) {
+  char* at = seal_place(page, p);
+  if (at != NULL) store_word(at, 0);
+}
+
+INTERNAL void secure_reseal(page_t* page, void* p, size_t size) {
+  char* at = seal_place(page, p);
+  size_t slack;
+  if (at == NULL) return;
+  if (read_seal(page, at, p, &slack)) {
+    size_t before = (size_t)(at - (char*)p) - slack;
+    if (size > before) memset((char*)p + before, 0, size - before);
+  }
+  write_seal(page, at, p, size);
 }
 
 /* The rare cases of secure_new: calls in its midst would cost it registers. */
 static NOINLINE void* new_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
   block_hand_out(page, block, list);
-  write_seal(small_seal_place(page, block), block, size);
+  write_seal(page, small_seal_place(page, block), block, size);
   return block;
 }
 
@@ -396,70 +455,113 @@ INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t s
   *list = block_of_link(page, block, entry);    /* as in block_hand_out */
   compiler_fence();
   store_relaxed(side, SIDE_LIVE);
-  write_short_seal((char*)block + whole - SEAL_SIZE, block, slack);
+  write_short_seal(page, (char*)block + whole - SEAL_SIZE, slack);
   return block;
 }
 
-static COLD bool broken(page_t* page, const void* p) {
-  report(EFAULT, "overflow", "the bytes behind it have changed", page, p);
-  return false;
+/* Of a word the last bytes, 0 to 8. */
+static inline uint64_t tiny_mask(size_t slack) {
+  return load_word((const char*)window + sizeof(window[0]) + slack);
 }
 
-static bool long_is_filled(const char* at, size_t slack, uint64_t fill) {
-  const loose_pair_t two = {fill, fill};
+INTERNAL NOINLINE void* secure_new_tiny(page_t* page, block_t* block, block_t** list, size_t size) {
+  char *p = (void*)block, *at = p + SEAL_SIZE;
+  size_t slack = SEAL_SIZE - size;
+  side_t* side = block_side(page, block);
+  uint16_t entry = load_relaxed(side);
+  bool fresh = !SECURE_ZERO || (entry & SIDE_FRESH) != 0;
+  if (unlikely(entry >= SIDE_ABSENT || (!fresh && (load_word(p) | load_word(at)) != 0)))
+    return new_slowly(page, block, list, size);
+  *list = block_of_link(page, block, entry); /* as in block_hand_out */
+  compiler_fence();
+  store_relaxed(side, SIDE_LIVE);
+  store_word(at, canary_of(page, at, slack));
+  fill_part(p, tiny_mask(slack), pattern_of(at));
+  return block;
+}
+
+static bool long_is_filled(const char* at, size_t slack, uint64_t bytes) {
+  const loose_pair_t two = {bytes, bytes};
   loose_pair_t changed = {0, 0};
   for (; slack >= sizeof(two); slack -= sizeof(two))
     changed |= *(const loose_pair_t*)(const void*)(at -= sizeof(two)) ^ two;
-  for (; slack >= sizeof(fill); slack -= sizeof(fill))
-    changed[0] |= load_word(at -= sizeof(fill)) ^ fill;
-  if (slack > 0) changed[0] |= (load_word(at - sizeof(fill)) ^ fill) & last_bytes(slack);
+  for (; slack >= sizeof(bytes); slack -= sizeof(bytes))
+    changed[0] |= load_word(at -= sizeof(bytes)) ^ bytes;
+  if (slack > 0) changed[0] |= (load_word(at - sizeof(bytes)) ^ bytes) & last_bytes(slack);
   return (changed[0] | changed[1]) == 0;
 }
-static inline bool short_is_filled(char* at, const void* p, size_t slack, uint64_t hash) {
-  slack_t s;
-  find_short_slack(at, p, slack, hash, &s);
-  loose_pair_t changed = (*s.at ^ s.filled) & s.mask;
-  return likely((changed[0] | changed[1]) == 0);
-}
-static bool is_sealed(char* at, const void* p) {
-  uint64_t hash;
+static bool is_sealed(const page_t* page, const char* at, const void* p) {
   size_t slack;
-  if (unlikely(!read_seal(at, p, &hash, &slack))) return false;
-  return slack > SLACK_SHORT ? long_is_filled(at, slack, fill_of(hash))
-                             : short_is_filled(at, p, slack, hash);
+  return read_seal(page, at, p, &slack) && long_is_filled(at, slack, pattern_of(at));
 }
-/* False also for a block that was asked for with an alignment. */
-static inline bool has_short_seal(char* at, const void* p) {
-  uint64_t hash;
-  size_t slack;
-  return read_seal(at, p, &hash, &slack) && slack <= SLACK_SHORT &&
-         short_is_filled(at, p, slack, hash);
+
+/* Of two threads that free a block at once one may find it without a canary already. */
+static COLD bool broken(page_t* page, const void* p) {
+  if (is_live(page, p))
+    report(EFAULT, "overflow", "the bytes behind it have changed", page, p);
+  else
+    secure_freed_twice(page, p);
+  return false;
+}
+
+INTERNAL bool secure_is_sound(page_t* page, const void* p) {
+  char* at = seal_place(page, p);
+  return is_live(page, p) && (at == NULL || is_sealed(page, at, p));
 }
 
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
   char* at = seal_place(page, p);
-  return at == NULL || likely(is_sealed(at, p)) || broken(page, p);
+  return at == NULL || likely(is_sealed(page, at, p)) || broken(page, p);
 }
 
-INTERNAL bool secure_take_own(page_t* page, void* p) {
+INTERNAL take_t secure_take_own(page_t* page, void* p, size_t size) {
   side_t* side = block_side(page, p);
-  if (unlikely(!is_block_start(page, p) || load_relaxed(side) != SIDE_LIVE ||
-               !has_short_seal(small_seal_place(page, p), p) || !take(side, true)))
+  if (unlikely(!is_block_start(page, p) || load_relaxed(side) != SIDE_LIVE)) return TAKE_OTHER;
+  char* at = (char*)p + size - SEAL_SIZE;
+  size_t slack;
+  slack_t s;
+  if (unlikely(!read_canary(page, at, &slack))) return TAKE_OTHER;
+  if (unlikely(slack > SLACK_SHORT)) return TAKE_LONG;
+  find_short_slack(at, slack, &s);
+  const loose_pair_t changed = (*before(at) ^ s.filled) & s.mask;
+  if (unlikely((changed[0] | changed[1]) != 0 || !take(side, true))) return TAKE_OTHER;
+  if (SECURE_ZERO) clear_small(p, size);
+  return TAKE_DONE;
+}
+
+INTERNAL bool secure_take_tiny(page_t* page, void* p) {
+  side_t* side = block_side(page, p);
+  if (unlikely(!is_block_start(page, p) || load_relaxed(side) != SIDE_LIVE)) return false;
+  char *block = p, *at = block + SEAL_SIZE;
+  size_t slack;
+  if (unlikely(!read_seal(page, at, p, &slack))) return false;
+  uint64_t changed = (load_word(block) ^ pattern_of(at)) & tiny_mask(slack);
+  if (unlikely(changed != 0 || !take(side, true))) return false;
+  if (SECURE_ZERO) store_word(block, 0), store_word(at, 0);
+  return true;
+}
+
+INTERNAL bool secure_take_long(page_t* page, void* p, size_t size) {
+  char* at = (char*)p + size - SEAL_SIZE;
+  size_t slack = (uint32_t)load_word(at); /* secure_take_own has looked at the canary */
+  if (unlikely(slack > (size_t)(at - (char*)p) || !long_is_filled(at, slack, pattern_of(at)) ||
+               !take(block_side(page, p), true)))
     return false;
-  if (SECURE_ZERO) clear_small(p, page->block_size);
+  if (SECURE_ZERO) memset(p, 0, size);
   return true;
 }
 
 INTERNAL size_t secure_size(page_t* page, const void* p) {
   const char* at = seal_place(page, p);
   if (at == NULL) return 0;
-  uint64_t hash;
   size_t slack;
-  if (read_seal(at, p, &hash, &slack)) return (size_t)(at - (const char*)p) - slack;
+  if (read_seal(page, at, p, &slack)) return (size_t)(at - (const char*)p) - slack;
   (void)broken(page, p);
   return 0;
 }
 #else
+INTERNAL bool secure_is_sound(page_t* page, const void* p) { return is_live(page, p); }
+
 INTERNAL bool secure_check_seal(page_t* page, const void* p) {
   (void)page, (void)p;
   return true;

@@ -6,8 +6,8 @@
  *      Large blocks end at a guard page. Arenas lie at random addresses.
  *   2  pages end with a guard page, their blocks are handed out in random order, blocks of size 0
  *      are inaccessible, freed large blocks too.
- *   3  blocks end with a seal: bytes that an overflow changes, and the size that was asked for.
- *      Freed blocks are held back until random later frees.
+ *   3  blocks end with a canary: bytes that an overflow changes, and the size that was asked for.
+ *      Freed blocks wait for random later frees, see quarantine.h.
  *   4  freed blocks are zero, and still so when they are handed out again; of two threads that free
  *      a block at the same time one is reported.
  *
@@ -19,14 +19,16 @@
  * and a store: a free of the same block in another thread between the two is found when the block
  * is handed out twice.
  *
- * Owns:    the keys.
- * Uses:    map.h, slices.h, log.h, os.h.          Used by: page and all floors above.
+ * Owns:    the pattern that fills what is behind a block; the key of a page's canaries is in its
+ *          descriptor.
+ * Uses:    map.h, slices.h, log.h, os.h, random.h.          Used by: page and all floors above.
  */
 #ifndef MI_SECURE_H
 #define MI_SECURE_H
 
 #include "map.h"
 #include "os/os.h"
+#include "random.h"
 
 /* Bytes at the end of each block that are ours. */
 #define SEAL_SIZE ((size_t)(SECURE_SEALS ? 8 : 0))
@@ -106,15 +108,8 @@ static inline void block_hand_out(page_t* page, block_t* block, block_t** list) 
 }
 
 INTERNAL void secure_init(void);
-INTERNAL uint64_t secure_random(void);
-/* The next of a sequence that begins with a random number, whose upper half is as good. */
-static inline uint64_t random_step(uint64_t random) {
-  return random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-}
-/* By the upper half of a random number. */
-static inline size_t random_below(uint64_t random, size_t n) {
-  return (size_t)(((random >> 32) * n) >> 32);
-}
+/* A key for the canaries of a page, or of a large block, from now on. */
+INTERNAL void secure_page_key(page_t* page);
 /* A page that was set up: its table is cleared, its end guarded. */
 INTERNAL void secure_page_begin(page_t* page);
 INTERNAL void secure_page_end(page_t* page);
@@ -122,29 +117,58 @@ INTERNAL void secure_page_end(page_t* page);
 INTERNAL void secure_clear_live(page_t* page);
 /* The blocks [from, from + n) as a list, in random order where the level says so. */
 INTERNAL block_t* secure_carve(page_t* page, size_t from, size_t n);
+/* True for a page of this process's parent, whose lists are in an order that the other children
+ * know. */
+static inline bool secure_order_is_old(const page_t* page) {
+  return SECURE_ORDER && unlikely(page->epoch != load_relaxed(&random_epoch));
+}
+/* Puts all of a list of the page in a new random order; that of the page is a new one. */
+INTERNAL block_t* secure_shuffle(page_t* page, block_t* list);
 
 /* The page of the live block that starts at `p`; else NULL after a report that names `what`. */
 INTERNAL page_t* secure_live(const void* p, const char* what);
 /* The same, and the block counts as freed: the caller must free it. */
 INTERNAL page_t* secure_take(void* p, uintptr_t own);
 
-/* Without a report. */
-INTERNAL bool secure_is_live(page_t* page, const void* p);
+/* The same without a report, for an address in the page: a live block whose canary is whole. */
+INTERNAL bool secure_is_sound(page_t* page, const void* p);
 /* Reports an address that is in no block, or a second free of a large one. */
 INTERNAL page_t* secure_foreign(const void* p, const char* what);
 INTERNAL void secure_freed_twice(const page_t* page, const void* p);
 
-/* Writes the seal behind the `size` bytes at `p`; or checks it: false after a report. */
+/* False after a report: the canary of the block has changed, or the block has just been freed. */
 INTERNAL bool secure_check_seal(page_t* page, const void* p);
 #if SECURE_SEALS
+/* Writes the canary of a new block of `size` bytes. */
 INTERNAL void secure_seal(page_t* page, void* p, size_t size);
-/* block_hand_out and secure_seal in one, for a request of at least a byte. */
+/* The block has another size from now on: what it gains is zero. Nothing of a canary, nor of the
+ * bytes before one, may ever be read in a live block. */
+INTERNAL void secure_reseal(page_t* page, void* p, size_t size);
+/* The canary is gone, and zero; for a block that was taken, and for one that is to be resized. */
+INTERNAL void secure_unseal(page_t* page, void* p);
+/* block_hand_out and secure_seal in one, for a request of at least SECURE_NEW_MIN bytes. */
+#define SECURE_NEW_MIN ((size_t)9) /* else the block has one word before the canary */
 INTERNAL void* secure_new(page_t* page, block_t* block, block_t** list, size_t size);
-/* secure_take for a small block that is not of size 0, at level 4 of at most SMALL_MAX bytes, in a
- * page of the calling thread; false, without a report, if there is more to it. */
-INTERNAL bool secure_take_own(page_t* page, void* p);
-/* The size that the seal tells; 0 for a broken one. */
+/* The same for a request of 1 to 8 bytes, whose block is two words. */
+INTERNAL void* secure_new_tiny(page_t* page, block_t* block, block_t** list, size_t size);
+/* secure_take for a block of `size` bytes, from SECURE_OWN_MIN to SECURE_OWN_MAX, in a page of the
+ * calling thread. TAKE_OTHER, without a report: secure_take decides. */
+typedef enum take_e { TAKE_DONE, TAKE_LONG, TAKE_OTHER } take_t;
+INTERNAL take_t secure_take_own(page_t* page, void* p, size_t size);
+#define SECURE_OWN_MIN ((size_t)24) /* two words before the canary */
+#define SECURE_OWN_MAX (SECURE_ZERO ? SMALL_MAX : SINGLE_SLICE_MAX)
+/* After TAKE_LONG: much was not asked for. False: secure_take decides. */
+INTERNAL bool secure_take_long(page_t* page, void* p, size_t size);
+/* The same for a block of two words. */
+INTERNAL bool secure_take_tiny(page_t* page, void* p);
+#define SECURE_TINY ((size_t)16)
+/* The size that the canary tells; 0 for a broken one, after a report. */
 INTERNAL size_t secure_size(page_t* page, const void* p);
+#else
+static inline void secure_seal(page_t* page, void* p, size_t size) {
+  (void)page, (void)p, (void)size;
+}
+static inline void secure_unseal(page_t* page, void* p) { (void)page, (void)p; }
 #endif
 INTERNAL void secure_size_mismatch(page_t* page, const void* p, size_t size);
 
@@ -163,7 +187,13 @@ static inline void block_relink(page_t* page, block_t* block, block_t* next) {
 static inline void block_hand_out(page_t* page, block_t* block, block_t** list) {
   *list = block_next(page, block);
 }
+static inline bool secure_order_is_old(const page_t* page) { return (void)page, false; }
+static inline void secure_seal(page_t* page, void* p, size_t size) {
+  (void)page, (void)p, (void)size;
+}
+static inline void secure_unseal(page_t* page, void* p) { (void)page, (void)p; }
 static inline void secure_init(void) {}
+static inline void secure_page_key(page_t* page) { (void)page; }
 static inline void secure_page_begin(page_t* page) { (void)page; }
 static inline void secure_page_end(page_t* page) { (void)page; }
 static inline void secure_clear_live(page_t* page) { (void)page; }

@@ -7,7 +7,7 @@ static struct {
   _Atomic(size_t) ends;       /* guards at the end of pages and blocks that are mappings */
   _Atomic(size_t) closed;     /* runs of closed slices that are; never fewer than there are */
   _Atomic(uintptr_t) written; /* where a write after free was found; 0: nothing to report */
-} slices;                     /* relaxed: counts, and an address that is for a message only */
+} guards;                     /* relaxed: counts, and an address that is for a message only */
 
 static char* address_of(const arena_t* a, size_t i) {
   return slice_address(a->first_slice + (uint32_t)i);
@@ -34,22 +34,22 @@ static size_t count_closed(void) {
 }
 
 static bool may_shut(void) {
-  size_t ends = load_relaxed(&slices.ends), closed = load_relaxed(&slices.closed);
+  size_t ends = load_relaxed(&guards.ends), closed = load_relaxed(&guards.closed);
   if (ends + closed < GUARDS_MAX) return true;
   size_t counted = count_closed(); /* without what other threads are closing: a few */
-  (void)cas_relaxed(&slices.closed, &closed, counted);
+  (void)cas_relaxed(&guards.closed, &closed, counted);
   return ends + counted < GUARDS_MAX;
 }
 
 INTERNAL bool guard_set(void* p, size_t size) {
   if ((os_guards_are_mappings() && !may_shut()) || !os_guard(p, size)) return false;
-  if (os_guards_are_mappings()) add_relaxed(&slices.ends, 1);
+  if (os_guards_are_mappings()) add_relaxed(&guards.ends, 1);
   return true;
 }
 
 INTERNAL bool guard_remove(void* p, size_t size) {
   if (!os_unguard(p, size)) return false;
-  if (os_guards_are_mappings()) sub_relaxed(&slices.ends, 1);
+  if (os_guards_are_mappings()) sub_relaxed(&guards.ends, 1);
   return true;
 }
 
@@ -58,8 +58,8 @@ INTERNAL void guard_note(uint16_t arena, uint32_t slice, uint32_t count) {
   bitmap_set(a->guarded, slice - a->first_slice, count);
   if (!os_guards_are_mappings()) return;
   bitmap_set(a->shut, slice - a->first_slice, count);
-  sub_relaxed(&slices.ends, 1);
-  add_relaxed(&slices.closed, 1);
+  sub_relaxed(&guards.ends, 1);
+  add_relaxed(&guards.closed, 1);
 }
 
 #if MI_SECURE > 0
@@ -96,7 +96,7 @@ static COLD void note_written(void* p, size_t size) {
   const word_t* word = p;
   uintptr_t none = 0;
   while (*word == 0) word++;
-  (void)cas_relaxed(&slices.written, &none, (uintptr_t)word);
+  (void)cas_relaxed(&guards.written, &none, (uintptr_t)word);
   memset(p, 0, size);
 }
 
@@ -105,8 +105,8 @@ static void look_through(char* p, size_t size) {
 }
 
 INTERNAL void slices_report(void) {
-  uintptr_t at = load_relaxed(&slices.written);
-  if (likely(at == 0) || !cas_relaxed(&slices.written, &at, 0)) return;
+  uintptr_t at = load_relaxed(&guards.written);
+  if (likely(at == 0) || !cas_relaxed(&guards.written, &at, 0)) return;
   log_error(EFAULT,
             "write after free: address %p, thread %zu (found in memory that was given back)\n",
             (void*)at, (size_t)os_thread_id());
@@ -123,7 +123,7 @@ static bool close_slices(arena_t* a, size_t i, size_t n) {
     return false;
   shut |= os_guards_are_mappings(); /* which the first guard tells */
   if (shut) {
-    add_relaxed(&slices.closed, 1);
+    add_relaxed(&guards.closed, 1);
     bitmap_set(a->shut, i, n);
   }
   bitmap_set(a->guarded, i, n);
@@ -183,7 +183,7 @@ static bool open_slices(arena_t* a, size_t i, size_t n, bool is_page, run_t* run
   (void)bitmap_clear(a->guarded, i, n);
   (void)bitmap_clear(a->guarded_end, i, n);
   /* The slices before and after these may be two runs now. */
-  if (bitmap_clear(a->shut, i, n)) add_relaxed(&slices.closed, 1);
+  if (bitmap_clear(a->shut, i, n)) add_relaxed(&guards.closed, 1);
   return true;
 }
 

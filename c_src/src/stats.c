@@ -166,7 +166,8 @@ static void add_count(mi_stat_count_t* c, size_t total, size_t current) {
 
 /* What one heap or all have: pages and blocks that are there now, blocks of all classes over time
  * and large ones over time. Totals that are not known here stay 0. */
-static void fill_blocks(mi_stats_t* s, const figures_t* f, const size_t* blocks, size_t large) {
+static void fill_blocks(mi_stats_t* s, const figures_t* f, const size_t* blocks,
+                        size_t large_blocks) {
   uint8_t bin_of[CLASS_COUNT];
   bins_of_classes(bin_of);
   for (size_t class = 0; class < CLASS_COUNT; class ++) {
@@ -177,17 +178,17 @@ static void fill_blocks(mi_stats_t* s, const figures_t* f, const size_t* blocks,
     add_count(&s->pages, 0, f->pages[class]);
     s->malloc_normal_count.total += (int64_t)blocks[class];
   }
-  add_count(&s->malloc_bins[MI_BIN_HUGE], large, f->large);
-  add_count(&s->page_bins[MI_BIN_HUGE], large, f->large);
+  add_count(&s->malloc_bins[MI_BIN_HUGE], large_blocks, f->large);
+  add_count(&s->page_bins[MI_BIN_HUGE], large_blocks, f->large);
   add_count(&s->malloc_huge, 0, f->large_bytes);
   add_count(&s->pages, 0, f->large);
   add_count(&s->page_committed, 0, f->span);
   add_count(&s->pages_abandoned, 0, f->abandoned);
-  s->malloc_huge_count.total = (int64_t)large;
+  s->malloc_huge_count.total = (int64_t)large_blocks;
 }
 
-static size_t committed_now(const arena_stats_t* arenas, const large_stats_t* direct) {
-  return arenas->committed + direct->reserved;
+static size_t committed_now(const arena_stats_t* from_arenas, const large_stats_t* direct) {
+  return from_arenas->committed + direct->reserved;
 }
 
 typedef struct rooms_s {
@@ -342,24 +343,24 @@ void mi_stats_reset(void) mi_attr_noexcept {
 
 INTERNAL void stats_process_info(process_info_t* info) {
   os_process_t os;
-  arena_stats_t arenas;
-  large_stats_t large;
+  arena_stats_t from_arenas;
+  large_stats_t direct;
   mi_process_init();
   os_process(&os);
-  arena_stats(&arenas);
-  large_stats(&large);
+  arena_stats(&from_arenas);
+  large_stats(&direct);
   info->elapsed_ms = (size_t)(os_clock_ms() - process_started_ms());
   info->user_ms = os.user_ms;
   info->system_ms = os.system_ms;
   info->rss = os.rss;
   info->peak_rss = os.peak_rss;
   info->page_faults = os.page_faults;
-  info->commit = committed_now(&arenas, &large);
+  info->commit = committed_now(&from_arenas, &direct);
   info->peak_commit = (size_t)peak_of(&since[FIELD_committed], (int64_t)info->commit);
 }
 
-static void add_allocated(heap_t* heap, size_t* blocks, size_t* large) {
-  *large += load_relaxed(&heap->large_count);
+static void add_allocated(heap_t* heap, size_t* blocks, size_t* large_blocks) {
+  *large_blocks += load_relaxed(&heap->large_count);
   for (size_t class = 0; class < CLASS_COUNT; class ++)
     blocks[class] += load_relaxed(&heap->queue[class].detached);
 }
@@ -367,7 +368,7 @@ static void add_allocated(heap_t* heap, size_t* blocks, size_t* large) {
 /* Of one heap, or with NULL of the calling thread's. */
 static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   figures_t figures;
-  size_t blocks[CLASS_COUNT] = {0}, large = 0;
+  size_t blocks[CLASS_COUNT] = {0}, large_blocks = 0;
   mi_stats_init(s);
   heap_t* backing = heap_is_real(heap_default) ? heap_backing(heap_default) : NULL;
   if (heap == NULL && backing == NULL) return;
@@ -375,12 +376,13 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   return_own_lists();
   scan(&scope, &figures);
   if (heap != NULL) {
-    add_allocated(heap, blocks, &large);
+    add_allocated(heap, blocks, &large_blocks);
   } else {
-    add_allocated(backing, blocks, &large);
-    for (heap_t* h = backing->own; h != NULL; h = h->own_next) add_allocated(h, blocks, &large);
+    add_allocated(backing, blocks, &large_blocks);
+    for (heap_t* h = backing->own; h != NULL; h = h->own_next)
+      add_allocated(h, blocks, &large_blocks);
   }
-  fill_blocks(s, &figures, blocks, large);
+  fill_blocks(s, &figures, blocks, large_blocks);
   total_is_peak(&s->pages);
   total_is_peak(&s->page_committed);
   total_is_peak(&s->pages_abandoned);

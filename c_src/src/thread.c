@@ -75,9 +75,11 @@ static void fork_child(void);
 
 static void process_start(void) {
   os_init();
+  random_init();
   secure_init();
   process.started_ms = os_clock_ms();
   options_init();
+  random_warn();
   (void)os_thread_hook(&thread_end);
   /* Release: a thread that sees it sees all of the above. From here on allocation works, so what
    * follows may allocate. */
@@ -281,6 +283,13 @@ static void orphan_end(heap_t* heap) {
   record_retire(heap, list);
 }
 
+/* True if it owns nothing any more, or is lost. */
+static bool orphan_leave(heap_t* heap, size_t* pages) {
+  if (load_relaxed(&heap->busy) != 0) return true;
+  heap_let_held_go(heap);
+  return heap_abandon_some(heap, NULL, pages) && large_leave(heap, NULL, pages);
+}
+
 /* Gives up to about so many pages of orphans up. */
 static void orphans_recover(size_t pages) {
   if (likely(load_relaxed(&process.orphans) == NULL)) return;
@@ -288,8 +297,7 @@ static void orphans_recover(size_t pages) {
   for (heap_t* heap; pages > 0 && (heap = load_relaxed(&process.orphans)) != NULL; pages--) {
     if (load_relaxed(&heap->generation) == process.generation)
       store_relaxed(&process.orphans, heap->next);
-    else if (load_relaxed(&heap->busy) != 0 ||
-             (heap_abandon_some(heap, NULL, &pages) && large_leave(heap, NULL, &pages)))
+    else if (orphan_leave(heap, &pages))
       orphan_end(heap);
     if (pages == 0) break;
   }
@@ -351,6 +359,7 @@ static COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
+  heap_look_at_quarantine(heap_backing(heap));
   /* The callback counts as well, so that the heartbeat may be odd here whenever there is one. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
 }
@@ -555,14 +564,24 @@ static void fork_prepare(void) {
 }
 
 static void fork_parent(void) {
+  random_after_fork(false);
   os_fork_end();
   for (size_t i = LOCK_COUNT; i > 0; i--) os_unlock(ranked_locks[i - 1]);
+}
+
+/* A heap of the thread that goes on. */
+static void heap_after_fork(heap_t* heap) {
+  store_relaxed(&heap->generation, process.generation);
+  /* What was put in random order in the parent is put in another one when it is taken next. */
+  if (SECURE_ORDER) heap_return_lists(heap);
+  guarded_after_fork(heap);
 }
 
 static void fork_child(void) {
   os_fork_end();
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock_reset(ranked_locks[i]);
   log_reset_after_fork();
+  random_after_fork(true);
   arena_reset_after_fork();
   heap_t* mine = heap_backing(heap_default); /* NULL: the thread has none */
   process.threads = mine != NULL;
@@ -570,9 +589,10 @@ static void fork_child(void) {
   process.generation++;
   store_relaxed(&process.orphans, process.live);
   if (mine == NULL) return;
-  store_relaxed(&mine->generation, process.generation);
+  heap_after_fork(mine);
+  heap_quarantine_after_fork(mine);
   for (heap_t* h = mine->own; h != NULL; h = h->own_next) {
-    store_relaxed(&h->generation, process.generation);
+    heap_after_fork(h);
     process.heaps++;
   }
 }

@@ -34,14 +34,14 @@ void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_a
 
 void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
                   size_t* block_size_post) mi_attr_noexcept {
-  size_t before = mi_usable_size(p);
+  size_t before = usable_if_live(p);
   void* q = told(mi_realloc(p, newsize), block_size_post);
   if (q != NULL && block_size_pre != NULL) *block_size_pre = before;
   return q;
 }
 
 void mi_ufree(void* p, size_t* block_size) mi_attr_noexcept {
-  (void)told(p, block_size);
+  if (p != NULL && block_size != NULL) *block_size = usable_if_live(p);
   mi_free(p);
 }
 

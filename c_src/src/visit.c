@@ -181,7 +181,10 @@ static bool visit_owned(visit_t* v, page_t* page) {
     used += live;
   }
 #endif
-  mi_heap_area_t area = {start, page_slices(page) * SLICE_SIZE, capacity * size, used, size, size};
+  /* What is ours at the end of a block is not the visitor's. */
+  size_t usable = size - (page_class(page) == 0 ? 0 : SEAL_SIZE);
+  mi_heap_area_t area = {start, page_slices(page) * SLICE_SIZE, capacity * size, used, usable,
+                         size};
   heap_leave(v->visitor);
   v->areas++;
   if (!visit_one(v, &area, NULL)) return false;
@@ -211,7 +214,8 @@ static bool visit_unowned(visit_t* v, uint32_t slice) {
 
 static bool visit_large(visit_t* v, const large_view_t* view) {
   if (!is_wanted(v, view->heap)) return true;
-  mi_heap_area_t area = {view->start, view->reserved, view->usable, 1, view->usable, view->usable};
+  size_t usable = view->usable - SEAL_SIZE;
+  mi_heap_area_t area = {view->start, view->reserved, view->usable, 1, usable, view->usable};
   v->areas++;
   return visit_one(v, &area, NULL) && (!v->blocks || visit_one(v, &area, view->start));
 }
@@ -260,7 +264,7 @@ bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks, mi_block
   heap_t* backing = thread_backing();
   if (h == NULL || visitor == NULL || backing == NULL) return false;
   if (heap_backing(h) != backing) {
-#if MI_DEBUG > 0
+#if MI_CHECKS_HEAPS
     log_error(EFAULT, "heap %p is visited by a thread that did not create it\n", (void*)h);
 #endif
     return false;

@@ -38,6 +38,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "bitmap.c"
 #include "log.c"
 #include "options.c"
+#include "random.c"
 #include "meta.c"
 #include "map.c"
 #include "stretch.c"
@@ -45,6 +46,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "slices.c"
 #include "page.c"
 #include "secure.c"
+#include "quarantine.c"
 #include "unowned.c"
 #include "heap.c"
 #include "check.c"
@@ -140,6 +142,7 @@ INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, tru
 INTERNAL bool os_shut(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_guards_are_mappings(void) { return false; }
+INTERNAL bool os_guards_are_light(void) { return false; }
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }
 #endif

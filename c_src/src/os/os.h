@@ -99,7 +99,12 @@ typedef struct os_process_s {
 INTERNAL void os_process(os_process_t* info);
 INTERNAL uintptr_t os_thread_id(void);
 #if MI_SECURE > 0
-INTERNAL uint64_t os_random(void); /* unpredictable where the system can do that */
+/* Fills `*random`. False: the system gave no random number, so less than that must do: what it gave
+ * the process at its start, or the clock and addresses. */
+INTERNAL bool os_random(uint64_t* random);
+/* A new word, 0 at first, that is 0 again in each child process, whichever call made that; NULL
+ * where the system has no such thing. */
+INTERNAL _Atomic(uint64_t)* os_word_of_process(void);
 #endif
 INTERNAL void os_nap(unsigned us); /* sleeps about so many microseconds, at least a moment */
 INTERNAL _Noreturn void os_abort(void);

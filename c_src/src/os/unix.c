@@ -34,13 +34,16 @@
 #include <sys/syscall.h>
 #endif
 
-/* What the kernel has had since 5.7 and 5.14, whatever the headers of the C library know. An older
- * one answers EINVAL. */
+/* What the kernel has had since 5.7, 5.14 and 4.14, whatever the headers of the C library know. An
+ * older one answers EINVAL. */
 #if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
 #define MREMAP_DONTUNMAP 4
 #endif
 #if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23
+#endif
+#if defined(__linux__) && !defined(MADV_WIPEONFORK)
+#define MADV_WIPEONFORK 18
 #endif
 
 INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
@@ -119,7 +122,8 @@ static bool is_addressable(const void* p, size_t size) {
 static void* random_place(void) {
 #if MI_SECURE > 0 && ADDRESS_BITS > 32 && !MI_WATCHED
   static _Atomic(uint64_t) zone; /* relaxed: a number, and nothing behind it */
-  uint64_t random = os_random(), mine = load_relaxed(&zone);
+  uint64_t random, mine = load_relaxed(&zone);
+  (void)os_random(&random); /* any number is better than none */
   if (mine == 0) {
     uint64_t chosen = 1 + (random >> 40) % 62;
     mine = cas_relaxed(&zone, &mine, chosen) ? chosen : mine;
@@ -495,22 +499,50 @@ INTERNAL void os_process(os_process_t* info) {
 }
 
 #if MI_SECURE > 0
-INTERNAL uint64_t os_random(void) {
-  uint64_t random = 0;
+/* Where the system has no random numbers for us. The loader gives each program 16 random bytes; the
+ * C library protects the stack with them, so that what we make of them must not tell them: two
+ * multiplications whose halves are folded. The rest makes the results differ. */
+static uint64_t weak_random(void) {
+  static _Atomic(uint64_t) count; /* relaxed: a number, and nothing behind it */
+  uint64_t seed[2] = {(uintptr_t)&count, (uintptr_t)&seed}, n = add_relaxed(&count, 1) + 1;
+#if defined(__linux__)
+  const void* given = (const void*)(uintptr_t)getauxval(AT_RANDOM);
+  if (given != NULL) memcpy(seed, given, sizeof(seed));
+#endif
+  struct timespec now = {0, 0};
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  uint64_t time = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec;
+  uint64_t x = multiply_fold(seed[0] ^ time, seed[1] ^ n * UINT64_C(0x9e3779b97f4a7c15));
+  return multiply_fold(x ^ seed[1], seed[0] + n);
+}
+
+INTERNAL bool os_random(uint64_t* random) {
 #if defined(SYS_getrandom)
   int saved = errno;
-  long got = syscall(SYS_getrandom, &random, sizeof(random), 1L /* rather less than wait */);
+  long got = syscall(SYS_getrandom, random, sizeof(*random), 1L /* rather less than wait */);
   errno = saved;
-  if (got == (long)sizeof(random)) return random;
+  if (got == (long)sizeof(*random)) return true;
 #elif !defined(__linux__)
-  arc4random_buf(&random, sizeof(random));
-  if (random != 0) return random;
+  arc4random_buf(random, sizeof(*random));
+  return true;
 #endif
-  /* Of little use against somebody who is there; addresses are random on most systems. */
-  struct timespec now;
-  (void)clock_gettime(CLOCK_MONOTONIC, &now);
-  random = ((uintptr_t)&random ^ (uintptr_t)&os_random) + (uint64_t)now.tv_nsec;
-  return random * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)now.tv_sec;
+  *random = weak_random();
+  return false;
+}
+
+INTERNAL _Atomic(uint64_t)* os_word_of_process(void) {
+#if defined(MADV_WIPEONFORK)
+  int saved = errno;
+  void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
+  if (p != NULL && madvise(p, os_info.page_size, MADV_WIPEONFORK) != 0) {
+    os_release(p, os_info.page_size);
+    p = NULL;
+  }
+  errno = saved;
+  return p;
+#else
+  return NULL;
+#endif
 }
 #endif
 

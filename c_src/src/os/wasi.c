@@ -135,11 +135,12 @@ INTERNAL void os_process(os_process_t* info) {
 }
 
 #if MI_SECURE > 0
-INTERNAL uint64_t os_random(void) {
-  uint64_t random = 0;
-  if (getentropy(&random, sizeof(random)) == 0) return random;
-  return os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* no two runs are the same, not more */
+INTERNAL bool os_random(uint64_t* random) {
+  if (getentropy(random, sizeof(*random)) == 0) return true;
+  *random = os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* no two runs are the same, not more */
+  return false;
 }
+INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; }
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return 1; }

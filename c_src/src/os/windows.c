@@ -183,13 +183,14 @@ INTERNAL void os_process(os_process_t* info) {
 #if MI_SECURE > 0
 /* RtlGenRandom by its name in advapi32, which every program is linked with. */
 BOOLEAN NTAPI SystemFunction036(PVOID to, ULONG size);
-INTERNAL uint64_t os_random(void) {
-  uint64_t random = 0;
-  if (SystemFunction036(&random, sizeof(random))) return random;
-  LARGE_INTEGER now; /* of little use against somebody who is there */
+INTERNAL bool os_random(uint64_t* random) {
+  if (SystemFunction036(random, sizeof(*random))) return true;
+  LARGE_INTEGER now; /* of little use against an attacker on the same machine */
   (void)QueryPerformanceCounter(&now);
-  return ((uintptr_t)&random ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
+  *random = ((uintptr_t)&now ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
+  return false;
 }
+INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; } /* no process is copied */
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
