@@ -34,7 +34,7 @@
  *   merge: count         page_return_list   "page_set_used(page, used - count);"
  *   let go: empty        unowned_let_go     "if (page_used(page) == 0) {"
  *   let go: again        unowned_let_go     "page_take_back(page);"
- *   release              page_release       "arena_free(page->arena, page->slice, page_slices(page));"
+ *   release              page_release       "slices_leave(page->arena, page->slice, page_slices(page), 0);"
  *
  * Not in the model: the arena and page_fresh (a released page stays released, which is where the
  * word keeps saying owned), the offer bits of unowned.c, and the owner word: a thread knows whether
