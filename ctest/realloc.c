@@ -59,6 +59,85 @@ static void block_that_becomes_much_smaller_keeps_at_most_twice_its_size(void) {
   }
 }
 
+/* Blocks of the same size, by what both sizes are rounded up to. */
+static bool is_same_class(size_t a, size_t b) { return mi_good_size(a) == mi_good_size(b); }
+
+/* The block has not moved; `q` is what it is now. */
+static bool stays(void** p, void* q) {
+  bool same = opaque(q) == *p;
+  *p = q;
+  return same;
+}
+
+static void resize_within_a_class_stays(void) {
+  for (size_t from = 0; from <= 400; from++) {
+    for (size_t to = 0; to <= from + 20; to++) {
+      if (!is_same_class(from, to)) continue;
+      void* p = mi_malloc(from);
+      void* z = mi_zalloc(from);
+      void* c = mi_calloc(from, 1);
+      void* n = mi_malloc(from);
+      REQUIRE(p != NULL && z != NULL && c != NULL && n != NULL);
+      bool same = stays(&p, mi_realloc(p, to));
+      same &= stays(&z, mi_rezalloc(z, to));
+      same &= stays(&c, mi_recalloc(c, to, 1));
+      same &= stays(&n, mi_reallocarray(n, to, 1));
+      if (!CHECK(same)) {
+        check_note("from %zu to %zu\n", from, to);
+        return;
+      }
+      mi_free(p);
+      mi_free(z);
+      mi_free(c);
+      mi_free(n);
+    }
+  }
+  for (size_t from = 500; from <= 70000; from += from / 7) {
+    void* p = mi_malloc(from);
+    REQUIRE(p != NULL);
+    for (size_t to = from - from / 9; to <= from + from / 9; to++) {
+      if (is_same_class(from, to) && !CHECK(stays(&p, mi_realloc(p, to)))) return;
+    }
+    mi_free(p);
+  }
+}
+
+/* An alignment makes classes of its own: the sizes that lead to the same multiple. */
+static void resize_within_an_aligned_class_stays(void) {
+  for (size_t alignment = 32; alignment <= 512; alignment *= 2) {
+    for (size_t from = 1; from <= 2 * alignment; from += 5) {
+      for (size_t to = 1; to <= from; to += 3) {
+        if (round_up(from + SEAL_BYTES, alignment) != round_up(to + SEAL_BYTES, alignment))
+          continue;
+        void* p = mi_malloc_aligned(from, alignment);
+        REQUIRE(p != NULL);
+        if (!CHECK(stays(&p, mi_realloc_aligned(p, to, alignment)))) {
+          check_note("from %zu to %zu, alignment %zu\n", from, to, alignment);
+          return;
+        }
+        mi_free(p);
+      }
+    }
+  }
+  void* p = mi_malloc_aligned(5000, 256 * KIB); /* a page of its own, as each such block */
+  REQUIRE(p != NULL);
+  CHECK(stays(&p, mi_realloc_aligned(p, 10, 256 * KIB)));
+  mi_free(p);
+  for (size_t to = 2; to <= 17; to++) { /* with what the offset may take: 65 to 80 bytes */
+    void* q = mi_malloc_aligned_at(17, 64, 8);
+    REQUIRE(q != NULL);
+    if (MI_TEST_SECURE == 0) CHECK(stays(&q, mi_realloc_aligned_at(q, to, 64, 8)));
+    mi_free(q);
+  }
+  for (size_t to = 1; to <= 8; to++) { /* the least there is, for both functions */
+    void* q = mi_malloc_align8(8);
+    REQUIRE(q != NULL);
+    CHECK(stays(&q, mi_realloc_align8(q, to)));
+    CHECK(stays(&q, mi_realloc(q, to)));
+    mi_free(q);
+  }
+}
+
 static void contents_survive_every_change_of_huge_size(void) {
   realloc_pairs(huge_sizes, COUNT_OF(huge_sizes));
 }
@@ -401,6 +480,8 @@ static const check_case_t cases[] = {
     CASE(contents_survive_every_change_of_size),
     CASE(contents_survive_every_change_of_huge_size),
     CASE(block_that_becomes_much_smaller_keeps_at_most_twice_its_size),
+    CASE(resize_within_a_class_stays),
+    CASE(resize_within_an_aligned_class_stays),
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),

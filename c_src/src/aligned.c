@@ -24,11 +24,17 @@ static COLD void* bad_alignment(size_t align) {
   return NULL;
 }
 
+/* What a block must have so that an offset in it can be aligned; SIZE_MAX, which is refused, where
+ * the sum overflows. */
+static size_t size_at_offset(size_t size, size_t align) {
+  size_t total;
+  return __builtin_add_overflow(size, align - 1, &total) ? SIZE_MAX : total;
+}
+
 /* Over-allocates and gives out a pointer into the block. */
 static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {
   if (align > OFFSET_ALIGN_MAX) return bad_alignment(align);
-  size_t total;
-  if (__builtin_add_overflow(size, align - 1, &total)) total = SIZE_MAX; /* refused below */
+  size_t total = size_at_offset(size, align);
   /* Marking a page takes its owner. A thread that has ended owns none; and secure builds know of
    * each block where it starts, of a large one also where it was given out. */
   char* p = heap == &heap_ended || MI_SECURE > 0 ? large_alloc(heap, total, 1, zero)
@@ -50,17 +56,35 @@ static void* alloc_at_offset(heap_t* heap, size_t size, size_t align, size_t off
   return p;
 }
 
+/* Blocks of size 0 are only 8-byte aligned. */
+static inline size_t size_if_aligned(size_t size) { return size == 0 ? 1 : size; }
+
+static inline bool is_large_if_aligned(size_t size, size_t align) {
+  return align > SLICE_SIZE || size > MEDIUM_MAX - SEAL_SIZE;
+}
+
+/* That of a class that is a multiple of the alignment; at most MEDIUM_MAX. What is asked for here
+ * gets its seal on top, and the sum must be a multiple. */
+static inline size_t size_of_multiple(size_t size, size_t align) {
+  return round_up(size + SEAL_SIZE, max_size(align, DEFAULT_ALIGN)) - SEAL_SIZE;
+}
+
 static inline void* alloc_aligned_untracked(heap_t* heap, size_t size, size_t align, size_t offset,
                                             bool zero) {
   if (unlikely((offset & (align - 1)) != 0))
     return alloc_at_offset(heap, size, align, offset, zero);
-  if (size == 0) size = 1; /* blocks of size 0 are only 8-byte aligned */
-  if (align > SLICE_SIZE || size > MEDIUM_MAX - SEAL_SIZE)
-    return large_alloc(heap, size, align, zero);
-  /* A class that is a multiple of it; at most MEDIUM_MAX. What is asked for here gets its seal on
-   * top, and the sum must be a multiple. */
-  size = round_up(size + SEAL_SIZE, max_size(align, DEFAULT_ALIGN)) - SEAL_SIZE;
+  size = size_if_aligned(size);
+  if (is_large_if_aligned(size, align)) return large_alloc(heap, size, align, zero);
+  size = size_of_multiple(size, align);
   return zero ? alloc_zeroed_untracked(heap, size) : alloc_any_untracked(heap, size);
+}
+
+INTERNAL size_t alloc_aligned_class(size_t size, size_t align, size_t offset) {
+  if ((offset & (align - 1)) != 0)
+    return MI_SECURE > 0 ? CLASS_LARGE : alloc_any_class(size_at_offset(size, align));
+  size = size_if_aligned(size);
+  return is_large_if_aligned(size, align) ? CLASS_LARGE
+                                          : alloc_any_class(size_of_multiple(size, align));
 }
 
 INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero) {

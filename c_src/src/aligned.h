@@ -7,6 +7,9 @@
 /* A block p with p + offset a multiple of `align`; NULL if `align` is no power of two. */
 INTERNAL void* alloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset, bool zero);
 
+/* The class of such a block; CLASS_LARGE where it is a page of its own. */
+INTERNAL size_t alloc_aligned_class(size_t size, size_t align, size_t offset);
+
 /* The usual request, at a power of two and small with it, if its class has a list. NULL: the long
  * way decides. What is rounded up to 0 or beyond is more than small, for 0 - 1 is. */
 static inline void* alloc_aligned_pop(size_t size, size_t align) {

@@ -39,6 +39,15 @@ static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
 /* A request that leaves room for our bytes at the end of a block; class 0 has none. */
 static inline size_t with_seal(size_t size) { return size == 0 ? 0 : size + SEAL_SIZE; }
 
+/* The classes of what mi_malloc and mi_malloc_align8 allocate for `size` bytes. */
+static inline size_t alloc_any_class(size_t size) {
+  if (size <= SMALL_MAX - SEAL_SIZE) return class_of_small(with_seal(size));
+  return size <= MEDIUM_MAX - SEAL_SIZE ? class_of_medium(with_seal(size)) : CLASS_LARGE;
+}
+static inline size_t alloc_align8_class(size_t size) {
+  return size <= ALIGN8_MAX - SEAL_SIZE ? (with_seal(size) + 7) / 8 : alloc_any_class(size);
+}
+
 /* A new block; with a memory checker it becomes known there with the size that was asked for. */
 #if MI_TRACK
 INTERNAL void* alloc_tracked(void* p, size_t size, bool zero);

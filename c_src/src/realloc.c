@@ -9,11 +9,15 @@
 #include "alloc.h"
 #include "free.h"
 
+enum {
+  RESIZE_ZERO = 1 /* what is gained reads as zero */
+};
+
 typedef struct resize_s {
   heap_t* heap; /* where a new block comes from */
   size_t align; /* power of two; of p + offset */
   size_t offset;
-  bool zero; /* what is gained reads as zero */
+  unsigned how; /* RESIZE_ bits */
 } resize_t;
 
 static bool is_aligned(const void* p, const resize_t* r) {
@@ -28,6 +32,13 @@ static void* alloc_for(size_t size, const resize_t* r) {
     return alloc_any_in(r->heap, size);
   }
   return alloc_aligned_in(r->heap, size, r->align, r->offset, false);
+}
+
+/* The class of what alloc_for() would allocate. */
+static size_t class_for(size_t size, const resize_t* r) {
+  if (r->offset != 0 || r->align > (size == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN))
+    return alloc_aligned_class(size, r->align, r->offset);
+  return size > 0 && r->align <= 8 ? alloc_align8_class(size) : alloc_any_class(size);
 }
 
 /* Large blocks that stay large are resized where they are, or moved without a copy. */
@@ -54,20 +65,32 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
   }
   size_t room = block_room(page, p);
   track_open(p, room);
-  if (r->zero && room > old) memset((char*)p + old, 0, room - old);
+  if ((r->how & RESIZE_ZERO) != 0 && room > old) memset((char*)p + old, 0, room - old);
   return alloc_retracked(page, p, newsize);
 }
 
-static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const resize_t* r) {
-  if (page_class(page) == CLASS_LARGE && p == page_start(page) && newsize > MEDIUM_MAX &&
-      r->offset == 0)
-    return resize_large(page, p, newsize, r);
+/* A block that is at most half used, or too small, moves: between the half of a block and the whole
+ * there is a class, but for the smallest blocks, where a multiple of the alignment is wanted, and
+ * for size 0. With seals less is wasted. */
+static inline bool is_usual(const page_t* page, size_t newsize, const resize_t* r) {
+  return !SECURE_SEALS && page_class(page) != CLASS_LARGE &&
+         page->block_size > max_size(r->align, DEFAULT_ALIGN) && newsize > 0 && r->offset == 0;
+}
+
+/* A new block would be no smaller. */
+static bool can_stay(page_t* page, const void* p, size_t newsize, const resize_t* r) {
+  size_t class = class_for(newsize, r);
+  return newsize <= block_room(page, p) && is_aligned(p, r) && class != CLASS_LARGE &&
+         class_block_size(class) >= page->block_size;
+}
+
+static NOINLINE void* resize_by_copy(page_t* page, void* p, size_t newsize, const resize_t* r) {
   void* q = alloc_for(newsize, r);
   if (q == NULL) return NULL;
   size_t old = block_usable(page, p), kept = min_size(old, newsize);
   track_open(p, old);
   memcpy(q, p, kept);
-  if (r->zero) {
+  if ((r->how & RESIZE_ZERO) != 0) {
     page_t* to = map_page_checked(q);
     size_t room = block_room(to, q);
     track_open(q, room);
@@ -80,9 +103,18 @@ static NOINLINE void* resize_moving(page_t* page, void* p, size_t newsize, const
   return q;
 }
 
+static NOINLINE void* resize_unusual(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  if (page_class(page) == CLASS_LARGE && p == page_start(page) && newsize > 0 && r->offset == 0 &&
+      class_for(newsize, r) == CLASS_LARGE)
+    return resize_large(page, p, newsize, r);
+  if (!can_stay(page, p, newsize, r)) return resize_by_copy(page, p, newsize, r);
+  if (newsize == 0 && !SECURE_GUARDS) *(char*)p = 0;
+  return alloc_retracked(page, p, newsize);
+}
+
 static inline void* resize(void* p, size_t newsize, const resize_t* r) {
   if (unlikely(p == NULL)) {
-    if (!r->zero) return alloc_for(newsize, r);
+    if ((r->how & RESIZE_ZERO) == 0) return alloc_for(newsize, r);
     return alloc_aligned_in(r->heap, newsize, max_size(r->align, DEFAULT_ALIGN), r->offset, true);
   }
   page_t* page = block_page(p, "realloc");
@@ -90,33 +122,36 @@ static inline void* resize(void* p, size_t newsize, const resize_t* r) {
   /* In place while it fits and at most half is wasted. */
   if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, r))
     return alloc_retracked(page, p, newsize); /* with canaries, what it gains is zero */
-  return resize_moving(page, p, newsize, r);
+  return likely(is_usual(page, newsize, r)) ? resize_by_copy(page, p, newsize, r)
+                                            : resize_unusual(page, p, newsize, r);
 }
 
 /* A block that is kept in place may have been given out with an alignment of 8 only; a new one
  * always has 16, also for small sizes, as mi_malloc promises. One whose offset was aligned may lie
  * anywhere, and moves. */
-static inline void* resize_default(heap_t* heap, void* p, size_t newsize, bool zero) {
+static inline void* resize_default(heap_t* heap, void* p, size_t newsize, unsigned how) {
   if (!SECURE_SEALS && p != NULL && newsize < DEFAULT_ALIGN && newsize > 0 &&
       ((uintptr_t)p & (sizeof(void*) - 1)) == 0) {
     page_t* page = block_page(p, "realloc");
     if (page == NULL) return NULL;
-    if (block_serves(block_room(page, p), newsize)) return alloc_retracked(page, p, newsize);
+    size_t room = block_room(page, p);
+    if (block_serves(room, newsize) || (newsize <= room && page->block_size <= DEFAULT_ALIGN))
+      return alloc_retracked(page, p, newsize);
   }
   size_t align = newsize == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN;
-  return resize(p, newsize, &(resize_t){heap, align, 0, zero});
+  return resize(p, newsize, &(resize_t){heap, align, 0, how});
 }
 
 void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_default, p, newsize, false);
+  return resize_default(heap_default, p, newsize, 0);
 }
 
 void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
-  return resize(p, newsize, &(resize_t){heap_default, 8, 0, false});
+  return resize(p, newsize, &(resize_t){heap_default, 8, 0, 0});
 }
 
 void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_default, p, newsize, true);
+  return resize_default(heap_default, p, newsize, RESIZE_ZERO);
 }
 
 void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
@@ -148,8 +183,9 @@ static void* resize_aligned(heap_t* heap, void* p, size_t newsize, size_t align,
   if (!is_power_of_two(align))
     return alloc_aligned_in(heap, newsize, align, offset, zero); /* reports */
   /* As little as a pointer's alignment every block has. */
-  if (align <= sizeof(void*) && offset == 0) return resize_default(heap, p, newsize, zero);
-  return resize(p, newsize, &(resize_t){heap, align, offset, zero});
+  unsigned how = zero ? RESIZE_ZERO : 0;
+  if (align <= sizeof(void*) && offset == 0) return resize_default(heap, p, newsize, how);
+  return resize(p, newsize, &(resize_t){heap, align, offset, how});
 }
 
 void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
@@ -180,10 +216,10 @@ void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
 /* ---- new blocks from a heap that the caller names ---- */
 
 void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_named(heap), p, newsize, false);
+  return resize_default(heap_named(heap), p, newsize, 0);
 }
 void* mi_heap_rezalloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_named(heap), p, newsize, true);
+  return resize_default(heap_named(heap), p, newsize, RESIZE_ZERO);
 }
 void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size) mi_attr_noexcept {
   size_t total;
