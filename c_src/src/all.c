@@ -10,6 +10,7 @@
 
 #include "bitmap.c"
 #include "os/unix.c"
+#include "os/elf.c"
 #include "os/windows.c"
 #include "os/wasi.c"
 #include "log.c"
@@ -35,6 +36,7 @@
 #include "aligned.c"
 #include "realloc.c"
 #include "posix.c"
+#include "cxx_runtime.c"
 #include "cxx.c"
 #include "reserve.c"
 #include "ublock.c"

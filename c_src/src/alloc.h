@@ -21,19 +21,22 @@ INTERNAL void* alloc_above_small(heap_t* heap, size_t size);
 /* The same by the rounded size, which is the offset of the class's slot in the heap where pointers
  * have eight bytes: eight bytes of slot for eight bytes of size, so no shift is needed. */
 _Static_assert(offsetof(heap_t, slot) == 0, "see alloc_rounded");
-static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
+static inline void* alloc_rounded_pop(heap_t* heap, size_t rounded) {
 #if MI_SECURE > 0
-  return alloc_class(heap, rounded / 8);
+  return heap_pop(heap, rounded / 8);
 #else
   size_t offset = sizeof(block_t*) == 8 ? rounded : rounded / 8 * sizeof(block_t*);
   block_t* block = *(block_t**)((char*)heap + offset);
   if (likely(block != NULL)) {
     __asm__("" : "+r"(offset)); /* one instruction less than with the address computed once */
     *(block_t**)((char*)heap + offset) = block->next;
-    return block;
   }
-  return heap_generic(heap, rounded / 8);
+  return block;
 #endif
+}
+static inline void* alloc_rounded(heap_t* heap, size_t rounded) {
+  void* block = alloc_rounded_pop(heap, rounded);
+  return likely(block != NULL) ? block : heap_generic(heap, rounded / 8);
 }
 
 /* A request that leaves room for our bytes at the end of a block; class 0 has none. */
@@ -89,6 +92,20 @@ static inline void* alloc_pop(heap_t* heap, size_t class, size_t size) {
 #else
   track_enter();
   void* p = heap_pop(heap, class);
+  track_leave();
+  return alloc_tracked(p, size, false);
+#endif
+}
+
+/* A small request, if its class has a list. NULL: the long way decides. */
+static inline void* alloc_small_pop(heap_t* heap, size_t size) {
+#if SECURE_SEALS
+  if (unlikely(size - 1 >= SMALL_MAX - SEAL_SIZE)) return NULL; /* blocks of size 0 have no seal */
+  return alloc_pop(heap, class_of_small(size + SEAL_SIZE), size);
+#else
+  if (unlikely(size > SMALL_MAX)) return NULL;
+  track_enter();
+  void* p = alloc_rounded_pop(heap, round_up(size, DEFAULT_ALIGN));
   track_leave();
   return alloc_tracked(p, size, false);
 #endif

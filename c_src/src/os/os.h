@@ -118,6 +118,25 @@ INTERNAL void os_write_error(const char* text, size_t length);
 #define OS_PATH_MAX 4096
 INTERNAL char* os_real_path(const char* path, char* resolved);
 
+/* ---- symbols of the program and of its libraries, see elf.c; NULL: not found ---- */
+
+#if OS_TELLS_SYMBOLS
+/* `name` as it is defined by the object that `address` lies in. */
+INTERNAL void* os_symbol_of(const void* address, const char* name);
+/* What `name` means in the object that `address` lies in, if it has the address of that as data. */
+INTERNAL void* os_symbol_bound(const void* address, const char* name);
+/* `name` as the first object defines it that does, in the order of loading. */
+INTERNAL void* os_symbol_any(const char* name);
+#else
+static inline void* os_symbol_of(const void* address, const char* name) {
+  return (void)address, (void)name, NULL;
+}
+static inline void* os_symbol_bound(const void* address, const char* name) {
+  return (void)address, (void)name, NULL;
+}
+static inline void* os_symbol_any(const char* name) { return (void)name, NULL; }
+#endif
+
 /* ---- threads ---- */
 
 INTERNAL void os_lock(os_lock_t* lock);

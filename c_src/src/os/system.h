@@ -101,6 +101,13 @@ INTERNAL void os_set_thread_word(void* word);
 #define OS_HAS_LIBC_MALLOC 0
 #endif
 
+/* The tables of symbols of what is loaded can be read. */
+#if OS_UNIX && defined(__ELF__)
+#define OS_TELLS_SYMBOLS 1
+#else
+#define OS_TELLS_SYMBOLS 0
+#endif
+
 /* ---- before main and behind it ---- */
 
 /* Define a function that runs early in the start of the process, or of the library that we are

@@ -1,0 +1,172 @@
+/* os/elf.c - symbols of the objects that are loaded, read from their own tables.
+ *
+ * Owns:    nothing.
+ * Always:  nothing is allocated, and the loader's lock is not taken: dlsym() takes it, and so would
+ *          wait for a constructor that waits for this thread.
+ * Threads: any. What is found is valid as long as its object stays loaded, which is the caller's
+ *          matter.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+
+#if OS_TELLS_SYMBOLS
+
+#include <elf.h>
+#include <link.h>
+
+#if UINTPTR_MAX > UINT32_MAX
+#define SYMBOL_OF_RELOCATION(info) ELF64_R_SYM(info)
+#else
+#define SYMBOL_OF_RELOCATION(info) ELF32_R_SYM(info)
+#endif
+
+/* Relocations with and without an addend begin alike. */
+typedef ElfW(Rel) relocation_t;
+typedef struct relocations_s {
+  const char* start;
+  size_t bytes, step;
+} relocations_t;
+
+typedef struct object_s {
+  uintptr_t base;
+  const char* names;
+  const ElfW(Sym) * symbols;
+  const uint32_t* hash;     /* by the rules of System V: tells how many symbols there are */
+  const uint32_t* gnu_hash; /* most objects have this table alone */
+  relocations_t data[2];    /* with addends, without */
+} object_t;
+
+static bool object_covers(const struct dl_phdr_info* info, uintptr_t address) {
+  for (size_t i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr)* part = &info->dlpi_phdr[i];
+    if (part->p_type == PT_LOAD && address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
+      return true;
+  }
+  return false;
+}
+
+/* Some loaders have added the base to the addresses in this table, others leave them alone. */
+static const void* object_address(const struct dl_phdr_info* info, uintptr_t value) {
+  return (const void*)(object_covers(info, value) ? value : info->dlpi_addr + value);
+}
+
+static void object_read_entry(const struct dl_phdr_info* info, const ElfW(Dyn) * d, object_t* o) {
+  switch (d->d_tag) {
+  case DT_STRTAB:
+    o->names = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_SYMTAB:
+    o->symbols = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_HASH:
+    o->hash = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_GNU_HASH:
+    o->gnu_hash = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_RELA:
+    o->data[0].start = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_RELASZ:
+    o->data[0].bytes = d->d_un.d_val;
+    break;
+  case DT_REL:
+    o->data[1].start = object_address(info, d->d_un.d_ptr);
+    break;
+  case DT_RELSZ:
+    o->data[1].bytes = d->d_un.d_val;
+    break;
+  }
+}
+
+/* False: it has no symbols that others could find. */
+static bool object_read(const struct dl_phdr_info* info, object_t* o) {
+  *o = (object_t){.base = info->dlpi_addr,
+                  .data = {{NULL, 0, sizeof(ElfW(Rela))}, {NULL, 0, sizeof(ElfW(Rel))}}};
+  for (size_t i = 0; i < info->dlpi_phnum; i++) {
+    if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
+    const ElfW(Dyn)* d = (const void*)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    for (; d->d_tag != DT_NULL; d++) object_read_entry(info, d, o);
+  }
+  return o->names != NULL && o->symbols != NULL;
+}
+
+static void* symbol_if(const object_t* o, const ElfW(Sym) * symbol, const char* name) {
+  if (symbol->st_shndx == SHN_UNDEF || strcmp(o->names + symbol->st_name, name) != 0) return NULL;
+  return (void*)(o->base + symbol->st_value);
+}
+
+static void* symbol_by_gnu_hash(const object_t* o, const char* name) {
+  const uint32_t buckets = o->gnu_hash[0], first = o->gnu_hash[1], filter_words = o->gnu_hash[2];
+  const uint32_t* bucket = o->gnu_hash + 4 + filter_words * (sizeof(ElfW(Addr)) / 4);
+  const uint32_t* chain = bucket + buckets;
+  uint32_t hash = 5381;
+  for (const char* c = name; *c != 0; c++) hash = hash * 33 + (unsigned char)*c;
+  uint32_t i = buckets == 0 ? 0 : bucket[hash % buckets];
+  for (; i >= first && i != 0; i++) {
+    void* found = (chain[i - first] | 1) == (hash | 1) ? symbol_if(o, &o->symbols[i], name) : NULL;
+    if (found != NULL || (chain[i - first] & 1) != 0) return found; /* the bit ends a chain */
+  }
+  return NULL;
+}
+
+static void* object_symbol(const object_t* o, const char* name) {
+  if (o->gnu_hash != NULL) return symbol_by_gnu_hash(o, name);
+  size_t count = o->hash == NULL ? 0 : o->hash[1];
+  void* found = NULL;
+  for (size_t i = 0; i < count && found == NULL; i++) found = symbol_if(o, &o->symbols[i], name);
+  return found;
+}
+
+static void* object_bound(const object_t* o, const char* name) {
+  for (size_t k = 0; k < 2; k++) {
+    const relocations_t* r = &o->data[k];
+    for (size_t at = 0; r->start != NULL && at < r->bytes; at += r->step) {
+      const relocation_t* relocation = (const void*)(r->start + at);
+      const ElfW(Sym)* symbol = &o->symbols[SYMBOL_OF_RELOCATION(relocation->r_info)];
+      if (strcmp(o->names + symbol->st_name, name) == 0)
+        return *(void**)(o->base + relocation->r_offset);
+    }
+  }
+  return NULL;
+}
+
+/* ---- the search ---- */
+
+typedef struct search_s {
+  uintptr_t address; /* 0: in every object */
+  const char* name;
+  void* (*look)(const object_t* o, const char* name);
+  void* found;
+} search_t;
+
+/* Not 0: there is nothing more to look for. */
+static int search_object(struct dl_phdr_info* info, size_t size, void* arg) {
+  search_t* s = arg;
+  object_t o;
+  (void)size;
+  if (s->address != 0 && !object_covers(info, s->address)) return 0;
+  if (object_read(info, &o)) s->found = s->look(&o, s->name);
+  return s->address != 0 || s->found != NULL;
+}
+
+static void* search(uintptr_t address, const char* name,
+                    void* (*look)(const object_t* o, const char* name)) {
+  search_t s = {address, name, look, NULL};
+  (void)dl_iterate_phdr(&search_object, &s);
+  return s.found;
+}
+
+INTERNAL void* os_symbol_of(const void* address, const char* name) {
+  return address == NULL ? NULL : search((uintptr_t)address, name, &object_symbol);
+}
+
+INTERNAL void* os_symbol_bound(const void* address, const char* name) {
+  return address == NULL ? NULL : search((uintptr_t)address, name, &object_bound);
+}
+
+INTERNAL void* os_symbol_any(const char* name) { return search(0, name, &object_symbol); }
+
+#endif
