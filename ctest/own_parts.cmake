@@ -3,7 +3,7 @@
 #
 # Included at the end of CMakeLists.txt.
 if(NOT MI_OVERRIDE)
-  message(STATUS "Not part of this build (sanitizer): cxx_plugin")
+  message(STATUS "Not part of this build (sanitizer): own_new, cxx_plugin")
   return()
 endif()
 
@@ -38,6 +38,16 @@ function(own_parts_program name source link)
     target_link_options(${program} PRIVATE -static-libstdc++ -static-libgcc)
   endif()
 endfunction()
+
+foreach(link preload shared static object wholly_static static_runtime)
+  own_parts_program(own_new own_new.cc ${link} OWN_PLAIN=1)
+endforeach()
+foreach(link preload static)
+  own_parts_program(own_new_none own_new.cc ${link})
+  own_parts_program(own_new_aligned own_new.cc ${link} OWN_ALIGNED=1)
+  own_parts_program(own_new_arrays own_new.cc ${link} OWN_ARRAY=1 OWN_ARRAY_ALIGNED=1)
+  own_parts_program(own_new_both own_new.cc ${link} OWN_PLAIN=1 OWN_ALIGNED=1)
+endforeach()
 
 # own_parts_library(<name> <source>)
 function(own_parts_library name source)

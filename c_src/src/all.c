@@ -37,6 +37,7 @@
 #include "realloc.c"
 #include "posix.c"
 #include "cxx_runtime.c"
+#include "cxx_catch.c"
 #include "cxx.c"
 #include "reserve.c"
 #include "ublock.c"
@@ -44,3 +45,4 @@
 #include "stats.c"
 #include "report.c"
 #include "override.c"
+#include "override_cxx.c"

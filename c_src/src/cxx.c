@@ -5,11 +5,12 @@
  *          std::bad_alloc by it (this file is compiled with -fexceptions, so it can pass through);
  *          without a runtime the program aborts with a message.
  *          A handler that throws leaves the nothrow forms by its exception, which a C function does
- *          not say; the operators of override.c and mimalloc-new-delete.h return NULL, as C++
+ *          not say; the operators of override_cxx.c and mimalloc-new-delete.h return NULL, as C++
  *          has it.
  * Threads: any.
  * Uses:    alloc.h, aligned.h, cxx_runtime.h, log.h.          Used by: the program, override_cxx.
  */
+#include "cxx.h"
 #include "aligned.h"
 #include "alloc.h"
 #include "cxx_runtime.h"
@@ -38,6 +39,12 @@ static COLD void* new_retry(heap_t* heap, size_t size, size_t align, bool nothro
   return NULL;
 }
 
+#if MI_MALLOC_OVERRIDE
+INTERNAL COLD void* new_again_or_null(size_t size, size_t align, const void* caller) {
+  return new_retry(heap_default, size, align, true, caller);
+}
+#endif
+
 /* A request that no list serves at once. */
 static NOINLINE void* new_slow(heap_t* heap, size_t size, size_t align, const void* caller) {
   void* p = align == 0 ? alloc_any_in(heap, size) : alloc_aligned_in(heap, size, align, 0, false);
@@ -55,6 +62,15 @@ static inline void* new_aligned_in(heap_t* heap, size_t size, size_t align, cons
   void* p = alloc_aligned_pop(size, align);
   return likely(p != NULL) ? p : new_slow(heap, size, align, caller);
 }
+
+#if MI_MALLOC_OVERRIDE && MI_DEBUG > 0
+INTERNAL void* new_for(size_t size, const void* caller) {
+  return new_in(heap_default, size, caller);
+}
+INTERNAL void* new_aligned_for(size_t size, size_t align, const void* caller) {
+  return new_aligned_in(heap_default, size, align, caller);
+}
+#endif
 
 void* mi_new(size_t size) { return new_in(heap_default, size, CALLER); }
 void* mi_new_nothrow(size_t size) mi_attr_noexcept {

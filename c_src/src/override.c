@@ -1,4 +1,4 @@
-/* override.c - the allocation symbols of libc and of the C++ runtime, on ELF systems.
+/* override.c - the allocation symbols of libc, on ELF systems.
  *
  * Owns:    nothing.
  * Always:  errno as POSIX has it: ENOMEM when memory runs out, EINVAL for an alignment that is
@@ -6,7 +6,7 @@
  * Threads: any.
  * Uses:    the entry points below.          Used by: every program that links or preloads us.
  */
-#include "base.h"
+#include "override.h"
 
 #if MI_MALLOC_OVERRIDE && defined(__ELF__)
 
@@ -17,25 +17,6 @@
 #include "large.h"
 #include <errno.h>
 #include <stdio.h>
-
-#define EXPORT __attribute__((visibility("default")))
-#if defined(__clang__) || !defined(__GNUC__)
-#define ALIAS(target) EXPORT __attribute__((alias(#target)))
-#else
-#define ALIAS(target) EXPORT __attribute__((alias(#target), copy(target)))
-#endif
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpragmas"
-#pragma GCC diagnostic ignored "-Wunknown-warning-option"
-#pragma GCC diagnostic ignored "-Wattributes"
-#pragma GCC diagnostic ignored "-Wmissing-attributes"
-#pragma GCC diagnostic ignored "-Wattribute-alias"
-
-/* Declared here, not taken from the system's headers, whose attributes differ from one to the
- * next. */
-typedef struct {
-  int x;
-} nothrow_t; /* std::nothrow_t, passed by reference */
 
 /* ---- C ---- */
 
@@ -163,85 +144,6 @@ EXPORT int mallopt(int parameter, int value) {
   return 1;
 }
 
-/* ---- C++: operator new and delete, by their mangled names ---- */
-
-#if UINTPTR_MAX > UINT32_MAX
-#define SZ m
-#else
-#define SZ j
-#endif
-#define CAT3(a, b, c) a##b##c
-#define MANGLE(a, sz, c) CAT3(a, sz, c)
-
-/* A new-handler may throw, of which the nothrow forms make NULL. C cannot catch, but the operator
- * of the C++ runtime that ours hides can, and what it calls for memory is our throwing form. Not
- * found where the runtime is linked statically: the exception ends the program there. */
-extern void* dlsym(void* handle, const char* name) __attribute__((weak));
-#define NEXT_OBJECT ((void*)-1l) /* RTLD_NEXT */
-#define NAME_OF(x) NAME_OF_(x)
-#define NAME_OF_(x) #x
-typedef void* nothrow_new_t(size_t, const nothrow_t*);
-typedef void* nothrow_new_aligned_t(size_t, size_t, const nothrow_t*);
-
-static COLD void* nothrow_failed(const char* name, size_t n, const nothrow_t* t) {
-  void* found = &dlsym != NULL ? dlsym(NEXT_OBJECT, name) : NULL;
-  if (found == NULL) return mi_new_nothrow(n);
-  nothrow_new_t* hidden;
-  memcpy(&hidden, &found, sizeof(hidden));
-  return hidden(n, t);
-}
-static COLD void* nothrow_aligned_failed(const char* name, size_t n, size_t al,
-                                         const nothrow_t* t) {
-  void* found = &dlsym != NULL ? dlsym(NEXT_OBJECT, name) : NULL;
-  if (found == NULL) return mi_new_aligned_nothrow(n, al);
-  nothrow_new_aligned_t* hidden;
-  memcpy(&hidden, &found, sizeof(hidden));
-  return hidden(n, al, t);
-}
-
-ALIAS(mi_new) void* MANGLE(_Znw, SZ, )(size_t n);
-ALIAS(mi_new) void* MANGLE(_Zna, SZ, )(size_t n);
-EXPORT void* MANGLE(_Znw, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
-  void* p = alloc_any(n);
-  return likely(p != NULL) ? p : nothrow_failed(NAME_OF(MANGLE(_Znw, SZ, RKSt9nothrow_t)), n, t);
-}
-EXPORT void* MANGLE(_Zna, SZ, RKSt9nothrow_t)(size_t n, const nothrow_t* t) {
-  void* p = alloc_any(n);
-  return likely(p != NULL) ? p : nothrow_failed(NAME_OF(MANGLE(_Zna, SZ, RKSt9nothrow_t)), n, t);
-}
-ALIAS(mi_new_aligned) void* MANGLE(_Znw, SZ, St11align_val_t)(size_t n, size_t al);
-ALIAS(mi_new_aligned) void* MANGLE(_Zna, SZ, St11align_val_t)(size_t n, size_t al);
-EXPORT void* MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
-                                                             const nothrow_t* t) {
-  void* p = alloc_aligned(n, al);
-  if (likely(p != NULL)) return p;
-  return nothrow_aligned_failed(NAME_OF(MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
-}
-EXPORT void* MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)(size_t n, size_t al,
-                                                             const nothrow_t* t) {
-  void* p = alloc_aligned(n, al);
-  if (likely(p != NULL)) return p;
-  return nothrow_aligned_failed(NAME_OF(MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)), n, al, t);
-}
-
-ALIAS(mi_free) void _ZdlPv(void* p);
-ALIAS(mi_free) void _ZdaPv(void* p);
-ALIAS(mi_free_size) void MANGLE(_ZdlPv, SZ, )(void* p, size_t n);
-ALIAS(mi_free_size) void MANGLE(_ZdaPv, SZ, )(void* p, size_t n);
-ALIAS(mi_free_aligned) void _ZdlPvSt11align_val_t(void* p, size_t al);
-ALIAS(mi_free_aligned) void _ZdaPvSt11align_val_t(void* p, size_t al);
-ALIAS(mi_free_size_aligned) void MANGLE(_ZdlPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
-ALIAS(mi_free_size_aligned) void MANGLE(_ZdaPv, SZ, St11align_val_t)(void* p, size_t n, size_t al);
-EXPORT void _ZdlPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
-EXPORT void _ZdaPvRKSt9nothrow_t(void* p, const nothrow_t* t) { (void)t, mi_free(p); }
-EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void* p, size_t al, const nothrow_t* t) {
-  (void)t, mi_free_aligned(p, al);
-}
-EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void* p, size_t al, const nothrow_t* t) {
-  (void)t, mi_free_aligned(p, al);
-}
-
-#pragma GCC diagnostic pop
 #else
 typedef int override_is_off; /* a translation unit is not empty */
 #endif

@@ -25,6 +25,11 @@ int handler_calls;
 void handler_that_gives_up() {
   if (++handler_calls == 3) std::set_new_handler(nullptr);
 }
+void handler_that_throws() {
+  handler_calls++;
+  throw 42;
+}
+
 // So that the caller of operator new is the standard library, which may be elsewhere.
 bool string_throws() {
   return throws_bad_alloc([] {
@@ -63,6 +68,10 @@ int part_has_its_handler_called() {
   std::set_new_handler(&handler_that_gives_up);
   CHECK_NULL(::operator new[](opaque_size(TOO_MUCH), std::nothrow));
   CHECK_EQ(handler_calls, 3);
+  handler_calls = 0;
+  std::set_new_handler(&handler_that_throws);
+  CHECK_NULL(::operator new(opaque_size(TOO_MUCH), std::nothrow));
+  CHECK_EQ(handler_calls, 1);
   CHECK_EQ(std::uncaught_exceptions(), 0);
   std::set_new_handler(nullptr);
   return check_failures - before;
