@@ -3,7 +3,7 @@
 #
 # Included at the end of CMakeLists.txt.
 if(NOT MI_OVERRIDE)
-  message(STATUS "Not part of this build (sanitizer): own_new, cxx_plugin")
+  message(STATUS "Not part of this build (sanitizer): own_new, own_malloc, cxx_plugin")
   return()
 endif()
 
@@ -48,6 +48,19 @@ foreach(link preload static)
   own_parts_program(own_new_arrays own_new.cc ${link} OWN_ARRAY=1 OWN_ARRAY_ALIGNED=1)
   own_parts_program(own_new_both own_new.cc ${link} OWN_PLAIN=1 OWN_ALIGNED=1)
 endforeach()
+
+foreach(link preload shared)
+  own_parts_program(own_malloc own_malloc.c ${link} OWN_POOL=1)
+  own_parts_program(own_malloc_memalign own_malloc.c ${link} OWN_POOL=1 OWN_MEMALIGN=1)
+  own_parts_program(own_malloc_posix own_malloc.c ${link} OWN_POOL=1 OWN_POSIX_MEMALIGN=1)
+  own_parts_program(own_malloc_c11 own_malloc.c ${link} OWN_POOL=1 OWN_ALIGNED_ALLOC=1)
+  own_parts_program(own_malloc_wrapper own_malloc.c ${link} OWN_WRAPPER=1)
+  own_parts_program(own_malloc_wrapper_memalign own_malloc.c ${link} OWN_WRAPPER=1 OWN_MEMALIGN=1)
+endforeach()
+# A program at fixed addresses may have one of its own for a function of ours.
+own_parts_program(own_malloc_fixed own_malloc.c preload OWN_POOL=1 OWN_POSIX_MEMALIGN=1)
+target_compile_options(own_malloc_fixed_preload PRIVATE -fno-pic -fno-pie)
+target_link_options(own_malloc_fixed_preload PRIVATE -no-pie)
 
 # own_parts_library(<name> <source>)
 function(own_parts_library name source)

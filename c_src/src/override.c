@@ -3,6 +3,10 @@
  * Owns:    nothing.
  * Always:  errno as POSIX has it: ENOMEM when memory runs out, EINVAL for an alignment that is
  *          none; free keeps it. Where a signature is the same as ours the symbol is an alias.
+ *          A program that brings a malloc of its own brings a free with it, and hands that one all
+ *          blocks: whatever makes a block here makes it by the malloc that is visible, and what
+ *          ends one ends it by the free that is visible, as the C library does. malloc, calloc,
+ *          realloc and free a program replaces together.
  * Threads: any.
  * Uses:    the entry points below.          Used by: every program that links or preloads us.
  */
@@ -18,49 +22,193 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* ---- C ---- */
+/* ---- malloc, and what a program replaces with it ---- */
 
 ALIAS(mi_malloc) void* malloc(size_t size);
 ALIAS(mi_calloc) void* calloc(size_t count, size_t size);
 ALIAS(mi_realloc) void* realloc(void* p, size_t size);
 ALIAS(mi_free) void free(void* p);
-ALIAS(mi_free) void cfree(void* p);
-ALIAS(mi_free) void vfree(void* p);
-ALIAS(mi_strdup) char* strdup(const char* s);
-ALIAS(mi_strndup) char* strndup(const char* s, size_t n);
-ALIAS(mi_reallocf) void* reallocf(void* p, size_t size);
-ALIAS(mi_usable_size) size_t malloc_size(const void* p);
 ALIAS(mi_usable_size) size_t malloc_usable_size(void* p);
 ALIAS(mi_good_size) size_t malloc_good_size(size_t size);
-ALIAS(mi_posix_memalign) int posix_memalign(void** p, size_t alignment, size_t size);
-ALIAS(mi_memalign) void* memalign(size_t alignment, size_t size);
-ALIAS(mi_aligned_alloc) void* aligned_alloc(size_t alignment, size_t size);
-ALIAS(mi_valloc) void* valloc(size_t size);
-ALIAS(mi_pvalloc) void* pvalloc(size_t size);
-ALIAS(mi_free_size) void free_sized(void* p, size_t size);
 
-/* C23: (alignment, size), the reverse of ours. */
-EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) {
-  mi_free_size_aligned(p, size, alignment);
+OWN(mi_malloc) void* own_malloc(size_t size);
+OWN(mi_free) void own_free(void* p);
+
+static inline bool malloc_is_ours(void) { return likely(visible(malloc) == &own_malloc); }
+
+/* ---- by malloc, realloc and free ---- */
+
+static char* string_by_program(const char* s, size_t length) {
+  char* copy = visible(malloc)(length + 1);
+  if (copy == NULL) return NULL;
+  copy[length] = 0;
+  return memcpy(copy, s, length);
 }
+
+/* By other names, for by theirs the system's headers say that `s` is not NULL. */
+static char* duplicate(const char* s) {
+  return malloc_is_ours() || s == NULL ? mi_strdup(s) : string_by_program(s, strlen(s));
+}
+static char* duplicate_n(const char* s, size_t n) {
+  if (malloc_is_ours() || s == NULL) return mi_strndup(s, n);
+  const char* end = memchr(s, 0, n);
+  return string_by_program(s, end != NULL ? (size_t)(end - s) : n);
+}
+ALIAS(duplicate) char* strdup(const char* s);
+ALIAS(duplicate_n) char* strndup(const char* s, size_t n);
 
 /* glibc and POSIX 2024: ENOMEM for an overflow too. */
 EXPORT void* reallocarray(void* p, size_t count, size_t size) {
-  return mi_reallocn(p, count, size);
+  size_t total;
+  return multiply(count, size, &total) ? visible(realloc)(p, total) : alloc_overflow(count, size);
+}
+
+/* As BSD has it: a block that cannot be resized is freed. */
+EXPORT void* reallocf(void* p, size_t size) {
+  void* q = visible(realloc)(p, size);
+  if (q == NULL && size != 0) visible(free)(p);
+  return q;
 }
 
 /* As NetBSD has it: errors are returned, errno is kept. Weak: a program may bring its own. */
-EXPORT __attribute__((weak)) int reallocarr(void* p, size_t count, size_t size) {
-  int saved = errno;
-  int error = mi_reallocarr(p, count, size);
+EXPORT WEAK int reallocarr(void* p, size_t count, size_t size) {
+  int saved = errno, error = 0;
+  void* old;
+  void* resized = NULL;
+  size_t total;
+  if (p == NULL) return EINVAL;
+  memcpy(&old, p, sizeof(old)); /* a pointer to anything: reading it as a void* would be an alias */
+  if (count == 0 || size == 0) {
+    visible(free)(old);
+  } else if (!multiply(count, size, &total)) {
+    (void)alloc_overflow(count, size); /* reports in debug builds */
+    error = EOVERFLOW;
+  } else {
+    resized = visible(realloc)(old, total);
+    if (resized == NULL) error = ENOMEM;
+  }
+  if (error == 0) memcpy(p, &resized, sizeof(resized));
   errno = saved;
   return error;
 }
 
+EXPORT void cfree(void* p) { visible(free)(p); }
+EXPORT void vfree(void* p) { visible(free)(p); }
+EXPORT size_t malloc_size(const void* p) {
+  return visible(malloc_usable_size)((void*)(uintptr_t)p);
+}
+
+/* Debug and secure builds compare what is told with the block. */
+EXPORT void free_sized(void* p, size_t size) {
+  if (MI_CHECKED && visible(free) == &own_free)
+    mi_free_size(p, size);
+  else
+    visible(free)(p);
+}
+
+/* C23: (alignment, size), the reverse of ours. */
+EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) {
+  if (MI_CHECKED && visible(free) == &own_free)
+    mi_free_size_aligned(p, size, alignment);
+  else
+    visible(free)(p);
+}
+
+/* ---- at an alignment ---- */
+
+static int aligned_posix(void** p, size_t alignment, size_t size);
+static void* aligned_c11(size_t alignment, size_t size);
+static void* aligned_old(size_t alignment, size_t size);
+ALIAS(aligned_posix) int posix_memalign(void** p, size_t alignment, size_t size);
+ALIAS(aligned_c11) void* aligned_alloc(size_t alignment, size_t size);
+ALIAS(aligned_old) void* memalign(size_t alignment, size_t size);
+
+static inline bool posix_memalign_is_ours(void) {
+  return visible(posix_memalign) == &aligned_posix;
+}
+static inline bool aligned_alloc_is_ours(void) { return visible(aligned_alloc) == &aligned_c11; }
+static inline bool memalign_is_ours(void) { return visible(memalign) == &aligned_old; }
+
+/* The program has a malloc of its own, but not the function that was called: from the one that it
+ * has, or, at the alignment that malloc has anyway, from that. A program that has neither has
+ * blocks from us here, which its free must pass on; with glibc alone they would be glibc's. */
+static COLD void* aligned_by_program(size_t alignment, size_t size) {
+  if (!memalign_is_ours()) return visible(memalign)(alignment, size);
+  if (!posix_memalign_is_ours()) {
+    void* p = NULL;
+    int error = visible(posix_memalign)(&p, max_size(alignment, sizeof(void*)), size);
+    if (error != 0) errno = error;
+    return error == 0 ? p : NULL;
+  }
+  size_t whole = round_up(size, alignment);
+  if (whole < size) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  if (!aligned_alloc_is_ours()) return visible(aligned_alloc)(alignment, whole);
+  if (alignment <= DEFAULT_ALIGN) {
+    void* p = visible(malloc)(whole);
+    if (((uintptr_t)p & (alignment - 1)) == 0) return p;
+    visible(free)(p);
+  }
+  return alloc_aligned(size, alignment);
+}
+
+static COLD int aligned_posix_by_program(void** p, size_t alignment, size_t size) {
+  if (!posix_memalign_is_ours() || p == NULL || !is_power_of_two(alignment) ||
+      alignment < sizeof(void*))
+    return mi_posix_memalign(p, alignment, size);
+  int saved = errno;
+  void* q = aligned_by_program(alignment, size);
+  errno = saved;
+  if (q == NULL) return ENOMEM;
+  *p = q;
+  return 0;
+}
+static int aligned_posix(void** p, size_t alignment, size_t size) {
+  return malloc_is_ours() ? mi_posix_memalign(p, alignment, size)
+                          : aligned_posix_by_program(p, alignment, size);
+}
+
+/* The answer of a function whose name means ours. Who calls ours although the name means another
+ * wraps it. */
+static COLD void* aligned_unless_wrapped(bool visible, size_t alignment, size_t size) {
+  return visible && is_power_of_two(alignment) ? aligned_by_program(alignment, size)
+                                               : alloc_aligned(size, alignment);
+}
+
+static void* aligned_c11(size_t alignment, size_t size) {
+  if (malloc_is_ours()) return mi_aligned_alloc(alignment, size);
+  return aligned_unless_wrapped(aligned_alloc_is_ours(), alignment, size);
+}
+
+static void* aligned_old(size_t alignment, size_t size) {
+  if (malloc_is_ours()) return mi_memalign(alignment, size);
+  return aligned_unless_wrapped(memalign_is_ours(), alignment, size);
+}
+
+static size_t os_page_size(void) {
+  mi_process_init(); /* else it is a guess */
+  return os_info.page_size;
+}
+
+EXPORT void* valloc(size_t size) {
+  return malloc_is_ours() ? mi_valloc(size) : aligned_by_program(os_page_size(), size);
+}
+
+EXPORT void* pvalloc(size_t size) {
+  if (malloc_is_ours()) return mi_pvalloc(size);
+  size_t page = os_page_size(), whole = round_up(size, page);
+  return aligned_by_program(page, whole < size ? SIZE_MAX : whole);
+}
+
 /* Microsoft's order of parameters. */
 EXPORT void* _aligned_malloc(size_t size, size_t alignment) {
-  return mi_malloc_aligned(size, alignment);
+  if (malloc_is_ours()) return mi_malloc_aligned(size, alignment);
+  return aligned_unless_wrapped(true, alignment, size);
 }
+
+/* ---- glibc's malloc, whatever malloc the program has: a program's own may be made of it ---- */
 
 #if OS_HAS_LIBC_MALLOC
 ALIAS(mi_malloc) void* __libc_malloc(size_t size);
@@ -70,8 +218,8 @@ ALIAS(mi_free) void __libc_free(void* p);
 ALIAS(mi_free) void __libc_cfree(void* p);
 ALIAS(mi_valloc) void* __libc_valloc(size_t size);
 ALIAS(mi_pvalloc) void* __libc_pvalloc(size_t size);
-ALIAS(mi_memalign) void* __libc_memalign(size_t alignment, size_t size);
 ALIAS(mi_posix_memalign) int __posix_memalign(void** p, size_t alignment, size_t size);
+ALIAS(mi_memalign) void* __libc_memalign(size_t alignment, size_t size);
 #endif
 
 /* ---- questions and adjustments that glibc's malloc answers ---- */

@@ -1,0 +1,376 @@
+/* own_malloc.c - programs with a malloc of their own, run with our library in LD_PRELOAD or linked
+ * with it: what hands out a block by a name of the C library hands out a block of theirs.
+ *
+ * Built once per set of own functions, see own_parts.cmake. OWN_POOL is an allocator: its blocks
+ * have a mark in front, and its free ends the program when it gets another block. OWN_WRAPPER
+ * counts calls and passes them on to the next malloc, which is ours.
+ */
+#include "probe.h"
+#include <dlfcn.h>
+#include <malloc.h>
+
+#ifndef OWN_POOL
+#define OWN_POOL 0
+#endif
+#ifndef OWN_WRAPPER
+#define OWN_WRAPPER 0
+#endif
+/* Beside malloc, calloc, realloc and free, without which no malloc can be replaced. */
+#ifndef OWN_MEMALIGN
+#define OWN_MEMALIGN 0
+#endif
+#ifndef OWN_POSIX_MEMALIGN
+#define OWN_POSIX_MEMALIGN 0
+#endif
+#ifndef OWN_ALIGNED_ALLOC
+#define OWN_ALIGNED_ALLOC 0
+#endif
+#define OWN_ALIGNED (OWN_MEMALIGN || OWN_POSIX_MEMALIGN || OWN_ALIGNED_ALLOC)
+
+static size_t handed_out, taken_back;
+
+static void count(size_t* counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+
+/* ---- a pool from which nothing is used twice ---- */
+
+#if OWN_POOL
+#define MARK ((size_t)0x706f6f6c)
+#define DEAD ((size_t)0x64656164)
+typedef struct front_s {
+  size_t size;
+  size_t mark;
+} front_t;
+static char pool[64 * 1024 * 1024];
+static size_t pool_used;
+
+static front_t* front_of(void* p) { return (front_t*)p - 1; }
+
+static bool is_in_pool(const void* p) {
+  return (const char*)p >= pool && (const char*)p < pool + sizeof pool;
+}
+
+static void* pool_get(size_t alignment, size_t size) {
+  if (alignment < 16) alignment = 16;
+  if (size > sizeof pool / 4 || alignment > sizeof pool / 4) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  size_t step = sizeof(front_t) + alignment + size;
+  size_t start = __atomic_fetch_add(&pool_used, step, __ATOMIC_RELAXED);
+  if (start + step > sizeof pool) abort();
+  char* p = (char*)round_up((size_t)(pool + start + sizeof(front_t)), alignment);
+  *front_of(p) = (front_t){size, MARK};
+  count(&handed_out);
+  return p;
+}
+
+static void stop(const char* text) {
+  check_fail("%s\n", text);
+  _exit(1);
+}
+
+void* malloc(size_t size) { return pool_get(16, size); }
+void* calloc(size_t n, size_t size) { return pool_get(16, n * size); } /* the pool is zero */
+void free(void* p) {
+  if (p == NULL) return;
+  if (!is_in_pool(p) || front_of(p)->mark != MARK)
+    stop("free of a block that is not the program's");
+  front_of(p)->mark = DEAD;
+  count(&taken_back);
+}
+void* realloc(void* p, size_t size) {
+  if (p == NULL) return malloc(size);
+  if (!is_in_pool(p) || front_of(p)->mark != MARK)
+    stop("realloc of a block that is not the program's");
+  if (size == 0) {
+    free(p);
+    return NULL;
+  }
+  void* q = malloc(size);
+  if (q == NULL) return NULL;
+  memcpy(q, p, front_of(p)->size < size ? front_of(p)->size : size);
+  free(p);
+  return q;
+}
+#if OWN_MEMALIGN
+void* memalign(size_t alignment, size_t size) { return pool_get(alignment, size); }
+size_t malloc_usable_size(void* p) { return p == NULL ? 0 : front_of(p)->size; }
+#endif
+#if OWN_POSIX_MEMALIGN
+int posix_memalign(void** p, size_t alignment, size_t size) {
+  void* q = pool_get(alignment, size);
+  if (q != NULL) *p = q;
+  return q != NULL ? 0 : ENOMEM;
+}
+#endif
+#if OWN_ALIGNED_ALLOC
+void* aligned_alloc(size_t alignment, size_t size) {
+  if (size % alignment != 0) stop("aligned_alloc wants a multiple of the alignment, by C11");
+  return pool_get(alignment, size);
+}
+#endif
+static bool is_right(void* p) { return is_in_pool(p); }
+#endif
+
+/* ---- a wrapper ---- */
+
+#if OWN_WRAPPER
+static void* next(const char* name) {
+  void* found = dlsym(RTLD_NEXT, name);
+  if (found == NULL) abort();
+  return found;
+}
+#define NEXT(function) ((__typeof__(&function))next(#function))
+
+void* malloc(size_t size) {
+  count(&handed_out);
+  return NEXT(malloc)(size);
+}
+void* calloc(size_t n, size_t size) {
+  count(&handed_out);
+  return NEXT(calloc)(n, size);
+}
+void* realloc(void* p, size_t size) {
+  if (p == NULL) count(&handed_out);
+  return NEXT(realloc)(p, size);
+}
+void free(void* p) {
+  if (p != NULL) count(&taken_back);
+  NEXT(free)(p);
+}
+#if OWN_MEMALIGN
+void* memalign(size_t alignment, size_t size) {
+  count(&handed_out);
+  return NEXT(memalign)(alignment, size);
+}
+#endif
+static bool is_right(void* p) {
+  bool (*ask)(const void*);
+  void* found = dlsym(RTLD_DEFAULT, "mi_is_in_heap_region");
+  REQUIRE(found != NULL);
+  memcpy(&ask, &found, sizeof ask);
+  return ask(p);
+}
+#endif
+
+/* ---- what the library has by names that are declared nowhere ---- */
+
+#define GET(variable, name)                                                                        \
+  do {                                                                                             \
+    void* found = dlsym(RTLD_DEFAULT, name);                                                       \
+    REQUIRE(found != NULL);                                                                        \
+    memcpy(&variable, &found, sizeof found);                                                       \
+  } while (0)
+
+static size_t before;
+static void watch(void) { before = handed_out; }
+/* The block came from the program's functions, and they take it back. */
+static void check_block(void* p, const char* what) {
+  if (!CHECK(p != NULL && is_right(p) && handed_out == before + 1)) check_note("%s\n", what);
+  size_t freed = taken_back;
+  free(p);
+  if (!CHECK_EQ(taken_back, freed + 1)) check_note("%s\n", what);
+}
+
+static void strings_are_blocks_of_the_program(void) {
+  watch();
+  char* s = strdup("a string");
+  CHECK_TEXT(s, "a string");
+  check_block(s, "strdup");
+  watch();
+  s = strndup("a string", 3);
+  CHECK_TEXT(s, "a s");
+  check_block(s, "strndup");
+  watch();
+  s = strndup("a string", 300);
+  CHECK_TEXT(s, "a string");
+  check_block(s, "strndup");
+  watch();
+  check_block(realpath("/", NULL), "realpath");
+}
+
+static void resized_blocks_are_blocks_of_the_program(void) {
+  void* (*reallocf_)(void*, size_t);
+  int (*reallocarr_)(void*, size_t, size_t);
+  GET(reallocf_, "reallocf");
+  GET(reallocarr_, "reallocarr");
+  watch();
+  check_block(reallocarray(NULL, 10, 10), "reallocarray");
+  char* p = (char*)malloc(40);
+  pattern_fill(p, 40, 1);
+  watch();
+  if (OWN_WRAPPER) before--; /* what is resized is not counted */
+  p = (char*)reallocarray(p, 10, 10);
+  CHECK(pattern_holds(p, 40, 1));
+  check_block(p, "reallocarray of a block");
+  errno = 0;
+  CHECK_NULL(reallocarray(NULL, opaque_size(SIZE_MAX / 2), 3));
+  CHECK_EQ(errno, ENOMEM);
+  watch();
+  check_block(reallocf_(NULL, 100), "reallocf");
+  p = (char*)malloc(40);
+  size_t freed = taken_back;
+  CHECK_NULL(reallocf_(p, opaque_size(SIZE_MAX / 4)));
+  CHECK_EQ(taken_back, freed + 1);
+  if (OWN_POOL) { /* whose realloc frees then: once */
+    p = (char*)malloc(40);
+    freed = taken_back;
+    CHECK_NULL(reallocf_(p, opaque_size(0)));
+    CHECK_EQ(taken_back, freed + 1);
+  }
+  p = NULL;
+  watch();
+  CHECK_EQ(reallocarr_(&p, 10, 10), 0);
+  check_block(p, "reallocarr");
+  p = (char*)malloc(40);
+  freed = taken_back;
+  CHECK_EQ(reallocarr_(&p, 0, 10), 0);
+  CHECK_NULL(p);
+  CHECK_EQ(taken_back, freed + 1);
+}
+
+static void every_name_that_frees_gets_to_the_program(void) {
+  void (*cfree_)(void*);
+  void (*vfree_)(void*);
+  void (*free_sized_)(void*, size_t);
+  void (*free_aligned_sized_)(void*, size_t, size_t);
+  GET(cfree_, "cfree");
+  GET(vfree_, "vfree");
+  GET(free_sized_, "free_sized");
+  GET(free_aligned_sized_, "free_aligned_sized");
+  size_t freed = taken_back;
+  cfree_(malloc(100));
+  vfree_(malloc(100));
+  free_sized_(malloc(100), 100);
+  free_aligned_sized_(malloc(100), 16, 100);
+  CHECK_EQ(taken_back, freed + 4);
+}
+
+/* malloc's own alignment can be had of any malloc. */
+static void small_alignments_are_blocks_of_the_program(void) {
+  for (size_t alignment = sizeof(void*); alignment <= 16; alignment *= 2) {
+    for (size_t size = 0; size < 100; size += 7) {
+      void* p = NULL;
+      watch();
+      CHECK_EQ(posix_memalign(&p, alignment, size), 0);
+      CHECK(is_aligned(p, alignment));
+      check_block(p, "posix_memalign");
+      watch();
+      check_block(memalign(alignment, size), "memalign");
+      watch();
+      check_block(aligned_alloc(alignment, round_up(size, alignment)), "aligned_alloc");
+    }
+  }
+}
+
+/* One of them is the program's: the others lead there. A wrapper without any gets ours. */
+static void aligned_blocks_are_blocks_of_the_program(void) {
+  void* (*aligned_malloc)(size_t, size_t);
+  void* (*pvalloc_)(size_t); /* which not every C library has */
+  GET(aligned_malloc, "_aligned_malloc");
+  GET(pvalloc_, "pvalloc");
+  if (!OWN_ALIGNED && !OWN_WRAPPER) return;
+  for (size_t alignment = 32; alignment <= 65536; alignment *= 4) {
+    void* p[6] = {NULL};
+    watch();
+    CHECK_EQ(posix_memalign(&p[0], alignment, 100), 0);
+    p[1] = memalign(alignment, 100);
+    p[2] = aligned_alloc(alignment, alignment);
+    p[3] = aligned_malloc(100, alignment);
+    CHECK_EQ(handed_out, before + (OWN_ALIGNED ? 4 : 0));
+    size_t freed = taken_back;
+    for (size_t i = 0; i < 4; i++) {
+      CHECK(p[i] != NULL && is_right(p[i]) && is_aligned(p[i], alignment));
+      free(p[i]);
+    }
+    CHECK_EQ(taken_back, freed + 4);
+  }
+  watch();
+  void* p = valloc(100);
+  void* q = pvalloc_(100);
+  CHECK(is_right(p) && is_aligned(p, OS_PAGE) && is_right(q) && is_aligned(q, OS_PAGE));
+  CHECK_EQ(handed_out, before + (OWN_ALIGNED ? 2 : 0));
+  free(p);
+  free(q);
+}
+
+static void wrong_alignments_are_refused(void) {
+  void* p = &p;
+  CHECK_EQ(posix_memalign(&p, opaque_size(24), 100), OWN_POSIX_MEMALIGN ? 0 : EINVAL);
+  if (!OWN_ALIGNED_ALLOC) {
+    errno = 0;
+    CHECK_NULL(aligned_alloc(opaque_size(24), 96));
+    CHECK_EQ(errno, EINVAL);
+  }
+}
+
+static void sizes_that_cannot_be_had_fail(void) {
+  void* (*pvalloc_)(size_t);
+  GET(pvalloc_, "pvalloc");
+  void* p = &p;
+  if (OWN_POOL && !OWN_POSIX_MEMALIGN) {
+    errno = 4711;
+    CHECK_EQ(posix_memalign(&p, 16, opaque_size(SIZE_MAX - 3)), ENOMEM);
+    CHECK_SAME(p, &p);
+    CHECK_EQ(errno, 4711);
+  }
+  errno = 0;
+  if (!OWN_ALIGNED_ALLOC) CHECK_NULL(aligned_alloc(16, opaque_size(SIZE_MAX - 3)));
+  if (!OWN_ALIGNED_ALLOC) CHECK_EQ(errno, ENOMEM);
+  CHECK_NULL(pvalloc_(opaque_size(SIZE_MAX - 3)));
+}
+
+static void sizes_are_those_of_the_program(void) {
+  size_t (*malloc_size_)(const void*);
+  GET(malloc_size_, "malloc_size");
+  void* p = malloc(100);
+  CHECK_EQ(malloc_size_(p), malloc_usable_size(p));
+  if (OWN_MEMALIGN && OWN_POOL) CHECK_EQ(malloc_usable_size(p), 100);
+  if (OWN_WRAPPER) CHECK_GE(malloc_usable_size(p), 100);
+  free(p);
+}
+
+static void* allocate_in_thread(void* arg) {
+  (void)arg;
+  for (int i = 0; i < 1000; i++) {
+    char* s = strdup("of a thread");
+    char* t = NULL;
+    CHECK_EQ(asprintf(&t, "%s %d", s, i), 12 + (i < 10 ? 1 : i < 100 ? 2 : 3));
+    free(s);
+    free(t);
+  }
+  return NULL;
+}
+static void the_c_library_and_threads_work(void) {
+  pthread_t threads[4];
+  for (size_t i = 0; i < COUNT_OF(threads); i++)
+    threads[i] = thread_start(&allocate_in_thread, NULL);
+  for (size_t i = 0; i < COUNT_OF(threads); i++) thread_join(threads[i]);
+  FILE* file = fopen("/proc/self/status", "r");
+  REQUIRE(file != NULL);
+  char* line = NULL;
+  size_t size = 0;
+  CHECK_GE(getline(&line, &size, file), 1);
+  free(line);
+  fclose(file);
+}
+
+static const check_case_t cases[] = {
+    CASE(strings_are_blocks_of_the_program),
+    CASE(resized_blocks_are_blocks_of_the_program),
+    CASE(every_name_that_frees_gets_to_the_program),
+    CASE(small_alignments_are_blocks_of_the_program),
+    CASE(aligned_blocks_are_blocks_of_the_program),
+    CASE(wrong_alignments_are_refused),
+    CASE(sizes_that_cannot_be_had_fail),
+    CASE(sizes_are_those_of_the_program),
+    CASE(the_c_library_and_threads_work),
+};
+
+int main(int argc, char** argv) {
+  if (dlsym(RTLD_DEFAULT, "mi_version") == NULL) {
+    check_fail("this program has no library of ours\n");
+    return 1;
+  }
+  return CHECK_MAIN(argc, argv, cases);
+}
