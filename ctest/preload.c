@@ -215,12 +215,73 @@ static void zero_sizes_give_distinct_blocks(void) {
   void* c = opaque(realloc(NULL, 0));
   CHECK(a != NULL && b != NULL && c != NULL);
   CHECK(a != b && b != c && a != c);
-  void* d = opaque(realloc(malloc(100), opaque_size(0)));
-  CHECK_NOT_NULL(d);
+  void* d = opaque(valloc(opaque_size(0)));
+  void* e = opaque(pvalloc(opaque_size(0)));
+  CHECK(d != NULL && is_aligned(d, OS_PAGE) && e != NULL && is_aligned(e, OS_PAGE) && d != e);
+  void* f = NULL;
+  CHECK_EQ(posix_memalign(&f, 64, 0), 0);
+  CHECK(f != NULL && is_aligned(f, 64));
   free(a);
   free(b);
   free(c);
   free(d);
+  free(e);
+  free(f);
+}
+
+/* The names of the C library keep to its manual where POSIX leaves the choice; ours do not change.
+ */
+static void realloc_to_zero_frees_with_glibc(void) {
+  void* (*mi_realloc_)(void*, size_t);
+  void* (*libc_realloc)(void*, size_t);
+  void* (*reallocf_)(void*, size_t);
+  GET(mi_realloc_, "mi_realloc");
+  GET(libc_realloc, "__libc_realloc");
+  GET(reallocf_, "reallocf");
+  size_t before = 0;
+  for (int i = 0; i < 20000; i++) {
+    for (size_t size = 0; size <= 100000; size = size * 100 + 10) {
+      void* p[5];
+      for (size_t k = 0; k < COUNT_OF(p); k++) {
+        p[k] = malloc(size);
+        REQUIRE(p[k] != NULL);
+      }
+      errno = 4711;
+      CHECK_NULL(realloc(p[0], opaque_size(0)));
+      CHECK_NULL(reallocarray(p[1], opaque_size(0), 10));
+      CHECK_NULL(reallocarray(p[2], 10, opaque_size(0)));
+      CHECK_NULL(libc_realloc(p[3], opaque_size(0)));
+      CHECK_NULL(reallocf_(p[4], opaque_size(0)));
+      CHECK_EQ(errno, 4711);
+    }
+    if (i == 2000) before = rss_bytes();
+  }
+  CHECK_LE(rss_bytes(), before + 8 * MIB);
+  void* p = opaque(mi_realloc_(malloc(100), opaque_size(0)));
+  CHECK_NOT_NULL(p);
+  free(p);
+}
+
+static void memalign_rounds_its_alignment_up_with_glibc(void) {
+  void* (*libc_memalign)(size_t, size_t);
+  GET(libc_memalign, "__libc_memalign");
+  const size_t wrong[] = {0, 3, 24, 48, 4097, 100000};
+  for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+    size_t up = 1;
+    while (up < wrong[i]) up *= 2;
+    void* p = memalign(opaque_size(wrong[i]), 100);
+    void* q = libc_memalign(opaque_size(wrong[i]), 100);
+    CHECK(is_ours(p) && is_aligned(p, up) && is_ours(q) && is_aligned(q, up));
+    CHECK_GE(malloc_usable_size(p), 100);
+    free(p);
+    free(q);
+  }
+  const size_t too_large[] = {SIZE_MAX, SIZE_MAX / 2 + 2};
+  for (size_t i = 0; i < COUNT_OF(too_large); i++) {
+    errno = 0;
+    CHECK_NULL(memalign(opaque_size(too_large[i]), 100));
+    CHECK_EQ(errno, EINVAL);
+  }
 }
 
 static int some_global;
@@ -372,7 +433,42 @@ static void glibc_names_work(void) {
   libc_free(p);
 }
 
-/* They must exist and not touch glibc's own heap; their figures are ours to choose. */
+/* Blocks from arenas are those of glibc's heap, those above 512 MiB those that it maps one by one.
+ */
+static void mallinfo_counts_blocks(void) {
+  const size_t few[] = {1, 100, 5000, 100000, 5 * MIB};
+  struct mallinfo (*mallinfo_)(void); /* newer headers call it deprecated */
+  GET(mallinfo_, "mallinfo");
+  for (size_t i = 0; i < COUNT_OF(few); i++) {
+    void* blocks[30];
+    size_t usable = 0, count = few[i] > MIB ? 3 : COUNT_OF(blocks);
+    struct mallinfo2 before = mallinfo2();
+    for (size_t k = 0; k < count; k++) {
+      blocks[k] = malloc(few[i]);
+      REQUIRE(blocks[k] != NULL);
+      usable += malloc_usable_size(blocks[k]);
+    }
+    struct mallinfo2 info = mallinfo2();
+    CHECK_GE(info.uordblks - before.uordblks, usable);
+    CHECK_LE(info.uordblks - before.uordblks, usable + usable / 4 + count * 32);
+    CHECK_EQ(info.arena, info.uordblks + info.fordblks);
+    CHECK_EQ(mallinfo_().uordblks, (int)info.uordblks);
+    CHECK_EQ(info.hblks, before.hblks);
+    for (size_t k = 0; k < count; k++) free(blocks[k]);
+    if (!USABLE_IS_EXACT) CHECK_EQ(mallinfo2().uordblks, before.uordblks); /* else some wait */
+  }
+  struct mallinfo2 before = mallinfo2();
+  void* p = malloc(600 * MIB);
+  REQUIRE(p != NULL);
+  struct mallinfo2 info = mallinfo2();
+  CHECK_EQ(info.hblks, before.hblks + 1);
+  CHECK_GE(info.hblkhd - before.hblkhd, 600 * MIB);
+  CHECK_EQ(info.uordblks, before.uordblks);
+  free(p);
+  CHECK_EQ(mallinfo2().hblks, before.hblks);
+}
+
+/* They must exist and not touch glibc's own heap. */
 static void tuning_names_are_harmless(void) {
   void* held = malloc(100000);
   REQUIRE(held != NULL);
@@ -385,6 +481,9 @@ static void tuning_names_are_harmless(void) {
   FILE* file = fopen("/dev/null", "w");
   REQUIRE(file != NULL);
   CHECK_EQ(malloc_info(0, file), 0);
+  errno = 0;
+  CHECK_EQ(malloc_info(1, file), -1);
+  CHECK_EQ(errno, EINVAL);
   fclose(file);
   int saved = dup(STDERR_FILENO);
   int quiet = open("/dev/null", O_WRONLY);
@@ -473,6 +572,11 @@ static const check_case_t cases[] = {
     CASE(wrong_alignment_is_einval),
     CASE(success_and_free_keep_errno),
     CASE(zero_sizes_give_distinct_blocks),
+#if defined(__GLIBC__)
+    CASE(realloc_to_zero_frees_with_glibc),
+    CASE(memalign_rounds_its_alignment_up_with_glibc),
+    CASE(mallinfo_counts_blocks),
+#endif
     CASE(usable_size_of_null_and_foreign_addresses_is_0),
     CASE(strings_are_copied),
     CASE(told_sizes_free),

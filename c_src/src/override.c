@@ -2,7 +2,8 @@
  *
  * Owns:    nothing.
  * Always:  errno as POSIX has it: ENOMEM when memory runs out, EINVAL for an alignment that is
- *          none; free keeps it. Where a signature is the same as ours the symbol is an alias.
+ *          none; free keeps it. With glibc what its manual says beyond that. Where a signature and
+ *          what is promised are the same as ours the symbol is an alias.
  *          A program that brings a malloc of its own brings a free with it, and hands that one all
  *          blocks: whatever makes a block here makes it by the malloc that is visible, and what
  *          ends one ends it by the free that is visible, as the C library does. malloc, calloc,
@@ -18,7 +19,7 @@
 #include "alloc.h"
 #include "aligned.h"
 #include "arena.h"
-#include "large.h"
+#include "stats.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -26,7 +27,11 @@
 
 ALIAS(mi_malloc) void* malloc(size_t size);
 ALIAS(mi_calloc) void* calloc(size_t count, size_t size);
+#if OS_LIKE_GLIBC
+ALIAS(realloc_or_free) void* realloc(void* p, size_t size);
+#else
 ALIAS(mi_realloc) void* realloc(void* p, size_t size);
+#endif
 ALIAS(mi_free) void free(void* p);
 ALIAS(mi_usable_size) size_t malloc_usable_size(void* p);
 ALIAS(mi_good_size) size_t malloc_good_size(size_t size);
@@ -182,7 +187,15 @@ static void* aligned_c11(size_t alignment, size_t size) {
   return aligned_unless_wrapped(aligned_alloc_is_ours(), alignment, size);
 }
 
+/* glibc takes the next power of two; EINVAL if there is none. */
+static inline size_t memalign_alignment(size_t alignment) {
+  if (!OS_LIKE_GLIBC || likely(is_power_of_two(alignment))) return alignment;
+  size_t bit = alignment == 0 ? 0 : log2_of(alignment) + 1;
+  return bit < sizeof(size_t) * CHAR_BIT ? (size_t)1 << bit : 0;
+}
+
 static void* aligned_old(size_t alignment, size_t size) {
+  alignment = memalign_alignment(alignment);
   if (malloc_is_ours()) return mi_memalign(alignment, size);
   return aligned_unless_wrapped(memalign_is_ours(), alignment, size);
 }
@@ -213,13 +226,15 @@ EXPORT void* _aligned_malloc(size_t size, size_t alignment) {
 #if OS_HAS_LIBC_MALLOC
 ALIAS(mi_malloc) void* __libc_malloc(size_t size);
 ALIAS(mi_calloc) void* __libc_calloc(size_t count, size_t size);
-ALIAS(mi_realloc) void* __libc_realloc(void* p, size_t size);
+ALIAS(realloc_or_free) void* __libc_realloc(void* p, size_t size);
 ALIAS(mi_free) void __libc_free(void* p);
 ALIAS(mi_free) void __libc_cfree(void* p);
 ALIAS(mi_valloc) void* __libc_valloc(size_t size);
 ALIAS(mi_pvalloc) void* __libc_pvalloc(size_t size);
 ALIAS(mi_posix_memalign) int __posix_memalign(void** p, size_t alignment, size_t size);
-ALIAS(mi_memalign) void* __libc_memalign(size_t alignment, size_t size);
+EXPORT void* __libc_memalign(size_t alignment, size_t size) {
+  return alloc_aligned(size, memalign_alignment(alignment));
+}
 #endif
 
 /* ---- questions and adjustments that glibc's malloc answers ---- */
@@ -231,19 +246,22 @@ struct mallinfo2 {
   size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
 };
 
+/* Blocks that come directly from the system are those that glibc maps one by one: they count in
+ * hblks and hblkhd, and nowhere else. */
 EXPORT struct mallinfo2 mallinfo2(void) {
-  arena_stats_t a;
-  large_stats_t d;
-  arena_stats(&a);
-  large_stats(&d);
+  block_stats_t blocks;
+  arena_stats_t arenas;
+  stats_blocks(&blocks);
+  arena_stats(&arenas);
   struct mallinfo2 info;
   memset(&info, 0, sizeof(info));
-  info.arena = a.committed;
-  info.hblks = a.arenas;
-  info.hblkhd = d.reserved;
-  info.uordblks = a.in_use;
-  info.fordblks = a.committed > a.in_use ? a.committed - a.in_use : 0;
-  info.keepcost = info.fordblks;
+  info.arena = max_size(arenas.committed, blocks.live_bytes);
+  info.ordblks = blocks.unused;
+  info.hblks = blocks.direct;
+  info.hblkhd = blocks.direct_bytes;
+  info.uordblks = blocks.live_bytes;
+  info.fordblks = info.arena - info.uordblks;
+  info.keepcost = arenas.committed > arenas.in_use ? arenas.committed - arenas.in_use : 0;
   return info;
 }
 

@@ -10,7 +10,8 @@
 #include "free.h"
 
 enum {
-  RESIZE_ZERO = 1 /* what is gained reads as zero */
+  RESIZE_ZERO = 1, /* what is gained reads as zero */
+  RESIZE_FREES = 2 /* a block that is resized to 0 bytes is freed: NULL */
 };
 
 typedef struct resize_s {
@@ -107,6 +108,10 @@ static NOINLINE void* resize_unusual(page_t* page, void* p, size_t newsize, cons
   if (page_class(page) == CLASS_LARGE && p == page_start(page) && newsize > 0 && r->offset == 0 &&
       class_for(newsize, r) == CLASS_LARGE)
     return resize_large(page, p, newsize, r);
+  if (newsize == 0 && (r->how & RESIZE_FREES) != 0) {
+    mi_free(p);
+    return NULL;
+  }
   if (!can_stay(page, p, newsize, r)) return resize_by_copy(page, p, newsize, r);
   if (newsize == 0 && !SECURE_GUARDS) *(char*)p = 0;
   return alloc_retracked(page, p, newsize);
@@ -145,6 +150,12 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, unsign
 void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
   return resize_default(heap_default, p, newsize, 0);
 }
+
+#if MI_MALLOC_OVERRIDE && OS_LIKE_GLIBC
+INTERNAL void* realloc_or_free(void* p, size_t newsize) {
+  return resize_default(heap_default, p, newsize, RESIZE_FREES);
+}
+#endif
 
 void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
   return resize(p, newsize, &(resize_t){heap_default, 8, 0, 0});

@@ -297,17 +297,22 @@ static mi_stat_counter_t* counter_of(mi_stats_t* s, size_t i) {
 
 /* ---- the gathering ---- */
 
-/* Since the start, and with present values for peaks. */
-static void gather_process(mi_stats_t* s) {
+/* All lists are put back that are ours to put back, then every page is looked at. */
+static void gather_figures(figures_t* f) {
   const scope_t all = {NULL, NULL};
-  figures_t figures;
-  rooms_t rooms;
   mi_process_init();
-  mi_stats_init(s);
   heaps_recover();
   return_own_lists();
   heaps_for_each(&return_late_lists, NULL);
-  scan(&all, &figures);
+  scan(&all, f);
+}
+
+/* Since the start, and with present values for peaks. */
+static void gather_process(mi_stats_t* s) {
+  figures_t figures;
+  rooms_t rooms;
+  mi_stats_init(s);
+  gather_figures(&figures);
   ask_rooms(&rooms);
   figures.large = rooms.large.blocks;
   figures.large_bytes = rooms.large.bytes;
@@ -316,6 +321,30 @@ static void gather_process(mi_stats_t* s) {
   fill_process(s, &rooms);
   fill_requested(s);
 }
+
+#if MI_MALLOC_OVERRIDE
+INTERNAL void stats_blocks(block_stats_t* stats) {
+  figures_t figures;
+  large_stats_t large;
+  large_view_t view;
+  size_t direct_live = 0;
+  memset(stats, 0, sizeof(*stats));
+  gather_figures(&figures);
+  for (size_t class = 0; class < CLASS_COUNT; class ++) {
+    size_t size = class_block_size(class);
+    size_t room = figures.pages[class] * (class_slices(class) * SLICE_SIZE / size);
+    stats->live_bytes += figures.live[class] * size;
+    if (room > figures.live[class]) stats->unused += room - figures.live[class];
+  }
+  large_stats(&large);
+  for (const char* from = NULL; large_next_direct(from, &view); from = view.start + 1) {
+    stats->direct++;
+    stats->direct_bytes += view.reserved;
+    direct_live += view.usable;
+  }
+  if (large.bytes > direct_live) stats->live_bytes += large.bytes - direct_live;
+}
+#endif
 
 static void total_is_peak(mi_stat_count_t* c) { c->total = c->peak; }
 

@@ -101,6 +101,9 @@ INTERNAL void os_set_thread_word(void* word);
 #define OS_HAS_LIBC_MALLOC 0
 #endif
 
+/* realloc(p, 0) by the C name frees p and returns NULL, memalign rounds an alignment up. */
+#define OS_LIKE_GLIBC OS_HAS_LIBC_MALLOC
+
 /* The tables of symbols of what is loaded can be read. */
 #if OS_UNIX && defined(__ELF__)
 #define OS_TELLS_SYMBOLS 1
