@@ -1,6 +1,7 @@
 # What the built libraries show to a linker (D5.47, D13.102): the shared library exactly the
 # functions of the header and the names it takes over, the static library and the object at
 # least these; at most 8 bytes of thread-local storage; NODELETE.
+cmake_minimum_required(VERSION 3.18)
 include(${CMAKE_CURRENT_LIST_DIR}/header.cmake)
 header_functions(${HEADER} expected)
 
@@ -17,6 +18,8 @@ set(taken_over
   _Znwm _Znam _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t _ZnwmSt11align_val_t
   _ZnamSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t _ZnamSt11align_val_tRKSt9nothrow_t)
 list(APPEND expected ${taken_over})
+# A static program has its C library's, which ours would hide.
+set(in_shared dlopen dlmopen)
 
 # Defined global names of a file; further arguments go to nm.
 function(defined_names file out)
@@ -45,7 +48,7 @@ endfunction()
 defined_names(${SHARED} shared_names --dynamic)
 check_has(${SHARED} "${shared_names}")
 set(surplus ${shared_names})
-list(REMOVE_ITEM surplus ${expected})
+list(REMOVE_ITEM surplus ${expected} ${in_shared})
 if(surplus)
   message(SEND_ERROR "exported but neither in the header nor taken over: ${surplus}")
 endif()
@@ -54,6 +57,11 @@ defined_names(${STATIC} static_names)
 check_has(${STATIC} "${static_names}")
 defined_names(${OBJECT} object_names)
 check_has(${OBJECT} "${object_names}")
+foreach(name IN LISTS in_shared)
+  if(name IN_LIST static_names OR name IN_LIST object_names)
+    message(SEND_ERROR "${name} is defined in what is linked statically")
+  endif()
+endforeach()
 
 execute_process(COMMAND ${READELF} -lW ${SHARED} OUTPUT_VARIABLE segments)
 if(segments MATCHES "\n *TLS +0x[0-9a-f]+ 0x[0-9a-f]+ 0x[0-9a-f]+ 0x[0-9a-f]+ (0x[0-9a-f]+)")

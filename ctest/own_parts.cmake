@@ -3,7 +3,7 @@
 #
 # Included at the end of CMakeLists.txt.
 if(NOT MI_OVERRIDE)
-  message(STATUS "Not part of this build (sanitizer): own_new, own_malloc, cxx_plugin")
+  message(STATUS "Not part of this build (sanitizer): own_new, own_malloc, cxx_plugin, deepbind")
   return()
 endif()
 
@@ -96,7 +96,30 @@ if(OWN_PARTS_CLANG)
   endif()
 endif()
 
-foreach(program cxx_plugin_preload)
+# Only glibc has RTLD_DEEPBIND, and we take it out for these processors.
+check_c_source_compiles(
+  "#define _GNU_SOURCE
+  #include <dlfcn.h>
+  #if !defined(__x86_64__) && !defined(__aarch64__)
+  #error
+  #endif
+  int main(void) { return RTLD_DEEPBIND + LM_ID_BASE == 0; }" MI_TEST_DEEPBIND)
+if(MI_TEST_DEEPBIND)
+  own_parts_library(deep_part deep_part.c)
+  own_parts_library(deep_needed deep_needed.c)
+  own_parts_library(deep_caller deep_caller.c)
+  set_target_properties(deep_needed PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${own_parts_folder}/hidden)
+  set_target_properties(deep_caller PROPERTIES BUILD_RPATH "$ORIGIN/hidden")
+  target_link_options(deep_caller PRIVATE -Wl,--enable-new-dtags)
+  foreach(link preload shared)
+    own_parts_program(deepbind deepbind.c ${link})
+    add_dependencies(deepbind_${link} deep_part deep_needed deep_caller)
+  endforeach()
+else()
+  message(STATUS "Not part of this build (no RTLD_DEEPBIND, or another processor): deepbind")
+endif()
+
+foreach(program plugin_preload deepbind_preload deepbind_shared)
   if(TEST ${program})
     get_test_property(${program} ENVIRONMENT environment)
     if(NOT environment)

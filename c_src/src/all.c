@@ -46,3 +46,4 @@
 #include "report.c"
 #include "override.c"
 #include "override_cxx.c"
+#include "override_dl.c"

@@ -30,6 +30,9 @@
 #ifndef MI_MALLOC_OVERRIDE /* define the libc and C++ allocation symbols */
 #define MI_MALLOC_OVERRIDE 0
 #endif
+#ifndef MI_DEEPBIND_OVERRIDE /* define dlopen: only in a library that stands before the C library */
+#define MI_DEEPBIND_OVERRIDE 0
+#endif
 #ifndef MI_SKIP_COLLECT_ON_EXIT
 #define MI_SKIP_COLLECT_ON_EXIT 0
 #endif
