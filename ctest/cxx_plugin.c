@@ -1,5 +1,5 @@
-/* cxx_plugin.c - libraries in C++ that a program in C opens at run time, so that their C++ runtime was
- * not there when ours was loaded, and only they see it.
+/* cxx_plugin.c - libraries in C++ that a program in C opens at run time, so that their C++ runtime
+ * was not there when ours was loaded, and only they see it.
  *
  * Environment: LD_PRELOAD, our library; TEST_PARTS, the folder of the libraries. One of them is
  * built with another C++ library than the others where there is one.

@@ -119,7 +119,7 @@ else()
   message(STATUS "Not part of this build (no RTLD_DEEPBIND, or another processor): deepbind")
 endif()
 
-foreach(program plugin_preload deepbind_preload deepbind_shared)
+foreach(program cxx_plugin_preload deepbind_preload deepbind_shared)
   if(TEST ${program})
     get_test_property(${program} ENVIRONMENT environment)
     if(NOT environment)

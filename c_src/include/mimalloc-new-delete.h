@@ -2,8 +2,8 @@
  *
  * Include this in exactly one source file of a C++ program; nothing is needed in C. It serves
  * programs whose mimalloc was built without the override of these symbols (on Windows the static
- * library always is). Where the library or the object that it is linked with has the override, these
- * are used all the same: a program's forms come before ours.
+ * library always is). Where the library or the object that it is linked with has the override,
+ * these are used all the same: a program's forms come before ours.
  *
  * Defined are the operators of the language version: sized delete from C++14 on, the forms with
  * an alignment from C++17 on, both also where the compiler was told to have them earlier.

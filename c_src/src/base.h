@@ -30,7 +30,8 @@
 #ifndef MI_MALLOC_OVERRIDE /* define the libc and C++ allocation symbols */
 #define MI_MALLOC_OVERRIDE 0
 #endif
-#ifndef MI_DEEPBIND_OVERRIDE /* define dlopen: only in a library that stands before the C library */
+#ifndef MI_DEEPBIND_OVERRIDE /* define dlopen: only in a library that stands before the C library  \
+                              */
 #define MI_DEEPBIND_OVERRIDE 0
 #endif
 #ifndef MI_SKIP_COLLECT_ON_EXIT
