@@ -366,9 +366,16 @@ static size_t usable_for(size_t size) {
 /* That a block of so many usable bytes takes, with its guard. */
 static size_t large_slices(size_t usable) { return slices_of(usable + large_guard_size()); }
 
-static void zero_memory(void* p, size_t size) {
+/* From here on it is the system that clears memory, as it is touched. */
+#define ZERO_BY_SYSTEM (32 * MiB)
+static void zero_memory(page_t* page, size_t size) {
+  char* p = page_start(page);
+  int saved = errno;
+  bool zero = false;
   track_open(p, size);
-  memset(p, 0, size);
+  bool dropped = size >= ZERO_BY_SYSTEM && is_plain(page) && os_purge(p, size, true, &zero);
+  errno = saved;
+  if (!dropped || !zero) memset(p, 0, size);
 }
 
 INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
@@ -396,7 +403,7 @@ INTERNAL void* large_alloc(heap_t* heap, size_t size, size_t align, bool zero) {
   }
   slices_report();
   void* p = page_start(page);
-  if (zero && !is_zero) zero_memory(p, usable);
+  if (zero && !is_zero) zero_memory(page, usable);
   return p;
 }
 
@@ -407,7 +414,7 @@ INTERNAL void* large_alloc_guarded(heap_t* heap, size_t size, size_t align) {
   if (page == NULL) return NULL;
   large_guard(page, !page_has_flag(page, PAGE_GUARDED));
   if (page_has_flag(page, PAGE_GUARDED)) add_relaxed(&large.guarded, 1);
-  if (!is_zero) zero_memory(page_start(page), usable);
+  if (!is_zero) zero_memory(page, usable);
   char* p = page_start(page) + round_down(usable - SEAL_SIZE - size, align);
   if (p != page_start(page)) large_mark(page, p);
   return p;

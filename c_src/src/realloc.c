@@ -113,7 +113,7 @@ static NOINLINE void* resize_unusual(page_t* page, void* p, size_t newsize, cons
     return NULL;
   }
   if (!can_stay(page, p, newsize, r)) return resize_by_copy(page, p, newsize, r);
-  if (newsize == 0 && !SECURE_GUARDS) *(char*)p = 0;
+  if (newsize == 0 && !SECURE_GUARDS) memset(p, 0, block_room(page, p));
   return alloc_retracked(page, p, newsize);
 }
 

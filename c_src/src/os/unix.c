@@ -24,6 +24,9 @@
  * others it stays. */
 #if defined(__linux__) || defined(__FreeBSD__)
 #define CAN_BE_UNLOADED 1
+#if defined(__GLIBC__)
+#include <link.h>
+#endif
 #else
 #define CAN_BE_UNLOADED 0
 #include <dlfcn.h>
@@ -606,11 +609,13 @@ INTERNAL void os_lock_reset(os_lock_t* lock) {
  * of atexit run before the destructors, and when an image is unloaded the destructors run first,
  * then the functions of atexit that the image has registered, the first one last. So the one that
  * is registered before all constructors of the program's language comes after all that is to be
- * destroyed with the image. */
+ * destroyed with the image. In a library that the program starts with this function would run after
+ * the destructors, too, at the end of the process: it is not registered there. */
 static struct {
   void (*unload)(void);
   bool ends; /* its destructors have run, or run */
   bool process_ends;
+  bool stays; /* until the process ends */
 } image;
 
 INTERNAL bool os_thread_hook(void (*hook)(void*)) {
@@ -630,6 +635,35 @@ INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*
   if (!image.ends) (void)pthread_atfork(prepare, parent, child);
 }
 
+#if CAN_BE_UNLOADED && defined(__GLIBC__)
+/* True at our image, if that comes before the loader among the objects of a program. Those that the
+ * program starts with do: the C library needs the loader, and what dlopen loads comes last. */
+static int find_image(struct dl_phdr_info* object, size_t size, void* found) {
+  (void)size;
+  if (object->dlpi_addr == getauxval(AT_BASE)) return 1;
+  for (size_t i = 0; i < object->dlpi_phnum; i++) {
+    uintptr_t start = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr;
+    if (object->dlpi_phdr[i].p_type == PT_LOAD &&
+        (uintptr_t)&image - start < object->dlpi_phdr[i].p_memsz)
+      return *(bool*)found = true;
+  }
+  return 0;
+}
+/* The first object of a namespace is the program, which has no name, or was loaded by dlmopen. */
+static int is_program(struct dl_phdr_info* object, size_t size, void* unused) {
+  (void)size, (void)unused;
+  return object->dlpi_name[0] == 0 ? 1 : -1;
+}
+static bool is_loaded_for_good(void) {
+  bool found = false;
+  if (getauxval(AT_BASE) != 0 && dl_iterate_phdr(&is_program, NULL) == 1)
+    (void)dl_iterate_phdr(&find_image, &found);
+  return found;
+}
+#else
+static bool is_loaded_for_good(void) { return false; }
+#endif
+
 static void image_at_exit(void) {
   if (image.ends) {
     image.unload();
@@ -641,6 +675,8 @@ static void image_at_exit(void) {
 
 INTERNAL void os_at_unload(void (*unload)(void)) {
   image.unload = unload;
+  image.stays = is_loaded_for_good();
+  if (image.stays) return;
   if (CAN_BE_UNLOADED && atexit(&image_at_exit) == 0) return;
 #if !CAN_BE_UNLOADED && defined(RTLD_NODELETE) && defined(RTLD_NOLOAD)
   Dl_info info;
@@ -649,6 +685,6 @@ INTERNAL void os_at_unload(void (*unload)(void)) {
 #endif
 }
 
-INTERNAL void os_image_ends(void) { image.ends = !image.process_ends; }
+INTERNAL void os_image_ends(void) { image.ends = !image.process_ends && !image.stays; }
 
 #endif
