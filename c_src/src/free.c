@@ -10,6 +10,7 @@
 #include "free.h"
 #include "alloc.h"
 #include "log.h"
+#include <errno.h>
 
 /* Relaxed load of the owner: if it is this thread's heap, this thread wrote it. */
 static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
@@ -253,8 +254,11 @@ static heap_t* heap_of_quarantine(page_t* page) {
   if (page_class(page) == CLASS_LARGE) return NULL;
   /* What lies in a first-class heap may be destroyed with it at any time. */
   uintptr_t owner = owner_of(page) & ~(uintptr_t)OWNER_FLAGS;
-  bool waits = owner <= OWNER_TAG(OWNER_TAG_MAX) || !((heap_t*)owner)->keeps;
-  return waits ? thread_backing() : NULL;
+  if (owner > OWNER_TAG(OWNER_TAG_MAX) && ((heap_t*)owner)->keeps) return NULL;
+  int saved = errno; /* there may be no memory for a heap */
+  heap_t* heap = thread_backing();
+  errno = saved;
+  return heap;
 }
 
 INTERNAL void heap_let_held_go(heap_t* heap) {

@@ -26,9 +26,12 @@ static inline size_t block_usable(page_t* page, const void* p) {
 #endif
 }
 /* A block with this much room may serve for `size` bytes, without wasting more than half; with
- * seals little is wasted, for the rest is filled. */
+ * seals little is wasted, for the rest is filled: that much of a large block goes back instead, and
+ * a canary has 32 bits for it. */
+#define FILLED_MAX SLICE_SIZE
 static inline bool block_serves(size_t room, size_t size) {
-  if (SECURE_SEALS) return size <= room && room - size <= room / 8 + DEFAULT_ALIGN;
+  if (SECURE_SEALS)
+    return size <= room && room - size <= min_size(room / 8, FILLED_MAX) + DEFAULT_ALIGN;
   return size <= room && size >= room / 2;
 }
 

@@ -142,12 +142,14 @@ INTERNAL void heap_let_held_go(heap_t* heap);
 static inline void heap_look_at_quarantine(heap_t* backing) {
   quarantine_look(&backing->quarantine);
 }
+static inline void heap_lose_quarantine(heap_t* heap) { quarantine_lose(&heap->quarantine); }
 static inline void heap_quarantine_after_fork(heap_t* backing) {
   quarantine_after_fork(&backing->quarantine);
 }
 #else
 static inline void heap_let_held_go(heap_t* heap) { (void)heap; }
 static inline void heap_look_at_quarantine(heap_t* backing) { (void)backing; }
+static inline void heap_lose_quarantine(heap_t* heap) { (void)heap; }
 static inline void heap_quarantine_after_fork(heap_t* backing) { (void)backing; }
 #endif
 #if MI_DEBUG >= 2

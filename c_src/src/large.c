@@ -586,6 +586,7 @@ INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t ali
   else
     copy_and_purge(page_start(to), page_start(page), bytes, movable && bytes >= 2 * COPY_STEP);
   large_guard(to, MI_SECURE > 0 && !page_has_flag(to, PAGE_GUARDED));
+  large_wipe(to, (size_t)slices * SLICE_SIZE); /* whole slices were moved */
   errno = saved;
   large_free(page, page_start(page));
   return page_start(to);

@@ -137,7 +137,7 @@ static inline bool memalign_is_ours(void) { return visible(memalign) == &aligned
 /* The program has a malloc of its own, but not the function that was called: from the one that it
  * has, or, at the alignment that malloc has anyway, from that. A program that has neither has
  * blocks from us here, which its free must pass on; with glibc alone they would be glibc's. */
-static COLD void* aligned_by_program(size_t alignment, size_t size) {
+static void* aligned_as_program_has(size_t alignment, size_t size) {
   if (!memalign_is_ours()) return visible(memalign)(alignment, size);
   if (!posix_memalign_is_ours()) {
     void* p = NULL;
@@ -157,6 +157,16 @@ static COLD void* aligned_by_program(size_t alignment, size_t size) {
     visible(free)(p);
   }
   return alloc_aligned(size, alignment);
+}
+
+/* What the program has may be made of one of these functions: then that is asked for our block. */
+static COLD void* aligned_by_program(size_t alignment, size_t size) {
+  static _Thread_local bool asks;
+  if (asks) return alloc_aligned(size, alignment);
+  asks = true;
+  void* p = aligned_as_program_has(alignment, size);
+  asks = false;
+  return p;
 }
 
 static COLD int aligned_posix_by_program(void** p, size_t alignment, size_t size) {

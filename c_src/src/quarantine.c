@@ -36,6 +36,7 @@ static bool may_draw(const quarantine_t* q) {
 static bool draw(quarantine_t* q) {
   if (!may_draw(q)) return false;
   size_t before = add_relaxed(&quarantines.drawn, QUARANTINE_STEP);
+  compiler_fence(); /* see give_back */
   if (before + QUARANTINE_STEP > QUARANTINE_BYTES) {
     sub_relaxed(&quarantines.drawn, QUARANTINE_STEP);
     return false;
@@ -62,6 +63,7 @@ static bool is_overdrawn(const quarantine_t* q) { return (ptrdiff_t)q->room < 0;
 /* The block that came is there already. */
 static void begin(quarantine_t* q) {
   add_relaxed(&quarantines.threads, 1);
+  compiler_fence();
   q->random = random_start();
   q->credit = QUARANTINE_BASE;
   q->room = QUARANTINE_BASE - map_slot(q->block[0])->block_size;
@@ -193,6 +195,13 @@ INTERNAL void quarantine_put_run(uint16_t arena, uint32_t slice, uint32_t count)
 INTERNAL void quarantine_leave_runs(void) {
   for (size_t i = 0; i < QUARANTINE_RUNS; i++)
     if (load_relaxed(&runs.run[i]) != 0) exchange_run(i, 0);
+}
+
+INTERNAL void quarantine_lose(quarantine_t* q) {
+  if (q->credit == 0) return;
+  give_back(q, QUARANTINE_BASE);
+  q->credit = 0;
+  sub_relaxed(&quarantines.threads, 1);
 }
 
 INTERNAL void quarantine_after_fork(quarantine_t* mine) { mine->random = random_start(); }

@@ -87,8 +87,10 @@ INTERNAL void* quarantine_leave_medium(const quarantine_t* q);
 /* A run of slices waits, and another one may be given back to its arena. */
 INTERNAL void quarantine_put_run(uint16_t arena, uint32_t slice, uint32_t count);
 INTERNAL void quarantine_leave_runs(void);
+/* In the child of a fork: the heap is lost with what waits there, but not its credit. */
+INTERNAL void quarantine_lose(quarantine_t* q);
 /* In the child of a fork, for the thread that is left. The others keep their credit until their
- * heaps are recovered; what a lost heap had drawn stays drawn. */
+ * heaps are recovered. */
 INTERNAL void quarantine_after_fork(quarantine_t* mine);
 
 #endif

@@ -46,6 +46,11 @@ INTERNAL void random_init(void) {
   mark_alive();
 }
 
+INTERNAL void random_unload(void) {
+  if (generator.alive != NULL) os_release((void*)generator.alive, os_info.page_size);
+  generator.alive = NULL;
+}
+
 INTERNAL void random_warn(void) {
   if (generator.weak)
     log_warning("the system gives no random numbers: keys and places may be guessed\n");

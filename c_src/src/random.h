@@ -22,6 +22,8 @@ typedef struct random_s {
 
 /* At the start of the process. */
 INTERNAL void random_init(void);
+/* At the end of the image. */
+INTERNAL void random_unload(void);
 /* Warns, once, of numbers that did not come from the system. */
 INTERNAL void random_warn(void);
 INTERNAL void random_words(uint64_t words[2]);
@@ -45,6 +47,7 @@ static inline size_t random_below(uint64_t random, size_t n) {
 
 #else
 static inline void random_init(void) {}
+static inline void random_unload(void) {}
 static inline void random_warn(void) {}
 static inline void random_after_fork(bool child) { (void)child; }
 #endif

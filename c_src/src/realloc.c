@@ -29,7 +29,7 @@ static bool is_aligned(const void* p, const resize_t* r) {
 
 static void* alloc_for(size_t size, const resize_t* r) {
   if (r->offset == 0 && r->align <= (size == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN)) {
-    if (size > 0 && r->align <= 8) return mi_malloc_align8(size);
+    if (size > 0 && r->align <= 8 && r->heap == heap_default) return mi_malloc_align8(size);
     return alloc_any_in(r->heap, size);
   }
   return alloc_aligned_in(r->heap, size, r->align, r->offset, false);
@@ -184,7 +184,10 @@ void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
 void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
   if (p == NULL) return NULL;
   page_t* page = block_page(p, "expand");
-  return page != NULL && newsize <= block_room(page, p) ? alloc_retracked(page, p, newsize) : NULL;
+  if (page == NULL) return NULL;
+  size_t room = block_room(page, p);
+  if (newsize > room || (SECURE_SEALS && room - newsize > MEDIUM_MAX)) return NULL;
+  return alloc_retracked(page, p, newsize);
 }
 
 /* ---- aligned ---- */

@@ -277,6 +277,7 @@ static void orphan_end(heap_t* heap) {
   heap_t** list = heap == load_relaxed(&process.main) ? &kept : &process.unused[heap->keeps];
   if (load_relaxed(&heap->busy) != 0) {
     store_relaxed(&heap->busy, 0);
+    heap_lose_quarantine(heap);
     process.heaps_lost++;
     list = &process.lost;
   }
@@ -527,6 +528,7 @@ INTERNAL void process_unload(void) {
   large_unload();
   map_unload();
   meta_unload();
+  random_unload();
   /* As before the first call, should there be one more. */
   memset(&process, 0, sizeof(process));
   heap_default_set(&heap_empty);

@@ -105,7 +105,8 @@ INTERNAL void os_set_thread_word(void* word);
 #define OS_LIKE_GLIBC OS_HAS_LIBC_MALLOC
 
 /* The tables of symbols of what is loaded can be read. */
-#if OS_UNIX && defined(__ELF__)
+#if OS_UNIX && defined(__ELF__) &&                                                                 \
+    !defined(__mips64) /* whose relocations have a layout of their own */
 #define OS_TELLS_SYMBOLS 1
 #else
 #define OS_TELLS_SYMBOLS 0

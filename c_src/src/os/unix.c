@@ -345,7 +345,9 @@ INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_N
 /* The memory behind a protection alone would stay, with its contents. */
 INTERNAL bool os_shut(void* p, size_t size) {
   bool zero, dropped = os_purge(p, size, true, &zero);
-  if (!dropped) memset(p, 0, size); /* memory that is locked is not given back */
+  /* Memory that is locked is not given back; and a part may be inaccessible already. */
+  if (!dropped && !os_commit(p, size)) return false;
+  if (!dropped) memset(p, 0, size);
   if (!os_protect(p, size)) {
     (void)os_commit(p, size); /* a part may be protected */
     return false;
@@ -389,7 +391,7 @@ INTERNAL bool os_guard(void* p, size_t size) {
     if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
   }
   if (kind == GUARDS_HEAVY && !done) done = os_shut(p, size);
-  if (kind == GUARDS_LIGHT && !done) (void)guard_lightly(p, size, false); /* it was in part */
+  if (kind == GUARDS_LIGHT && !done && !guard_lightly(p, size, false)) (void)os_renew(p, size);
   errno = saved;
   return done;
 }
@@ -399,7 +401,9 @@ INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) ==
 
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
-  bool done = (os_guards_are_light() && guard_lightly(p, size, false)) || os_open(p, size);
+  /* A light guard that stays would be met behind an access that the system grants. */
+  bool done =
+      os_guards_are_light() ? guard_lightly(p, size, false) || os_renew(p, size) : os_open(p, size);
   errno = saved;
   return done;
 }
