@@ -342,24 +342,22 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 
 INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
 
+/* Nothing of value lies behind it. */
+INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
+
 /* The memory behind a protection alone would stay, with its contents. */
 INTERNAL bool os_shut(void* p, size_t size) {
   bool zero, dropped = os_purge(p, size, true, &zero);
-  /* Memory that is locked is not given back; and a part may be inaccessible already. */
-  if (!dropped && !os_commit(p, size)) return false;
+  /* The kernel keeps locked memory; and a part may be inaccessible already. */
+  if (!dropped && !os_open(p, size)) return os_decommit(p, size);
   if (!dropped) memset(p, 0, size);
-  if (!os_protect(p, size)) {
-    (void)os_commit(p, size); /* a part may be protected */
-    return false;
-  }
+  /* A part may be protected. If the kernel does not open that again, the whole range is closed. */
+  if (!os_protect(p, size)) return !os_open(p, size);
 #if defined(__linux__)
   if (dropped) (void)os_purge(p, size, true, &zero); /* what was written between the two */
 #endif
   return true;
 }
-
-/* Nothing of value lies behind it. */
-INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
 
 /* Linux 6.13 has guards that are no mappings of their own. */
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
@@ -374,8 +372,21 @@ static bool guard_lightly(void* p, size_t size, bool on) {
   return madvise(p, size, on ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE) == 0;
 #else
   (void)p, (void)size, (void)on;
+  errno = EINVAL;
   return false;
 #endif
+}
+
+static bool unguard_lightly(void* p, size_t size) {
+  return guard_lightly(p, size, false) || os_renew(p, size);
+}
+
+/* After an attempt that failed with `error`: the kernel may have set some of the guards. If it
+ * refuses to remove them with the same error, it refuses all light guards, and has set none: to map
+ * the range anew each time would cost the program its mappings. */
+static void undo_guards(void* p, size_t size, int error) {
+  if (guard_lightly(p, size, false)) return;
+  if (errno != error || error == ENOMEM) (void)os_renew(p, size);
 }
 
 /* An emulator may say yes to any advice, and heed none. */
@@ -383,15 +394,15 @@ static bool advice_is_heeded(void* p, size_t size) { return madvise(p, size, -1)
 
 INTERNAL bool os_guard(void* p, size_t size) {
   int saved = errno, kind = load_relaxed(&guard_kind);
-  bool done = kind != GUARDS_HEAVY && guard_lightly(p, size, true);
+  bool lightly = kind != GUARDS_HEAVY, done = lightly && guard_lightly(p, size, true);
+  if (lightly && !done) undo_guards(p, size, errno);
   if (kind == GUARDS_UNKNOWN) {
     int wanted = done && advice_is_heeded(p, size) ? GUARDS_LIGHT : GUARDS_HEAVY;
     /* One kind for ever, for a guard is taken away as it was set. */
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
-    if (done && kind == GUARDS_HEAVY) done = !guard_lightly(p, size, false);
+    if (done && kind == GUARDS_HEAVY) done = !unguard_lightly(p, size);
   }
   if (kind == GUARDS_HEAVY && !done) done = os_shut(p, size);
-  if (kind == GUARDS_LIGHT && !done && !guard_lightly(p, size, false)) (void)os_renew(p, size);
   errno = saved;
   return done;
 }
@@ -402,8 +413,7 @@ INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) ==
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
   /* A light guard that stays would be met behind an access that the system grants. */
-  bool done =
-      os_guards_are_light() ? guard_lightly(p, size, false) || os_renew(p, size) : os_open(p, size);
+  bool done = os_guards_are_light() ? unguard_lightly(p, size) : os_open(p, size);
   errno = saved;
   return done;
 }
