@@ -40,6 +40,7 @@ typedef struct mi_heap_s {
   unsigned long long heartbeat;              /* entries into the generic path */
   size_t tick_mask;                          /* a tick when the heartbeat has none of these bits */
   bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */
+  bool asks_program;                         /* inside an aligned function of the program, too */
   size_t trim_class;                         /* where the next trim goes on */
   long guarded_in;                           /* allocations until a guarded one, see guarded.h */
   _Atomic(int) busy;           /* inside a slow path: not to be touched by the child of a fork */

@@ -20,6 +20,7 @@
 #include "aligned.h"
 #include "arena.h"
 #include "stats.h"
+#include "thread.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -159,13 +160,21 @@ static void* aligned_as_program_has(size_t alignment, size_t size) {
   return alloc_aligned(size, alignment);
 }
 
-/* What the program has may be made of one of these functions: then that is asked for our block. */
+/* What the program has may be made of one of these functions: then that is asked for our block. The
+ * heap knows that its thread asks, for the library has no thread-local storage but one word.
+ * Threads that have ended have no heap: one of them at a time asks. Relaxed: it guards no data. */
 static COLD void* aligned_by_program(size_t alignment, size_t size) {
-  static _Thread_local bool asks;
-  if (asks) return alloc_aligned(size, alignment);
-  asks = true;
+  static _Atomic(bool) ended_asks;
+  heap_t* heap = thread_backing();
+  bool asks = false;
+  if (heap != NULL ? heap->asks_program : !cas_relaxed(&ended_asks, &asks, true))
+    return alloc_aligned(size, alignment);
+  if (heap != NULL) heap->asks_program = true;
   void* p = aligned_as_program_has(alignment, size);
-  asks = false;
+  if (heap != NULL)
+    heap->asks_program = false;
+  else
+    store_relaxed(&ended_asks, false);
   return p;
 }
 

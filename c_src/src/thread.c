@@ -125,7 +125,7 @@ static heap_t* record_new(bool keeps) {
   }
   store_relaxed(&heap->generation, process.generation);
   heap->heartbeat = 0;
-  heap->in_deferred = false;
+  heap->in_deferred = heap->asks_program = false;
   heap->no_destroy = false;
   heap->tag = 0;
   heap->place = PLACE_ANY;
