@@ -57,6 +57,14 @@ foreach(link preload shared)
   own_parts_program(own_malloc_wrapper own_malloc.c ${link} OWN_WRAPPER=1)
   own_parts_program(own_malloc_wrapper_memalign own_malloc.c ${link} OWN_WRAPPER=1 OWN_MEMALIGN=1)
 endforeach()
+foreach(made malloc_by_memalign malloc_by_aligned_alloc malloc_by_posix_memalign
+    memalign_by_aligned_alloc memalign_by_posix_memalign)
+  string(TOUPPER ${made} how)
+  string(REGEX MATCH "^memalign" brings ${made})
+  string(COMPARE NOTEQUAL "${brings}" "" brings)
+  own_parts_program(own_${made} own_malloc.c preload OWN_WRAPPER=1 OWN_MADE=${how}
+    $<${brings}:OWN_MEMALIGN=1>)
+endforeach()
 # A program at fixed addresses may have one of its own for a function of ours.
 own_parts_program(own_malloc_fixed own_malloc.c preload OWN_POOL=1 OWN_POSIX_MEMALIGN=1)
 target_compile_options(own_malloc_fixed_preload PRIVATE -fno-pic -fno-pie)
