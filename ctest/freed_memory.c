@@ -13,11 +13,16 @@
 #define SECRET 'S'
 
 /* What the system does not have in this process: REFUSE_ bits. */
-static int refused(void) {
-  const char* text = getenv("TEST_REFUSED");
+static int bits_from(const char* name) {
+  const char* text = getenv(name);
   return text == NULL ? 0 : atoi(text);
 }
-static bool has_guards(void) { return (refused() & REFUSE_PROTECTIONS) == 0; }
+static int refused(void) { return bits_from("TEST_REFUSED"); }
+/* What it refuses once it has set the first guard. */
+static int refused_later(void) { return bits_from("TEST_REFUSED_LATER"); }
+static bool has_guards(void) {
+  return (refused() & REFUSE_PROTECTIONS) == 0 && (refused_later() & REFUSE_LIGHT_GUARDS) == 0;
+}
 
 static int reports;
 static void on_error(int code, void* arg) {
@@ -158,6 +163,18 @@ static void a_large_block_becomes_small(void) {
   REQUIRE(mi_realloc(p, 100) != NULL);
   note_left(p, 300000);
 }
+/* To an alignment that it does not have. Whole slices are moved, so that the last one holds
+ * contents that are no block's any more. */
+static void a_large_block_shrinks_by_a_move(void) {
+  enum { FROM = 5 * 1024 * 1024, TO = 1024 * 1024 + 100 };
+  char* p = fill(mi_malloc(FROM), FROM);
+  size_t alignment = 64 * KIB;
+  while (is_aligned(p, alignment)) alignment *= 2;
+  char* q = (char*)mi_realloc_aligned(p, TO, alignment);
+  REQUIRE(q != NULL && q != p);
+  note_left(p, FROM);
+  note_cut_off(q, round_up(TO, 64 * KIB));
+}
 static void small_blocks_grow(void) {
   fill_blocks(mi_heap_get_default(), SMALL_COUNT, 100);
   for (size_t i = 0; i < SMALL_COUNT; i++) {
@@ -283,6 +300,7 @@ static const way_t ways[] = {
     WAY(a_moved_block_shrinks, LARGE),
     WAY(a_moved_block_is_freed, LARGE),
     WAY(a_large_block_becomes_small, LARGE),
+    WAY(a_large_block_shrinks_by_a_move, LARGE),
     WAY(small_blocks_grow, PAGES),
     WAY(a_heap_with_small_blocks_is_destroyed, PAGES),
     WAY(a_heap_with_medium_blocks_is_destroyed, PAGES),
@@ -434,6 +452,8 @@ static int helper(int argc, char** argv) {
   REQUIRE(argc == 3);
   const way_t* way = way_named(argv[2]);
   mi_register_error(&on_error, NULL);
+  mi_free(mi_malloc(200000));
+  refuse(refused_later());
   if (strcmp(argv[1], "helper_leave") == 0) {
     helper_leave(way);
   } else {
@@ -489,6 +509,53 @@ static void guards_that_are_mappings_stay_few(void) {
   size_t after = mapping_count();
   check_note("mappings: %zu, with %d large blocks %zu\n", before, BLOCKS, after);
   CHECK_LE(after, 2 * GUARDS_MAX + 1000);
+}
+
+/* ---- a sandbox that comes later ---- */
+
+/* Blocks of pages and large ones, each of which takes guards away and sets new ones: all bytes of
+ * each are the program's. */
+static void use_blocks_in_turn(void) {
+  enum { COUNT = 300, SIZE = 200000 };
+  static char* some[COUNT];
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < COUNT; i++) { /* a fault ends us */
+      size_t size = i % 2 == 0 ? SIZE : 8000;
+      some[i] = fill(mi_malloc(size), size);
+    }
+    for (size_t i = 0; i < COUNT; i++) mi_free(some[i * 7 % COUNT]);
+    mi_free(fill(mi_malloc(SIZE + SIZE / 4), SIZE + SIZE / 4));
+    mi_free(fill(mi_zalloc(MIB), MIB));
+    mi_collect(round % 2 == 0);
+  }
+}
+
+/* The library has set guards already, and knows that the system has light ones. */
+static void guards_that_cannot_be_removed_are_met_by_no_block(void) {
+  use_blocks_in_turn();
+  refuse(REFUSE_GUARD_REMOVAL);
+  use_blocks_in_turn();
+}
+
+static bool system_has_light_guards(void) {
+  void* p = mmap(NULL, OS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(p != MAP_FAILED);
+  bool has = madvise(p, OS_PAGE, 102) == 0;
+  munmap(p, OS_PAGE);
+  return has;
+}
+
+/* Each takes protection, not one of the mappings that a process may have. */
+static void guards_that_are_refused_later_cost_no_mappings(void) {
+  enum { COUNT = 4000 };
+  if (!system_has_light_guards()) return; /* then they are mappings from the start */
+  use_blocks_in_turn();
+  refuse(REFUSE_LIGHT_GUARDS);
+  size_t before = mapping_count();
+  for (size_t i = 0; i < COUNT; i++) (void)fill(mi_malloc(i % 2 == 0 ? 100000 : 8000), 1);
+  size_t after = mapping_count();
+  check_note("mappings: %zu, with %d blocks %zu\n", before, COUNT, after);
+  CHECK_LE(after, before + 100);
 }
 
 /* ---- very large blocks ---- */
@@ -577,11 +644,15 @@ static const check_case_t refused_cases[] = {
     CASE(writes_after_a_purge_are_found),
 };
 
+static void set_bits(const char* name, int bits) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", bits);
+  setenv(name, text, 1);
+}
+
 /* The whole program on a system that refuses `what`. */
 static void run_refused(int what) {
-  char text[16];
-  snprintf(text, sizeof text, "%d", what);
-  setenv("TEST_REFUSED", text, 1);
+  set_bits("TEST_REFUSED", what);
   const char* args[] = {"refused", NULL};
   check_wait_ok(check_start_self(args, -1, -1), "on a system that refuses guards");
 }
@@ -596,6 +667,16 @@ static void contents_go_also_where_memory_is_locked(void) {
 }
 static void contents_go_also_where_nothing_can_be_had(void) {
   run_refused(REFUSE_LIGHT_GUARDS | REFUSE_PROTECTIONS | REFUSE_PURGES);
+}
+
+/* A sandbox that starts after the first guard. */
+static void contents_go_also_where_guards_are_refused_later(void) {
+  set_bits("TEST_REFUSED_LATER", REFUSE_LIGHT_GUARDS);
+  run_each_way("helper_leave");
+}
+static void contents_go_also_where_guards_cannot_be_removed(void) {
+  set_bits("TEST_REFUSED_LATER", REFUSE_GUARD_REMOVAL);
+  run_each_way("helper_leave");
 }
 
 static const check_case_t cases[] = {
@@ -614,6 +695,10 @@ static const check_case_t cases[] = {
     CASE(contents_go_also_where_there_are_no_guards),
     CASE(contents_go_also_where_memory_is_locked),
     CASE(contents_go_also_where_nothing_can_be_had),
+    CASE(contents_go_also_where_guards_are_refused_later),
+    CASE(contents_go_also_where_guards_cannot_be_removed),
+    CASE(guards_that_cannot_be_removed_are_met_by_no_block),
+    CASE(guards_that_are_refused_later_cost_no_mappings),
 };
 
 int main(int argc, char** argv) {

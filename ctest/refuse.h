@@ -15,7 +15,8 @@
 enum {
   REFUSE_LIGHT_GUARDS = 1, /* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE, as before Linux 6.13 */
   REFUSE_PROTECTIONS = 2,  /* PROT_NONE, as at the limit of mappings */
-  REFUSE_PURGES = 4        /* MADV_DONTNEED, as of locked memory */
+  REFUSE_PURGES = 4,       /* MADV_DONTNEED, as of locked memory */
+  REFUSE_GUARD_REMOVAL = 8 /* MADV_GUARD_REMOVE alone, by a sandbox that does not know it */
 };
 
 #if defined(__linux__)
@@ -41,6 +42,7 @@ CHECK_UNUSED static void refuse(int what) {
     refuse_one(SYS_madvise, 103, EINVAL);
   }
   if ((what & REFUSE_PROTECTIONS) != 0) refuse_one(SYS_mprotect, PROT_NONE, ENOMEM);
+  if ((what & REFUSE_GUARD_REMOVAL) != 0) refuse_one(SYS_madvise, 103, EPERM);
   if ((what & REFUSE_PURGES) != 0) refuse_one(SYS_madvise, MADV_DONTNEED, EINVAL);
 }
 #else
