@@ -583,6 +583,75 @@ static void guards_stay_for_the_next_page_alone(void) {
   guards_stay_in_an_arena(false);
 }
 
+/* ---- blocks of gigabytes ---- */
+
+/* A canary has 32 bits for what lies between the end of a request and that of its block. */
+static void a_block_of_gigabytes_that_gets_a_smaller_size_is_no_overflow(void) {
+  NEEDS_64_BITS("a block of more than 4 GiB");
+  static const size_t wanted[] = {100, MIB, 4 * GIB, 4 * GIB + 60 * MIB};
+  mi_register_error(&on_error, NULL);
+  code_count = 0;
+  for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+    char* p = (char*)mi_malloc(4 * GIB + 64 * MIB);
+    if (p == NULL) return; /* the machine is too small */
+    char* q = (char*)mi_expand(p, wanted[i]);
+    if (q != NULL) {
+      CHECK_SAME(q, p);
+      CHECK_GE(mi_usable_size(q), wanted[i]);
+      memset(opaque(q), 1, 100);
+    }
+    p = (char*)mi_realloc(p, wanted[i]);
+    REQUIRE(p != NULL);
+    mi_free(p);
+    if (!CHECK_EQ(code_count, 0)) check_note("to %zu bytes\n", wanted[i]);
+  }
+}
+
+/* What a smaller size cuts off is filled only as far as it stays in the block. */
+static void a_block_of_gigabytes_that_shrinks_a_little_is_not_touched(void) {
+  NEEDS_64_BITS("a block of 8 GiB");
+  char* p = (char*)mi_calloc(1, 8 * GIB);
+  if (p == NULL) return; /* the machine is too small */
+  size_t before = rss_bytes();
+  p = (char*)mi_realloc(p, 8 * GIB / 10 * 9);
+  REQUIRE(p != NULL);
+  size_t after = rss_bytes();
+  check_note("resident: %zu KiB, then %zu KiB\n", before / KIB, after / KIB);
+  CHECK_LE(after, before + MIB);
+  mi_free(p);
+}
+
+/* ---- threads that only free ---- */
+
+enum { ONLY_FREE = 64 };
+static pthread_barrier_t memory_is_out, all_freed;
+
+static void* free_as_first_call(void* p) {
+  pthread_barrier_wait(&memory_is_out);
+  errno = 4711;
+  mi_free(p);
+  CHECK_EQ(errno, 4711);
+  pthread_barrier_wait(&all_freed);
+  return NULL;
+}
+
+/* Such a thread gets a heap for its quarantine, if there is memory for one. */
+static void a_free_as_the_first_call_of_a_thread_keeps_errno(void) {
+  pthread_t threads[ONLY_FREE];
+  struct rlimit before, none;
+  pthread_barrier_init(&memory_is_out, NULL, ONLY_FREE + 1);
+  pthread_barrier_init(&all_freed, NULL, ONLY_FREE + 1);
+  for (size_t i = 0; i < ONLY_FREE; i++)
+    threads[i] = thread_start(&free_as_first_call, mi_malloc(100));
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  none = (struct rlimit){MIB, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_AS, &none) == 0);
+  pthread_barrier_wait(&memory_is_out);
+  pthread_barrier_wait(&all_freed);
+  REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+  for (size_t i = 0; i < ONLY_FREE; i++) thread_join(threads[i]);
+}
+
 enum { WRITTEN_COUNT = 401, WRITTEN_STEP = 3 };
 /* A block that is kept lies in the page, which then is not given back. */
 static bool is_page_kept(char* const* blocks, size_t i) {
@@ -637,6 +706,9 @@ static const check_case_t cases[] = {
     CASE(a_wrong_address_is_reported_once),
     CASE(one_byte_over_all_of_the_slack_is_found),
     CASE(one_byte_after_free_is_found_anywhere),
+    CASE(a_block_of_gigabytes_that_gets_a_smaller_size_is_no_overflow),
+    CASE(a_block_of_gigabytes_that_shrinks_a_little_is_not_touched),
+    CASE(a_free_as_the_first_call_of_a_thread_keeps_errno),
     CASE(legal_program_is_not_reported),
     CASE(
         all_of_it_holds_with_guards_that_are_mappings), /* the last one: it runs the others again */
