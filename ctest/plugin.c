@@ -109,6 +109,27 @@ static void ten_thousand_loads_leave_nothing_behind(void) {
   CHECK_EQ(pthread_key_create(&key, NULL), 0);
 }
 
+/* Of the process, whether it was touched or not. */
+static size_t address_space(void) {
+  char text[256];
+  read_file("/proc/self/statm", text, sizeof text);
+  return strtoul(text, NULL, 10) * OS_PAGE;
+}
+
+/* Also where they have joined into one mapping. */
+static void unloading_gives_every_os_page_back(void) {
+  enum { WARM = 20, ROUNDS = 200 };
+  size_t before = 0;
+  for (int i = 0; i < WARM + ROUNDS; i++) {
+    if (i == WARM) before = address_space();
+    use_a_little(NULL);
+  }
+  size_t after = address_space();
+  check_note("OS pages left by %d loads: %td\n", ROUNDS,
+             (ptrdiff_t)(after - before) / (int)OS_PAGE);
+  CHECK_LE(after, before + ROUNDS / 2 * OS_PAGE);
+}
+
 /* Of the sizes a small one, a medium one, one page of its own, and directly from the system. */
 static void blocks_in_use_stay_valid(void) {
   static const size_t sizes[] = {100, 5000, 20000, 300000, 600 * MIB};
@@ -185,6 +206,7 @@ static const check_case_t cases[] = {
     CASE(a_thread_may_end_after_it_has_unloaded_the_plugin),
     CASE(threads_that_have_used_the_plugin_end_after_it),
     CASE(ten_thousand_loads_leave_nothing_behind),
+    CASE(unloading_gives_every_os_page_back),
     CASE(blocks_in_use_stay_valid),
     CASE(the_process_forks_after_it),
     CASE(the_process_ends_with_the_plugin_in_use),

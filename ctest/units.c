@@ -325,6 +325,46 @@ static void failed_setup_registers_nothing(void) {
   mi_free(first);
 }
 
+/* ---- guards that the system grants in part --------------------------------------------------- */
+
+#define OS_PAGES 4
+
+static char* pages_new(void) {
+  size_t size = OS_PAGES * os_info.page_size;
+  char* p = (char*)os_reserve(size, os_info.page_size, OS_LAZY);
+  REQUIRE(p != NULL);
+  memset(p, 1, size);
+  return p;
+}
+
+/* As of a block whose guard could not be taken away: what is closed is zero when it is opened. */
+static void memory_that_is_locked_and_in_part_inaccessible_is_closed(void) {
+  size_t page = os_info.page_size;
+  char* p = pages_new();
+  if (mlock(p, OS_PAGES * page) != 0) return; /* the process may lock none */
+  REQUIRE(os_protect(p + page, page));
+  REQUIRE(os_shut(p, OS_PAGES * page));
+  REQUIRE(os_open(p, OS_PAGES * page));
+  for (size_t i = 0; i < OS_PAGES * page; i++) REQUIRE(p[i] == 0);
+  os_release(p, OS_PAGES * page);
+}
+
+/* The kernel guards what is mapped, and says that it failed, where a part of the range is not. */
+static void guard_half(void) {
+  size_t page = os_info.page_size;
+  char* p = pages_new();
+  os_release(p + 2 * page, 2 * page);
+  if (!os_guard(p, OS_PAGES * page)) memset(p, 1, 2 * page); /* a fault ends us */
+}
+static void a_guard_that_fails_half_way_is_taken_away(void) {
+  guard_half(); /* the first of all: the library does not know which kind the system has */
+}
+static void a_later_guard_that_fails_half_way_is_taken_away(void) {
+  char* p = pages_new();
+  REQUIRE(os_guard(p, os_info.page_size));
+  guard_half();
+}
+
 static const check_case_t cases[] = {
     CASE(every_operation_at_every_offset_does_what_it_says),
     CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
@@ -336,6 +376,9 @@ static const check_case_t cases[] = {
     CASE(words_for_atomics_are_aligned),
     CASE(a_page_of_a_stopped_thread_is_settled),
     CASE(failed_setup_registers_nothing),
+    CASE(memory_that_is_locked_and_in_part_inaccessible_is_closed),
+    CASE(a_guard_that_fails_half_way_is_taken_away),
+    CASE(a_later_guard_that_fails_half_way_is_taken_away),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }
