@@ -252,6 +252,7 @@ static void other_threads_free_guarded_blocks(void) {
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 int __real_mprotect(void* addr, size_t size, int prot);
@@ -260,6 +261,7 @@ int __wrap_mprotect(void* addr, size_t size, int prot);
 int __wrap_madvise(void* addr, size_t size, int advice);
 
 static bool refuse; /* from now on the system has no guards */
+static bool refuse_removal;
 static size_t refused;
 
 int __wrap_mprotect(void* addr, size_t size, int prot) {
@@ -269,7 +271,9 @@ int __wrap_mprotect(void* addr, size_t size, int prot) {
   return -1;
 }
 int __wrap_madvise(void* addr, size_t size, int advice) {
-  if (!refuse || advice != MADV_GUARD_INSTALL) return __real_madvise(addr, size, advice);
+  bool refuses =
+      (refuse && advice == MADV_GUARD_INSTALL) || (refuse_removal && advice == MADV_GUARD_REMOVE);
+  if (!refuses) return __real_madvise(addr, size, advice);
   refused++;
   errno = EINVAL;
   return -1;
@@ -290,6 +294,22 @@ static void a_refused_guard_costs_nothing_but_the_guard(void) {
     CHECK(pattern_holds(blocks[i], sizes[i % (SIZES - 1)], (unsigned)i));
     mi_free(blocks[i]);
   }
+}
+
+/* Before Linux 6.13 it is not asked for. */
+static void a_guard_that_cannot_be_removed_is_met_by_no_later_block(void) {
+  enum { COUNT = 100, SIZE = 200000 };
+  char* blocks[COUNT];
+  guard_one_of(2);
+  for (size_t i = 0; i < COUNT; i++) REQUIRE((blocks[i] = (char*)mi_malloc(SIZE + i)) != NULL);
+  CHECK_GE(guarded_so_far(), COUNT / 4);
+  refuse_removal = true;
+  for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+  for (size_t i = 0; i < COUNT; i++) {
+    REQUIRE((blocks[i] = (char*)mi_malloc(SIZE + SIZE / 4)) != NULL);
+    memset(blocks[i], 1, SIZE + SIZE / 4); /* a fault ends us */
+  }
+  for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
 }
 
 /* ---- what is in use at exit ------------------------------------------------------------ */
@@ -367,6 +387,7 @@ int main(int argc, char** argv) {
       CASE(a_heap_of_guarded_blocks_is_visited_and_destroyed),
       CASE(other_threads_free_guarded_blocks),
       CASE(a_refused_guard_costs_nothing_but_the_guard),
+      CASE(a_guard_that_cannot_be_removed_is_met_by_no_later_block),
       CASE(blocks_in_use_are_told_at_exit),
       CASE(no_more_blocks_are_listed_than_asked_for),
   };

@@ -463,6 +463,69 @@ static void ended_threads_leave_nothing_in_quarantine(void) {
   CHECK_LE(pages_in_use(), before);
 }
 
+/* ---- children of a process with threads ---- */
+
+enum { GENERATIONS = 40 };
+
+/* Stops a thread inside the library, where it asks the system for a guard. */
+static bool stops_inside;
+static void stop_inside(void) {
+  if (!__atomic_exchange_n(&stops_inside, false, __ATOMIC_ACQ_REL)) return;
+  pthread_barrier_wait(&all_here);
+  for (;;) pause();
+}
+int __real_mprotect(void* addr, size_t size, int prot);
+int __real_madvise(void* addr, size_t size, int advice);
+int __wrap_mprotect(void* addr, size_t size, int prot);
+int __wrap_madvise(void* addr, size_t size, int advice);
+int __wrap_mprotect(void* addr, size_t size, int prot) {
+  stop_inside();
+  return __real_mprotect(addr, size, prot);
+}
+int __wrap_madvise(void* addr, size_t size, int advice) {
+  stop_inside();
+  return __real_madvise(addr, size, advice);
+}
+
+/* In the child of a fork what such a thread has is lost. */
+static void* fill_quarantine_and_stop(void* arg) {
+  enum { MANY = 3000 };
+  static void* many[MANY];
+  for (int i = 0; i < MANY; i++) many[i] = mi_malloc(SIZE);
+  for (int i = 0; i < MANY; i++) mi_free(many[i]);
+  __atomic_store_n(&stops_inside, true, __ATOMIC_RELEASE);
+  while (mi_malloc(60000) != NULL) {
+  }
+  return arg;
+}
+
+static size_t waits;
+static void note_quarantine(size_t count) {
+  waits = live_bytes() - live_before;
+  check_note("%zu thread: %zu KiB in quarantine\n", count, waits / KIB);
+}
+
+/* Each thread that is lost has drawn on the bytes that all threads share, which comes back. */
+static void quarantine_of_a_child_is_as_large_as_its_parents(void) {
+  if (!QUARANTINE) return;
+  with_threads(1, &note_quarantine);
+  size_t first = waits;
+  for (int generation = 0; generation < GENERATIONS; generation++) {
+    REQUIRE(pthread_barrier_init(&all_here, NULL, 2) == 0);
+    (void)thread_start(&fill_quarantine_and_stop, NULL);
+    pthread_barrier_wait(&all_here);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child > 0) {
+      check_wait_ok(child, "child");
+      _exit(check_end());
+    }
+  }
+  with_threads(1, &note_quarantine);
+  CHECK_GE(waits, first / 4 * 3);
+  _exit(check_end());
+}
+
 /* Freed blocks that are pages of their own wait as addresses, but not more than an eighth of what
  * an arena has: a program that frees many large ones needs no further arena for that. */
 static size_t reserved_bytes(void) {
@@ -497,6 +560,7 @@ static const check_case_t cases[] = {
     CASE(a_thread_that_only_frees_has_a_quarantine),
     CASE(ended_threads_leave_nothing_in_quarantine),
     CASE(freed_large_blocks_hold_few_addresses),
+    CASE(quarantine_of_a_child_is_as_large_as_its_parents),
 };
 static const check_case_t helpers[] = {CASE(helper_places)};
 
