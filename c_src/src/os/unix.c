@@ -345,20 +345,6 @@ INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_N
 /* Nothing of value lies behind it. */
 INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
 
-/* The memory behind a protection alone would stay, with its contents. */
-INTERNAL bool os_shut(void* p, size_t size) {
-  bool zero, dropped = os_purge(p, size, true, &zero);
-  /* The kernel keeps locked memory; and a part may be inaccessible already. */
-  if (!dropped && !os_open(p, size)) return os_decommit(p, size);
-  if (!dropped) memset(p, 0, size);
-  /* A part may be protected. If the kernel does not open that again, the whole range is closed. */
-  if (!os_protect(p, size)) return !os_open(p, size);
-#if defined(__linux__)
-  if (dropped) (void)os_purge(p, size, true, &zero); /* what was written between the two */
-#endif
-  return true;
-}
-
 /* Linux 6.13 has guards that are no mappings of their own. */
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
 #define MADV_GUARD_INSTALL 102
@@ -379,6 +365,25 @@ static bool guard_lightly(void* p, size_t size, bool on) {
 
 static bool unguard_lightly(void* p, size_t size) {
   return guard_lightly(p, size, false) || os_renew(p, size);
+}
+
+INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
+INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) == GUARDS_HEAVY; }
+
+/* The memory behind a protection alone would stay, with its contents. */
+INTERNAL bool os_shut(void* p, size_t size) {
+  bool zero, dropped = os_purge(p, size, true, &zero);
+  if (!dropped) { /* the kernel keeps locked memory; and a part may be inaccessible already */
+    if (!os_open(p, size) || (os_guards_are_light() && !unguard_lightly(p, size)))
+      return os_decommit(p, size);
+    memset(p, 0, size);
+  }
+  /* A part may be protected. If the kernel does not open that again, the whole range is closed. */
+  if (!os_protect(p, size)) return !os_open(p, size);
+#if defined(__linux__)
+  if (dropped) (void)os_purge(p, size, true, &zero); /* what was written between the two */
+#endif
+  return true;
 }
 
 /* After an attempt that failed with `error`: the kernel may have set some of the guards. If it
@@ -406,9 +411,6 @@ INTERNAL bool os_guard(void* p, size_t size) {
   errno = saved;
   return done;
 }
-
-INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
-INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) == GUARDS_HEAVY; }
 
 INTERNAL bool os_unguard(void* p, size_t size) {
   int saved = errno;
