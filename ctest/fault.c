@@ -4,6 +4,7 @@
  */
 #include "os_fault.h"
 #include "probe.h"
+#include "refuse.h"
 #include <mimalloc.h>
 
 #define HELD 60
@@ -186,7 +187,31 @@ static void run_all(bool all) {
 static void each_single_failing_call_is_survived(void) { run_all(false); }
 static void the_system_failing_from_each_call_on_is_survived(void) { run_all(true); }
 
-/* Without this the two cases above might test nothing. */
+/* One call of `chance`, from the first one on; those that undo what another one has begun, too. */
+static void run_with_chance(size_t chance) {
+  char text[32], output[4096];
+  snprintf(text, sizeof text, "%zu", chance);
+  setenv("OS_FAULT_CHANCE", text, 1);
+  const char* args[] = {"helper_workload", NULL};
+  int status = check_capture_self(args, false, output, sizeof output);
+  if (!CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+    check_note("OS_FAULT_CHANCE=%zu: status 0x%x\n%s", chance, status, output);
+  else if (chance <= 3)
+    check_note("one of %zu: %s", chance, output);
+}
+static void run_with_chances(void) {
+  setenv("MIMALLOC_PURGE_DELAY", "0", 1);
+  for (size_t chance = 2; chance < 40; chance++) run_with_chance(chance);
+  setenv("MIMALLOC_ARENA_EAGER_COMMIT", "0", 1);
+  for (size_t chance = 2; chance < 40; chance++) run_with_chance(chance);
+}
+static void calls_that_fail_now_and_then_are_survived(void) { run_with_chances(); }
+static void they_are_survived_with_guards_that_are_mappings(void) {
+  refuse(REFUSE_LIGHT_GUARDS);
+  run_with_chances();
+}
+
+/* Without this the cases above might test nothing. */
 static void workload_makes_the_calls_that_can_fail(void) {
   setenv("OS_FAULT_FIRST", "0", 1);
   setenv("MIMALLOC_PURGE_DELAY", "0", 1);
@@ -294,6 +319,8 @@ static const check_case_t cases[] = {
     CASE(workload_makes_the_calls_that_can_fail),
     CASE(each_single_failing_call_is_survived),
     CASE(the_system_failing_from_each_call_on_is_survived),
+    CASE(calls_that_fail_now_and_then_are_survived),
+    CASE(they_are_survived_with_guards_that_are_mappings),
     CASE(blocks_keep_their_contents_while_the_system_refuses_everything),
     CASE(moved_blocks_are_moved_again_piece_by_piece),
     CASE(contents_survive_a_move_that_the_system_refuses),

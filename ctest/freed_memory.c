@@ -669,13 +669,22 @@ static void contents_go_also_where_nothing_can_be_had(void) {
   run_refused(REFUSE_LIGHT_GUARDS | REFUSE_PROTECTIONS | REFUSE_PURGES);
 }
 
-/* A sandbox that starts after the first guard. */
+/* A sandbox that starts after the first guard, or a program that locks its memory then. */
 static void contents_go_also_where_guards_are_refused_later(void) {
   set_bits("TEST_REFUSED_LATER", REFUSE_LIGHT_GUARDS);
   run_each_way("helper_leave");
 }
 static void contents_go_also_where_guards_cannot_be_removed(void) {
   set_bits("TEST_REFUSED_LATER", REFUSE_GUARD_REMOVAL);
+  run_each_way("helper_leave");
+}
+
+static void contents_go_also_where_memory_is_locked_later(void) {
+  set_bits("TEST_REFUSED_LATER", REFUSE_PURGES);
+  run_each_way("helper_leave");
+}
+static void contents_go_also_where_nothing_can_be_had_later(void) {
+  set_bits("TEST_REFUSED_LATER", REFUSE_LIGHT_GUARDS | REFUSE_PURGES);
   run_each_way("helper_leave");
 }
 
@@ -697,6 +706,8 @@ static const check_case_t cases[] = {
     CASE(contents_go_also_where_nothing_can_be_had),
     CASE(contents_go_also_where_guards_are_refused_later),
     CASE(contents_go_also_where_guards_cannot_be_removed),
+    CASE(contents_go_also_where_memory_is_locked_later),
+    CASE(contents_go_also_where_nothing_can_be_had_later),
     CASE(guards_that_cannot_be_removed_are_met_by_no_block),
     CASE(guards_that_are_refused_later_cost_no_mappings),
 };

@@ -3,8 +3,10 @@
  *
  * The plan comes from the environment, so that calls made before main() are covered:
  * OS_FAULT_FIRST=<n> and OS_FAULT_ALL=1 (from the n-th on; otherwise only the n-th),
- * OS_FAULT_KIND=<k> for calls of one kind of os_call_t. With OS_FAULT_LIE=1 a call that is to fail
- * says that it has worked: a system that no library can live with, to see that a test notices.
+ * OS_FAULT_KIND=<k> for calls of one kind of os_call_t. With OS_FAULT_CHANCE=<n> one call of n
+ * fails, by chance, and has done half of its work where it works OS page by OS page: so the kernel
+ * does where a range is several mappings. With OS_FAULT_LIE=1 a call that is to fail says that it
+ * has worked: a system that no library can live with, to see that a test notices.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -23,6 +25,7 @@ static size_t fault_first;
 static int fault_all;
 static int fault_kind;
 static int fault_lies;
+static size_t fault_chance;
 static int fault_ready;
 
 static int mremap_mode;
@@ -44,12 +47,19 @@ static size_t number_from_environment(const char* name) {
   return 0;
 }
 
+static uint64_t scrambled(uint64_t z) {
+  z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+  return z ^ (z >> 31);
+}
+
 static int call_is_refused(os_call_t kind) {
   if (!__atomic_load_n(&fault_ready, __ATOMIC_ACQUIRE)) {
     __atomic_store_n(&fault_first, number_from_environment("OS_FAULT_FIRST"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_all, (int)number_from_environment("OS_FAULT_ALL"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_kind, (int)number_from_environment("OS_FAULT_KIND"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_lies, (int)number_from_environment("OS_FAULT_LIE"), __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_chance, number_from_environment("OS_FAULT_CHANCE"), __ATOMIC_RELAXED);
     __atomic_store_n(&fault_ready, 1, __ATOMIC_RELEASE);
   }
   int wanted = __atomic_load_n(&fault_kind, __ATOMIC_RELAXED);
@@ -59,6 +69,8 @@ static int call_is_refused(os_call_t kind) {
   int refused =
       first != 0 &&
       (number == first || (number > first && __atomic_load_n(&fault_all, __ATOMIC_RELAXED) != 0));
+  size_t chance = __atomic_load_n(&fault_chance, __ATOMIC_RELAXED);
+  if (chance != 0) refused = scrambled(number) % chance == 0;
   if (refused) {
     __atomic_fetch_add(&fault_refused, 1, __ATOMIC_RELAXED);
     errno = ENOMEM;
@@ -75,6 +87,7 @@ os_fault_t os_fault_state(void) {
 void os_fault_set(size_t first, bool all) {
   __atomic_store_n(&fault_ready, 1, __ATOMIC_RELEASE);
   __atomic_store_n(&fault_all, all, __ATOMIC_RELAXED);
+  __atomic_store_n(&fault_chance, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&fault_first, first, __ATOMIC_RELAXED);
 }
 
@@ -139,13 +152,27 @@ int __wrap_munmap(void* addr, size_t size) {
   return __real_munmap(addr, size);
 }
 
+/* Of the range of a call that fails by chance. */
+static size_t half_of(size_t size) {
+  if (__atomic_load_n(&fault_chance, __ATOMIC_RELAXED) == 0) return 0;
+  return size / 2 & ~(size_t)65535; /* whole OS pages, however large these are */
+}
+
 int __wrap_mprotect(void* addr, size_t size, int prot) {
-  if (call_is_refused(prot == PROT_NONE ? OS_CALL_PROTECT : OS_CALL_COMMIT)) return lies() ? 0 : -1;
+  if (call_is_refused(prot == PROT_NONE ? OS_CALL_PROTECT : OS_CALL_COMMIT)) {
+    if (half_of(size) != 0) (void)__real_mprotect(addr, half_of(size), prot);
+    errno = ENOMEM;
+    return lies() ? 0 : -1;
+  }
   return __real_mprotect(addr, size, prot);
 }
 
 int __wrap_madvise(void* addr, size_t size, int advice) {
   bool advises = advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE;
-  if (call_is_refused(advises ? OS_CALL_ADVISE : OS_CALL_PURGE)) return lies() ? 0 : -1;
+  if (call_is_refused(advises ? OS_CALL_ADVISE : OS_CALL_PURGE)) {
+    if (half_of(size) != 0) (void)__real_madvise(addr, half_of(size), advice);
+    errno = ENOMEM;
+    return lies() ? 0 : -1;
+  }
   return __real_madvise(addr, size, advice);
 }
