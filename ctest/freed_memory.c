@@ -452,8 +452,10 @@ static int helper(int argc, char** argv) {
   REQUIRE(argc == 3);
   const way_t* way = way_named(argv[2]);
   mi_register_error(&on_error, NULL);
-  mi_free(mi_malloc(200000));
-  refuse(refused_later());
+  if (refused_later() != 0) {
+    mi_free(mi_malloc(200000)); /* the first guard */
+    refuse(refused_later());
+  }
   if (strcmp(argv[1], "helper_leave") == 0) {
     helper_leave(way);
   } else {
