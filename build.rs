@@ -199,7 +199,10 @@ fn select_optimisation(build: &mut cc::Build) {
 fn select_warnings(build: &mut cc::Build, target: &Target) {
     build.warnings(true).extra_warnings(true);
     if !target.is_msvc() {
-        build.flag_if_supported("-Wundef").flag_if_supported("-Wstrict-prototypes");
+        build
+            .flag_if_supported("-Wundef")
+            .flag_if_supported("-Wshadow")
+            .flag_if_supported("-Wstrict-prototypes");
     }
 }
 

@@ -1,4 +1,4 @@
-/* fuzz_options.c - texts and numbers as options, against docs/options.md written down once more.
+/* fuzz_options.c - texts and numbers as options, against docs/guide.md written down once more.
  *
  * Contains the library, so that the environment can be read for each input, not once a process.
  * An input has three parts: the environment, an entry on each line; behind a 0 the default string;
@@ -25,10 +25,10 @@ static const char* names[NAMES_MAX]; /* all of them, older ones last */
 static size_t name_count;
 
 static void names_init(void) {
-  for (int i = 0; i < OPTION_COUNT; i++) names[name_count++] = options[i].name;
+  for (int i = 0; i < OPTION_COUNT; i++) names[name_count++] = option_table[i].name;
   for (int i = 0; i < OPTION_COUNT; i++)
     for (int k = 0; k < LEGACY_MAX; k++)
-      if (options[i].legacy[k] != NULL) names[name_count++] = options[i].legacy[k];
+      if (option_table[i].legacy[k] != NULL) names[name_count++] = option_table[i].legacy[k];
   FUZZ_CHECK(name_count <= NAMES_MAX);
 }
 
@@ -84,7 +84,7 @@ static bool rule_number(const char* s, size_t n, bool is_size, long* value) {
 
 /* In range, or brought into it; false: it makes no sense. */
 static bool rule_range(int o, long* value) {
-  const option_t* row = &options[o];
+  const option_t* row = &option_table[o];
   if ((row->flags & OR_ZERO) != 0 && *value == 0) return true;
   if (*value >= row->min && *value <= row->max) return true;
   if ((row->flags & CLAMPED) == 0) return false;
@@ -112,7 +112,7 @@ static void rule_set(int o, long value, int source) {
 static void rule_text(int o, const char* s, size_t n, int source) {
   long value;
   if (n > 64) n = 64;
-  if (rule_word(s, n, &value) || rule_number(s, n, (options[o].flags & KIB) != 0, &value))
+  if (rule_word(s, n, &value) || rule_number(s, n, (option_table[o].flags & KIB) != 0, &value))
     rule_set(o, value, source);
 }
 
@@ -132,9 +132,9 @@ static const char* rule_find(char** entries, const char* name) {
 
 static void rule_environment(char** entries) {
   for (int o = 0; o < OPTION_COUNT; o++) {
-    const char* value = rule_find(entries, options[o].name);
-    for (int k = 0; value == NULL && k < LEGACY_MAX && options[o].legacy[k] != NULL; k++)
-      value = rule_find(entries, options[o].legacy[k]);
+    const char* value = rule_find(entries, option_table[o].name);
+    for (int k = 0; value == NULL && k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++)
+      value = rule_find(entries, option_table[o].legacy[k]);
     if (value != NULL) rule_text(o, value, strlen(value), FROM_ENVIRONMENT);
   }
 }
@@ -145,7 +145,8 @@ static void rule_entry(const char* entry, size_t n) {
   const char* equals = memchr(entry, '=', n);
   size_t name = equals != NULL ? (size_t)(equals - entry) : n;
   for (int o = 0; o < OPTION_COUNT; o++) {
-    const char* all[] = {options[o].name, options[o].legacy[0], options[o].legacy[1]};
+    const char* all[] = {option_table[o].name, option_table[o].legacy[0],
+                         option_table[o].legacy[1]};
     for (int k = 0; k < 3; k++) {
       if (all[k] == NULL || strlen(all[k]) != name || !same_ignoring_case(entry, all[k], name))
         continue;
@@ -179,13 +180,13 @@ static void on_message(const char* message, void* arg) {
 static void check_all(const char* when) {
   for (int o = 0; o < _mi_option_last; o++) {
     long value = mi_option_get((mi_option_t)o);
-    if (value != expected[o] || options[o].source != expected_source[o])
-      FUZZ_FAIL("%s: %s is %ld from %d, not %ld from %d", when, options[o].name, value,
-                (int)options[o].source, expected[o], expected_source[o]);
+    if (value != expected[o] || option_table[o].source != expected_source[o])
+      FUZZ_FAIL("%s: %s is %ld from %d, not %ld from %d", when, option_table[o].name, value,
+                (int)option_table[o].source, expected[o], expected_source[o]);
     FUZZ_CHECK(mi_option_is_enabled((mi_option_t)o) == (value != 0));
     __extension__ unsigned __int128 size = value < 0 ? 0 : (unsigned long)value;
-    if ((options[o].flags & KIB) != 0) size *= 1024;
-    if ((options[o].flags & KIB) != 0 && size > ALLOC_MAX) size = ALLOC_MAX;
+    if ((option_table[o].flags & KIB) != 0) size *= 1024;
+    if ((option_table[o].flags & KIB) != 0 && size > ALLOC_MAX) size = ALLOC_MAX;
     FUZZ_CHECK(mi_option_get_size((mi_option_t)o) == size);
   }
   FUZZ_CHECK(expected[mi_option_guarded_min] <= expected[mi_option_guarded_max]);
@@ -283,10 +284,10 @@ static void run(const uint8_t* data, size_t size) {
   static char environment[TEXT_MAX], string[TEXT_MAX];
   char* entries[ENTRIES_MAX + 1];
   input_t in = {data, data + size};
-  memcpy(options, pristine, sizeof options);
+  memcpy(option_table, pristine, sizeof option_table);
   log_config = pristine_log;
   for (int o = 0; o < OPTION_COUNT; o++) {
-    expected[o] = options[o].value;
+    expected[o] = option_table[o].value;
     expected_source[o] = FROM_BUILD;
   }
   take_part(&in, environment, "MIMALLOC_", '=');
@@ -308,7 +309,7 @@ static void run(const uint8_t* data, size_t size) {
   run_calls(&in);
   check_all("calls");
   options_print(&on_message, NULL);
-  memcpy(options, pristine, sizeof options); /* the end of the process looks at them */
+  memcpy(option_table, pristine, sizeof option_table); /* the end of the process looks at them */
   log_config = pristine_log;
 }
 
@@ -317,11 +318,11 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     trace = getenv("FUZZ_TRACE") != NULL;
     mi_process_init();
     mi_register_output(&on_message, NULL);
-    memcpy(pristine, options, sizeof options);
+    memcpy(pristine, option_table, sizeof option_table);
     pristine_log = log_config;
     for (int o = 0; o < OPTION_COUNT; o++) {
       /* Whatever is in the environment of this process. */
-      FUZZ_CHECK(options[o].source == FROM_BUILD);
+      FUZZ_CHECK(option_table[o].source == FROM_BUILD);
     }
     names_init();
   }

@@ -1,20 +1,20 @@
 /* mimalloc-new-delete.h - the global operators new and delete, with memory from mimalloc.
  *
- * Include this in exactly one source file of a C++ program; nothing is needed in C. It serves
+ * Include this in exactly one source file of a C++ program; C programs do not need it. It serves
  * programs whose mimalloc was built without the override of these symbols (on Windows the static
- * library always is). Where the library or the object that it is linked with has the override,
- * these are used all the same: a program's forms come before ours.
+ * library always is). If the library or object has the override too, the operators of this header
+ * are used: the definitions of a program come before those of a library.
  *
- * Defined are the operators of the language version: sized delete from C++14 on, the forms with
- * an alignment from C++17 on, both also where the compiler was told to have them earlier.
+ * The header defines the operators of the language version: sized delete from C++14 on, the forms
+ * with an alignment from C++17 on. Both are also defined where the compiler enables them earlier.
  *
- * The nothrow forms return NULL also when the new-handler throws, as C++ has it. That takes a
- * catch here, because C cannot do it: called directly, mi_new_nothrow and mi_new_aligned_nothrow
- * must not meet a handler that throws. Without exceptions (-fno-exceptions) the same holds for
- * the operators.
+ * The nothrow forms return NULL also when the new-handler throws, as C++ requires. This header
+ * catches the exception, because C cannot do it: with direct calls of mi_new_nothrow and
+ * mi_new_aligned_nothrow the handler must not throw. Without exceptions (-fno-exceptions) the same
+ * holds for the operators.
  *
- * Clang's AddressSanitizer forbids the first word of an array of objects with a destructor and
- * allows it again only in its own delete[]: ASAN_OPTIONS=poison_array_cookie=0 is needed.
+ * Clang's AddressSanitizer poisons the first word of an array of objects with a destructor and
+ * unpoisons it only in its own delete[]: ASAN_OPTIONS=poison_array_cookie=0 is needed.
  */
 #pragma once
 #ifndef MIMALLOC_NEW_DELETE_H
@@ -40,9 +40,8 @@
 #define mi_decl_new_nothrow(n)
 #endif
 
-/* Only on ELF systems does mi_new know the C++ runtime; elsewhere it calls no handler. The first
- * catch has no effect of its own: by naming the type it has a static C++ runtime linked with what
- * mi_new needs to throw it. */
+/* mi_new finds the C++ runtime on ELF systems only; elsewhere it calls no handler. The first catch
+ * names the type so that a static C++ runtime is linked with what mi_new needs to throw it. */
 #if defined(__ELF__) && (defined(__cpp_exceptions) || defined(__EXCEPTIONS))
 #define mi_null_on_throw(call, call_nothrow)                                                       \
   try {                                                                                            \
@@ -81,7 +80,7 @@ void operator delete[](void* p, std::size_t n) mi_attr_noexcept { mi_free_size(p
 
 /* ---- with an alignment ------------------------------------------------------ */
 
-/* The language version alone does not tell: C++17 can be had without them (-fno-aligned-new). */
+/* The language version is not enough: -fno-aligned-new turns these forms off in C++17. */
 #if defined(__cpp_aligned_new)
 mi_decl_new(n) void* operator new(std::size_t n, std::align_val_t al) {
   return mi_new_aligned(n, static_cast<std::size_t>(al));

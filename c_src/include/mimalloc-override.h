@@ -1,12 +1,12 @@
 /* mimalloc-override.h - the allocation functions of C, Unix and Microsoft as macros for ours.
  *
- * For sources that are to use mimalloc where the symbols themselves cannot be overridden. Only
- * calls in files that include this header change, so all files that hand blocks to each other need
- * it; blocks that a library allocates (getline, asprintf, ...) must not be freed in such a file,
- * unless the library has the override as well.
+ * For sources that use mimalloc where the symbols themselves cannot be overridden. Only calls in
+ * files that include this header change, so all files that pass blocks to each other must include
+ * it. Such a file must not free blocks that a library allocates (getline, asprintf, ...), unless
+ * the library has the override as well.
  *
- * Include it last. The headers of the C library that declare these functions are included here;
- * any other header would have calls and declarations of these names changed, member functions
+ * Include it last. It includes the headers of the C library that declare these functions. In any
+ * header after it, calls and declarations of these names would change, those of member functions
  * too. In C++ a qualified call such as std::malloc does not compile.
  */
 #pragma once
@@ -15,8 +15,8 @@
 
 #include "mimalloc.h"
 
-/* Everything that declares these names: later on such a header would declare ours instead, and
- * <cstdlib> would remove the macros. */
+/* All headers that declare these names. After the macros such a header would declare our functions
+ * instead, and <cstdlib> would remove the macros. */
 #if defined(__cplusplus)
 #include <cstdlib>
 #include <cstring>

@@ -1,19 +1,19 @@
-/* mimalloc-stats.h - statistics as a struct and as JSON. As text: mi_stats_print_out and its
- * relatives in mimalloc.h.
+/* mimalloc-stats.h - statistics as a struct and as JSON. As text: mi_stats_print_out and related
+ * functions in mimalloc.h.
  *
- * The struct is that of 2.4.1, so a program written for it compiles and reads the same places.
- * Every function may be called from any thread at any time and takes a fresh look: nothing is
- * counted ahead of need, malloc and free do not pay for statistics. What that means for each
- * figure is told below; docs/statistics.md has the details.
+ * The struct is that of 2.4.1: a program written for 2.4.1 compiles and finds the same fields.
+ * Every function may be called from any thread at any time. Each call scans the memory anew: malloc
+ * and free count nothing for statistics. The comments below say what this means for each field;
+ * docs/guarantees.md has the details.
  *
  * Three numbers of a count:
- *   current  now. Exact while no other thread is inside the allocator, but for this: blocks that
- *            another thread holds ready for its next allocations are taken for live, until it
- *            ends, collects or calls mi_stats_merge. The calling thread's are put back first.
- *   peak     the highest `current` that anybody has asked for since the start or the last
- *            mi_stats_reset; the real peak may lie higher.
- *   total    all that was ever added since the start or the last mi_stats_reset. Where only the
- *            present amount is known, the peak stands here: see the fields.
+ *   current  now. Exact while no other thread is inside the allocator, with one exception: blocks
+ *            that another thread holds ready for its next allocations count as live, until that
+ *            thread ends, collects or calls mi_stats_merge. Those of the calling thread are put
+ * back first. peak     the highest `current` that a request has seen since the start or the last
+ *            mi_stats_reset; the real peak may be higher.
+ *   total    everything added since the start or the last mi_stats_reset. Where only the present
+ *            amount is known, the peak stands here: see the fields.
  */
 #pragma once
 #ifndef MIMALLOC_STATS_H
@@ -41,13 +41,13 @@ typedef struct mi_stat_counter_s {
 /* All fields in their order: define MI_STAT_COUNT(name) and MI_STAT_COUNTER(name), expand this,
  * and undefine them.
  *
- * "Small" are the blocks up to 64 KiB, which share pages with others of their size; "large" those
- * above, which have their memory to themselves. Statistics of a heap have its blocks and pages;
- * all about memory, threads and calls is of the process and 0 there.
+ * "Small" blocks have up to 64 KiB and share pages with others of their size; "large" blocks are
+ * above that, and each has its own memory. Statistics of a heap cover its blocks and pages; the
+ * fields about memory, threads and calls are of the process and 0 there.
  *
  *   pages                 runs of memory with blocks of one size; a large block counts as one
  *   reserved              bytes of address space; total = peak
- *   committed             bytes that may be resident: handed out at least once since they were
+ *   committed             bytes that may be resident: allocated at least once since they were
  *                         last given back to the OS; total = peak
  *   reset                 0: bytes given back lazily count as purged
  *   purged                bytes given back to the OS
@@ -56,7 +56,7 @@ typedef struct mi_stat_counter_s {
  *   threads               threads that have a heap
  *   malloc_normal         bytes of small blocks, as mi_usable_size says
  *   malloc_huge           bytes of large blocks; total of one heap = peak
- *   malloc_requested      what was asked for is not known: the two above together
+ *   malloc_requested      requested sizes are not known: the sum of the two above
  *   mmap_calls, commit_calls, reset_calls
  *                         0: not counted
  *   purge_calls           system calls that gave memory back
@@ -65,7 +65,7 @@ typedef struct mi_stat_counter_s {
  *   malloc_huge_count     allocations of large blocks
  *   malloc_guarded_count  allocations with a guard page, see guarded_sample_rate
  *   arena_rollback_count  0: there are none
- *   arena_purges          as purge_calls, for all purges are of arenas
+ *   arena_purges          as purge_calls: all purges are of arenas
  *   pages_extended        0: not counted
  *   pages_retire          pages of small blocks that became empty and were given back
  *   page_searches, page_searches_count
@@ -109,12 +109,12 @@ typedef struct mi_stat_counter_s {
   MI_STAT_COUNTER(pages_reabandon_full)                                                            \
   MI_STAT_COUNTER(pages_unabandon_busy_wait)
 
-/* Bins group block sizes, see mi_stats_get_bin_size. The last one has all large blocks. */
+/* Bins group block sizes, see mi_stats_get_bin_size. The last bin counts all large blocks. */
 #define MI_BIN_HUGE 73
 
 #define MI_STAT_COUNT(stat) mi_stat_count_t stat;
 #define MI_STAT_COUNTER(stat) mi_stat_counter_t stat;
-/* The first two fields are the caller's: they say which struct it was compiled with. */
+/* The caller sets the first two fields: they say which struct it was compiled with. */
 typedef struct mi_stats_s {
   size_t size;    /* sizeof(mi_stats_t) */
   size_t version; /* MI_STAT_VERSION */
@@ -131,7 +131,8 @@ typedef struct mi_stats_s {
 extern "C" {
 #endif
 
-/* Sets size and version only; and zeroes all else. Since 3.4.3. */
+/* mi_stats_header_init sets size and version only; mi_stats_init also zeroes all else. Since
+ * 3.4.3. */
 static inline void mi_stats_header_init(mi_stats_t* stats) {
   stats->size = sizeof(*stats);
   stats->version = MI_STAT_VERSION;
@@ -147,30 +148,30 @@ static inline void mi_stats_init(mi_stats_t* stats) {
   mi_stats_init(&name)
 
 /* Statistics of the process. False, with nothing written, when `stats` is NULL or its size or
- * version is another one than the library's. Since 2.4.1. */
+ * version differs from the library's. Since 2.4.1. */
 mi_decl_export bool mi_stats_get(mi_stats_t* stats) mi_attr_noexcept;
 
-/* The same as JSON text, as docs/statistics.md describes it, and what mi_process_info tells. With
- * `buf` the text and its terminator go there, or NULL is returned and nothing written if
- * `buf_size` bytes are too few; else the result is a block to be released with mi_free, NULL when
- * memory runs out. Since 2.4.1. */
+/* The same and the numbers of mi_process_info, as JSON text; docs/guarantees.md describes it. With
+ * `buf` the text and its terminator go there; if `buf_size` bytes are too few, NULL is returned and
+ * nothing is written. Without `buf` the result is a block that is released with mi_free, or NULL
+ * when memory runs out. Since 2.4.1. */
 mi_decl_export char* mi_stats_get_json(size_t buf_size, char* buf) mi_attr_noexcept;
 
-/* Any struct of this kind as JSON text; NULL also for a `stats` that mi_stats_get would refuse.
- * What is told about the process is of now. Since 3.4.3. */
+/* Any struct of this kind as JSON text; NULL also for a `stats` that mi_stats_get would refuse. The
+ * numbers about the process are present ones. Since 3.4.3. */
 mi_decl_export char* mi_stats_as_json(mi_stats_t* stats, size_t buf_size,
                                       char* buf) mi_attr_noexcept;
 
-/* The largest size of small blocks that are counted in a bin, bytes: 8, 16, 32, 48 and 64 for the
- * bins 1 to 5, then four bins per doubling (80, 96, 112, 128, 160, ...). Bin 0 (8 bytes) has the
- * blocks that were asked for with size 0; MI_BIN_HUGE all large ones, and the largest size that
- * can be asked for is its. 0 above. Since 3.4.3. */
+/* The largest size of the small blocks of a bin, bytes: 8, 16, 32, 48 and 64 for the bins 1 to 5,
+ * then four bins per doubling (80, 96, 112, 128, 160, ...). Bin 0 (8 bytes) counts the requests of
+ * size 0. MI_BIN_HUGE counts all large blocks; its size is the largest possible request. 0 for a
+ * higher bin. Since 3.4.3. */
 mi_decl_export size_t mi_stats_get_bin_size(size_t bin) mi_attr_noexcept;
 
-/* The same for one heap that is live (NULL: the heap of the first thread); false, or NULL, also
- * when there is none. Totals count from the start of the heap, mi_stats_reset or not, and peaks
- * are the present values. A heap that takes blocks over, when another one is deleted or when a
- * thread's pages were left, has them in `current` but not in `total`. Since 3.4.3. */
+/* The same for one live heap (NULL: the heap of the first thread); false, or NULL, also when there
+ * is none. Totals count from the start of the heap, regardless of mi_stats_reset, and peaks are the
+ * present values. Blocks that a heap takes from a deleted heap or an ended thread count in
+ * `current` but not in `total`. Since 3.4.3. */
 mi_decl_export bool mi_heap_stats_get(mi_heap_t* heap, mi_stats_t* stats) mi_attr_noexcept;
 mi_decl_export char* mi_heap_stats_get_json(mi_heap_t* heap, size_t buf_size,
                                             char* buf) mi_attr_noexcept;

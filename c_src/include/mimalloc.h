@@ -1,16 +1,16 @@
 /* mimalloc.h - the public interface of the allocator.
  *
- * Sizes and alignments are in bytes. Every function may be called from any
- * thread at any time, also before main(), unless its comment says otherwise.
- * A block may be released by any thread. Functions that return a block return
- * NULL when memory runs out; what was passed in stays valid then. "Since"
- * names the version of the mimalloc interface that introduced a function;
- * everything without a note is part of 2.1.7, "extension" is ours alone.
+ * Sizes and alignments are in bytes. Every function may be called from any thread at any time, also
+ * before main(), unless its comment says otherwise. Any thread may release a block. Functions that
+ * return a block return NULL when memory runs out; the blocks that were passed in stay valid then.
  *
- * Families beyond 2.1.7 have a macro each that a program can test: MI_HAS_ALIGN8,
- * MI_HAS_UBLOCK, MI_HAS_SMALL_EXTRA, MI_HAS_PRINT, MI_HAS_HEAP_QUERY, MI_HAS_HEAP_EX,
- * MI_HAS_VISIT_ABANDONED, MI_HAS_ARENA_QUERY, MI_HAS_RELEASE, MI_HAS_DEFAULT_OPTIONS, and
- * MI_HAS_STATS in mimalloc-stats.h.
+ * "Since" names the version of the mimalloc interface that introduced a function. Everything
+ * without a note is part of 2.1.7; "extension" marks what only this library has.
+ *
+ * Each family beyond 2.1.7 has a macro that a program can test: MI_HAS_ALIGN8, MI_HAS_UBLOCK,
+ * MI_HAS_SMALL_EXTRA, MI_HAS_PRINT, MI_HAS_HEAP_QUERY, MI_HAS_HEAP_EX, MI_HAS_VISIT_ABANDONED,
+ * MI_HAS_ARENA_QUERY, MI_HAS_RELEASE, MI_HAS_DEFAULT_OPTIONS, and MI_HAS_STATS in
+ * mimalloc-stats.h.
  */
 #pragma once
 #ifndef MIMALLOC_H
@@ -96,25 +96,25 @@ extern "C" {
 
 /* ---- basic allocation ---------------------------------------------------- */
 
-/* A block of at least `size` bytes with unspecified contents, 16-byte aligned
- * (8-byte aligned when `size` is 0). `size` 0 gives a distinct block that must be
- * released like any other. */
+/* Allocates a block of at least `size` bytes with unspecified contents, aligned to 16 bytes (8
+ * bytes when `size` is 0). A `size` of 0 returns a distinct block that must be released like any
+ * other. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_malloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
 
-/* A zeroed block for `count` elements of `size` bytes; NULL when the product
- * overflows. The whole usable size is zero. */
+/* Allocates a zeroed block for `count` elements of `size` bytes; NULL when the product overflows.
+ * The whole usable size is zero. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_calloc(size_t count, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
 
-/* Resizes `p` to `newsize` bytes and returns the block, which may have moved;
- * the first min(old, new) bytes keep their contents. NULL `p` allocates. A
- * `newsize` of 0 gives a minimal block, never NULL. On failure NULL, `p` stays valid. */
+/* Resizes `p` to `newsize` bytes and returns the block, which may have moved; the first min(old,
+ * new) bytes keep their contents. NULL `p` allocates. A `newsize` of 0 returns a minimal block,
+ * never NULL. On failure returns NULL; `p` stays valid. */
 mi_decl_nodiscard mi_decl_export void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept
     mi_attr_alloc_size(2);
 
-/* `p` when the block can hold `newsize` bytes where it is, else NULL. Never moves
- * and never releases; `p` stays valid either way. */
+/* Returns `p` if the block can hold `newsize` bytes in place, else NULL. Never moves and never
+ * releases; `p` stays valid either way. */
 mi_decl_nodiscard mi_decl_export void* mi_expand(void* p, size_t newsize) mi_attr_noexcept
     mi_attr_alloc_size(2);
 
@@ -130,9 +130,9 @@ mi_strdup(const char* s) mi_attr_noexcept mi_attr_malloc;
 mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
 mi_strndup(const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
 
-/* The absolute path of `fname`. With a caller's buffer (at least PATH_MAX bytes) the
- * same as realpath(); with NULL a block to be released with mi_free. NULL and errno
- * on failure. */
+/* The absolute path of `fname`. With a buffer of the caller (at least PATH_MAX bytes) the same as
+ * realpath(); with NULL a block that is released with mi_free. On failure returns NULL and sets
+ * errno. */
 mi_decl_nodiscard mi_decl_export char* mi_realpath(const char* fname,
                                                    char* resolved_name) mi_attr_noexcept;
 
@@ -165,40 +165,40 @@ mi_decl_nodiscard mi_decl_export void* mi_reallocn(void* p, size_t count,
 mi_decl_nodiscard mi_decl_export void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept
     mi_attr_alloc_size(2);
 
-/* Bytes that may be used from `p` to the end of its block; at least what was asked
- * for. 0 for NULL and for an address that is not ours. */
+/* The usable bytes from `p` to the end of its block, at least the requested size. 0 for NULL and
+ * for an address that the allocator does not manage. */
 mi_decl_nodiscard mi_decl_export size_t mi_usable_size(const void* p) mi_attr_noexcept;
 
 /* The usable size that a request of `size` bytes would get; `size` itself when no
  * request of that size can succeed. */
 mi_decl_nodiscard mi_decl_export size_t mi_good_size(size_t size) mi_attr_noexcept;
 
-/* Takes back what other threads freed, runs the deferred-free callback, releases
- * empty pages of the calling thread and purges what is due; with `force` purges all
- * free memory of the process at once, unless a negative purge_delay forbids it. */
+/* Reclaims what other threads freed, runs the deferred-free callback, releases the empty pages of
+ * the calling thread, and purges memory whose purge_delay has passed. With `force` purges all free
+ * memory of the process at once, unless a negative purge_delay forbids it. */
 mi_decl_export void mi_collect(bool force) mi_attr_noexcept;
 
 /* MI_MALLOC_VERSION of the library in use: the version of the interface. */
 mi_decl_export int mi_version(void) mi_attr_noexcept;
 
-/* The release of this implementation, as major * 10000 + minor * 100 + patch, and as
- * text like "2.3.0+2.1.7" with the interface behind it (static memory) (extension). */
+/* The release of this implementation, as major * 10000 + minor * 100 + patch, and as text like
+ * "2.3.0+2.1.7", followed by the interface version (static memory) (extension). */
 #define MI_HAS_RELEASE 1
 mi_decl_export int mi_release(void) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export const char* mi_release_text(void) mi_attr_noexcept;
 
-/* mi_free for a block that one of the `_small` functions gave out. Since 2.4.1. */
+/* mi_free for a block from one of the `_small` functions. Since 2.4.1. */
 #define MI_HAS_SMALL_EXTRA 1
 mi_decl_export void mi_free_small(void* p) mi_attr_noexcept;
 
-/* mi_collect(true), after which the calling thread keeps at most `target_thread_owned`
- * bytes of partly used pages for itself; the others can be used by all. Since 2.4.1. */
+/* mi_collect(true). Then the calling thread keeps at most `target_thread_owned` bytes of partly
+ * used pages; other threads may use the rest. Since 2.4.1. */
 mi_decl_export void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept;
 
-/* Calls that also tell the usable size of the block: `*block_size` (may be NULL) is
- * written on success only; for aligned requests it counts from the block returned.
- * mi_urealloc tells the usable size before (0 for NULL `p`) and after, mi_ufree that of
- * the block released. Since 2.4.1. */
+/* Variants that also return the usable size of the block: `*block_size` (may be NULL) is written
+ * on success only; for aligned requests it counts from the returned pointer. mi_urealloc returns
+ * the usable size before (0 for NULL `p`) and after, mi_ufree that of the released block. Since
+ * 2.4.1. */
 #define MI_HAS_UBLOCK 1
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
@@ -224,9 +224,9 @@ mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
     mi_attr_alloc_size(1);
 
-/* Entry points for requests whose alignment is known to be 8 or less (extension).
- * They may use 8-byte-granular size classes (24, 40, 56, ...) and return blocks that
- * are only 8-byte aligned; release with mi_free. */
+/* Entry points for requests whose alignment is known to be 8 or less (extension). They may use size
+ * classes in steps of 8 bytes (24, 40, 56, ...) and return blocks that are only 8-byte aligned;
+ * release with mi_free. */
 #define MI_HAS_ALIGN8 1
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_malloc_align8(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
@@ -237,60 +237,61 @@ mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize
 
 /* ---- callbacks ----------------------------------------------------------- */
 
-/* Called at most as many allocations apart as blocks lie ready (up to 8,192 for each
- * heap and block size in use), and on every collect, so that a program may free what it
- * put aside. `heartbeat` grows strictly on each thread.
- * The callback may allocate and free; it is not entered twice by one thread. */
+/* Registers a callback in which a program may free what it has put aside. It is called on every
+ * collect, and by allocation: between two calls lie at most as many allocations as there are free
+ * blocks ready (up to 8,192 for each heap and block size in use). `heartbeat` grows strictly on
+ * each thread. The callback may allocate and free; a thread does not enter it again while it is
+ * inside. */
 typedef void(mi_cdecl mi_deferred_free_fun)(bool force, unsigned long long heartbeat, void* arg);
 mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free,
                                               void* arg) mi_attr_noexcept;
 
-/* Receives every message of the library; NULL restores standard error. A newly
- * registered sink first receives what was printed before (at most 32 KiB). */
+/* Receives every message of the library; NULL restores standard error. A newly registered function
+ * first receives the messages printed before (at most 32 KiB). */
 typedef void(mi_cdecl mi_output_fun)(const char* msg, void* arg);
 mi_decl_export void mi_register_output(mi_output_fun* out, void* arg) mi_attr_noexcept;
 
-/* Receives the code of every error (ENOMEM, EINVAL, EAGAIN, EFAULT, EOVERFLOW) in
- * place of the default reaction; NULL restores the default, which is to go on, or to
- * abort on a memory-safety violation in debug and secure builds. */
+/* Receives the code of every error (ENOMEM, EINVAL, EAGAIN, EFAULT, EOVERFLOW) instead of the
+ * default reaction; NULL restores the default: the program continues, or aborts on a memory-safety
+ * violation in debug and secure builds. */
 typedef void(mi_cdecl mi_error_fun)(int err, void* arg);
 mi_decl_export void mi_register_error(mi_error_fun* fun, void* arg) mi_attr_noexcept;
 
 /* ---- process, threads, statistics ---------------------------------------- */
 
-/* Set-up of the process and of the calling thread. Both happen by themselves at the
- * first allocation and may be repeated. */
+/* Set up the process and the calling thread. The first allocation does both; the calls may be
+ * repeated. */
 mi_decl_export void mi_process_init(void) mi_attr_noexcept;
 mi_decl_export void mi_thread_init(void) mi_attr_noexcept;
 
-/* Ends the use of the allocator by the calling thread: its blocks stay valid, its
- * pages become available to others. Happens by itself at thread exit; a later
- * allocation starts the thread anew. */
+/* Ends the use of the allocator by the calling thread: its blocks stay valid, its pages become
+ * available to other threads. Thread exit does this by itself; a later allocation starts the thread
+ * anew. */
 mi_decl_export void mi_thread_done(void) mi_attr_noexcept;
 
 /* Marks the calling thread as one of a pool; accepted, without effect. Since 2.4.1. */
 mi_decl_export void mi_thread_set_in_threadpool(void) mi_attr_noexcept;
 
-/* What happens at process exit: statistics where options ask for them, the return of
- * all unused memory with mi_option_destroy_on_exit. Runs once, by itself; a value of that
- * option above 1 leaves the call to the program. Since 2.4.1. */
+/* Does the work of process exit: prints statistics if options ask for them, and returns all unused
+ * memory with mi_option_destroy_on_exit. Runs once. The exit of the process calls it; with a value
+ * of that option above 1 only the program does. Since 2.4.1. */
 mi_decl_export void mi_process_done(void) mi_attr_noexcept;
 
-/* True when the C runtime's allocation is routed to this library by a redirection DLL
- * (Windows only; false elsewhere). */
+/* True when a redirection DLL routes the allocation of the C runtime to this library (Windows only;
+ * false elsewhere). */
 mi_decl_nodiscard mi_decl_export bool mi_is_redirected(void) mi_attr_noexcept;
 
-/* Statistics of the process, line by line, through `out` (NULL: the registered sink
- * or standard error). Figures as a struct or as JSON: mimalloc-stats.h. */
+/* Prints statistics of the process, line by line, through `out` (NULL: the registered function or
+ * standard error). As a struct or as JSON: mimalloc-stats.h. */
 mi_decl_export void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
 /* The same; `out` is NULL, or an mi_output_fun*. Prefer mi_stats_print_out. */
 mi_decl_export void mi_stats_print(void* out) mi_attr_noexcept;
 /* Statistics of the calling thread's heaps. */
 mi_decl_export void mi_thread_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept;
-/* From now on totals count from here, and peaks start at the current value. */
+/* Resets statistics: totals count from 0, and peaks start at the current value. */
 mi_decl_export void mi_stats_reset(void) mi_attr_noexcept;
-/* Puts what the calling thread holds ready for allocation back into its pages, so that
- * the figures of others about it are exact. */
+/* Puts the blocks that the calling thread holds ready for allocation back into its pages. Then
+ * statistics that other threads request are exact for this thread. */
 mi_decl_export void mi_stats_merge(void) mi_attr_noexcept;
 
 /* Prints what the name says, line by line; `out` as in mi_stats_print_out.
@@ -345,8 +346,8 @@ mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset) 
 
 /* ---- zero-initialised re-allocation ---------------------------------------- */
 
-/* Reallocation of blocks that came from a zero-initialising call: everything from the
- * old usable size to the new usable size is zero. */
+/* Reallocate blocks that came from a zero-initialising call: everything from the old usable size to
+ * the new usable size is zero. */
 mi_decl_nodiscard mi_decl_export void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept
     mi_attr_alloc_size(2);
 mi_decl_nodiscard mi_decl_export void* mi_recalloc(void* p, size_t newcount,
@@ -389,8 +390,8 @@ mi_decl_export void mi_heap_delete(mi_heap_t* heap);
  * NULL: no effect. A backing heap, and one made with `allow_destroy` false, is treated
  * as by mi_heap_delete. */
 mi_decl_export void mi_heap_destroy(mi_heap_t* heap);
-/* Makes `heap` the one that mi_malloc and the like use in the calling thread; returns
- * the previous one. NULL: no effect, and returns NULL. */
+/* Makes `heap` the one that mi_malloc and related functions use in the calling thread; returns the
+ * previous one. NULL: no effect, and returns NULL. */
 mi_decl_export mi_heap_t* mi_heap_set_default(mi_heap_t* heap);
 /* The calling thread's default heap, and its backing heap; NULL only when memory runs
  * out at a thread's first call, and after the thread's end (in late destructors). */
@@ -399,9 +400,9 @@ mi_decl_export mi_heap_t* mi_heap_get_backing(void);
 /* mi_collect for one heap. */
 mi_decl_export void mi_heap_collect(mi_heap_t* heap, bool force) mi_attr_noexcept;
 
-/* Allocation from a heap. What is said about the functions without `heap` holds. The
- * reallocating forms take a new block, if one is needed, from `heap`; a block that can
- * stay where it is stays in the heap that it came from. */
+/* Allocation from a heap. The rules of the functions without `heap` apply. The reallocating forms
+ * take a new block, if one is needed, from `heap`; a block that can stay in place stays in its
+ * heap. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
@@ -509,32 +510,32 @@ mi_decl_export bool mi_check_owned(const void* p);
 typedef struct mi_heap_area_s {
   void* blocks;           /* start of the blocks */
   size_t reserved;        /* bytes of address space */
-  size_t committed;       /* bytes that blocks have been made of so far */
+  size_t committed;       /* bytes that blocks lie in so far */
   size_t used;            /* number of live blocks */
-  size_t block_size;      /* bytes that may be used of each */
+  size_t block_size;      /* usable bytes of each block */
   size_t full_block_size; /* distance from one block to the next, bytes */
 } mi_heap_area_t;
 
-/* Called once for each area with `block` NULL, then, if asked for, for each live block of
- * it; false ends the visit. The visitor may allocate from other heaps than the visited one,
- * and must not release blocks of that. */
+/* Called once for each area with `block` NULL, then, if requested, for each live block of the area;
+ * false ends the visit. The visitor may allocate from heaps other than the visited one. It must not
+ * release blocks of the visited heap. */
 typedef bool(mi_cdecl mi_block_visit_fun)(const mi_heap_t* heap, const mi_heap_area_t* area,
                                           void* block, size_t block_size, void* arg);
 
-/* Visits all areas of a heap of the calling thread, and with `visit_all_blocks` all live
- * blocks, each once. False when the visitor ended the visit, when there is no area, and for a
- * NULL heap or visitor. Other threads may release blocks meanwhile; those may be visited or
- * not. Takes time in the memory of the whole process. A thread's backing heap may have taken
- * over memory of threads that ended. */
+/* Visits all areas of a heap of the calling thread, and with `visit_all_blocks` all live blocks,
+ * each once. False when the visitor ended the visit, when there is no area, and for a NULL heap or
+ * visitor. Other threads may release blocks meanwhile; those may be visited or not. Takes time
+ * proportional to the memory of the whole process. The backing heap of a thread may have reclaimed
+ * memory of ended threads. */
 mi_decl_export bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks,
                                          mi_block_visit_fun* visitor, void* arg);
 
-/* The same for the memory of threads that have ended and that no thread has taken over; the
- * visitor's heap is mi_heap_main(). True when nothing was there to visit. Of two such visits
- * at the same time each leaves out what the other is looking at.
- * mi_abandoned_visit_blocks (since 2.4.1) knows one sub-process, NULL; `heap_tag` selects
- * what heaps of that tag left behind, -1 all of it. mi_heap_visit_abandoned_blocks (since
- * 3.4.3) takes any heap of the calling thread, or NULL, and visits all of it. */
+/* The same for the memory of ended threads that no thread has reclaimed; the visitor receives
+ * mi_heap_main() as its heap. True when there was nothing to visit. Of two such visits at the same
+ * time each may miss the pages that the other visits at this moment.
+ * mi_abandoned_visit_blocks (since 2.4.1) accepts one sub-process, NULL. `heap_tag` selects what
+ * heaps with this tag left, -1 everything. mi_heap_visit_abandoned_blocks (since 3.4.3) takes any
+ * heap of the calling thread, or NULL, and visits everything. */
 #define MI_HAS_VISIT_ABANDONED 1
 typedef void* mi_subproc_id_t;
 mi_decl_export bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int heap_tag,
@@ -543,48 +544,49 @@ mi_decl_export bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int he
 mi_decl_export bool mi_heap_visit_abandoned_blocks(mi_heap_t* heap, bool visit_blocks,
                                                    mi_block_visit_fun* visitor, void* arg);
 
-/* Questions about any address, from any thread, since 3.4.3. The heap that the block at `p`
- * belongs to (mi_heap_main() for blocks of ended threads), NULL when `p` is not in a block of
- * ours; whether that is `heap` (NULL: mi_heap_main()); whether it is any. mi_heap_main: the
- * backing heap of the first thread, which always exists; only that thread may allocate from
- * it, and nobody after its mi_thread_done. */
+/* Questions about any address, from any thread, since 3.4.3.
+ * mi_heap_of: the heap of the block at `p` (mi_heap_main() for blocks of ended threads); NULL when
+ * `p` lies in no block of the allocator.
+ * mi_heap_contains: true when that is `heap` (NULL: mi_heap_main()). mi_any_heap_contains: true
+ * when there is one. mi_heap_main: the backing heap of the first thread, which always exists. Only
+ * that thread may allocate from it, and no thread after its mi_thread_done. */
 #define MI_HAS_HEAP_QUERY 1
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_of(const void* p);
 mi_decl_nodiscard mi_decl_export bool mi_heap_contains(const mi_heap_t* heap, const void* p);
 mi_decl_nodiscard mi_decl_export bool mi_any_heap_contains(const void* p);
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_main(void);
 
-/* True when moving the block `p` elsewhere could help to release its page: the page belongs
- * to `heap` (NULL: any), is not the one that is allocated from, is fully carved and not full,
- * and at most `perc_threshold` percent of its blocks are in use. The caller is the only user
- * of the page. Since 2.4.1. */
+/* True when moving the block `p` elsewhere could help to release its page: the page belongs to
+ * `heap` (NULL: any), is not the active page of its size class, has no memory that was never used,
+ * is not full, and at most `perc_threshold` percent of its blocks are in use. The caller must be
+ * the only user of the page. Since 2.4.1. */
 mi_decl_export bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p,
                                                           size_t perc_threshold) mi_attr_noexcept;
 
 /* ---- arenas ---------------------------------------------------------------------- */
 
-/* An arena is address space that pages are taken from. 0 means "none in particular". */
+/* An arena is address space that pages are taken from. The id 0 means "no particular arena". */
 typedef int mi_arena_id_t;
 
-/* Hands `size` bytes at `start` to the allocator as a shared arena; they are used
- * until the process ends and never unmapped by us. `start` and `size` are narrowed to
- * multiples of 64 KiB. `is_committed`: accessible now; `is_large`: backed by large OS
- * pages, hence never purged; `is_zero`: all zero now; `numa_node` is a hint, -1 for
- * any. False when less than 64 KiB remain, the addresses cannot be named or belong
- * to us already, or there are 192 arenas. */
+/* Gives `size` bytes at `start` to the allocator as a shared arena. The allocator uses them until
+ * the process ends and never unmaps them. `start` and `size` are narrowed to multiples of 64 KiB.
+ * `is_committed`: accessible now; `is_large`: backed by large OS pages, hence never purged;
+ * `is_zero`: all zero now; `numa_node` is a hint, -1 for any. False when less than 64 KiB remain,
+ * when the allocator cannot represent the addresses or manages them already, or when there are 192
+ * arenas. */
 mi_decl_export bool mi_manage_os_memory(void* start, size_t size, bool is_committed, bool is_large,
                                         bool is_zero, int numa_node) mi_attr_noexcept;
 /* Reserves `size` bytes (rounded up to 64 KiB) as a shared arena, accessible at once with
  * `commit`, in large OS pages where possible with `allow_large`. 0, or ENOMEM (also for size 0). */
 mi_decl_export int mi_reserve_os_memory(size_t size, bool commit,
                                         bool allow_large) mi_attr_noexcept;
-/* Reserves `pages` huge OS pages of 1 GiB as a shared arena, on `numa_node` (-1: any, taken
- * modulo the number of nodes) within `timeout_msecs` (0: no limit). 0 when at least one page was
- * had, or none was asked for; else ENOMEM. */
+/* Reserves `pages` huge OS pages of 1 GiB as a shared arena, on `numa_node` (-1: any, taken modulo
+ * the number of nodes) within `timeout_msecs` (0: no limit). Returns 0 when at least one page was
+ * obtained or `pages` is 0, else ENOMEM. */
 mi_decl_export int mi_reserve_huge_os_pages_at(size_t pages, int numa_node,
                                                size_t timeout_msecs) mi_attr_noexcept;
-/* The same spread evenly over `numa_nodes` nodes (0: as many as there are); ends with the
- * first node's error. */
+/* The same, spread evenly over `numa_nodes` nodes (0: all nodes). Stops at the first node that
+ * fails, with its error. */
 mi_decl_export int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes,
                                                        size_t timeout_msecs) mi_attr_noexcept;
 /* Deprecated: mi_reserve_huge_os_pages_interleave(pages, 0, max_secs * 1000);
@@ -624,8 +626,8 @@ mi_decl_nodiscard mi_decl_export bool mi_arena_contains(mi_arena_id_t arena_id,
 #if MI_MALLOC_VERSION >= 182
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id);
 #endif
-/* mi_heap_new_in_arena with a tag from 0 to 255, for mi_abandoned_visit_blocks: what a heap
- * with a tag other than 0 leaves behind is taken over by nobody. With `allow_destroy` false,
+/* mi_heap_new_in_arena with a tag from 0 to 255, for mi_abandoned_visit_blocks: no thread reclaims
+ * the memory that a heap with a tag other than 0 leaves. With `allow_destroy` false,
  * mi_heap_destroy acts as mi_heap_delete. NULL for a tag out of range. Since 2.4.1. */
 #define MI_HAS_HEAP_EX 1
 mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new_ex(int heap_tag, bool allow_destroy,
@@ -636,14 +638,14 @@ mi_decl_export void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi
 
 /* ---- options ---------------------------------------------------------------- */
 
-/* Read from the environment variables MIMALLOC_<NAME> at start-up, except in set-uid
- * programs. Units and effects: docs/options.md. The numbers are those of 2.1.7, then
- * those of 2.4.1; options that 3.4.3 added follow.
+/* Options are read from the environment variables MIMALLOC_<NAME> at start-up, except in set-uid
+ * programs. Units and effects: docs/guide.md. The numbers are those of 2.1.7, then those of 2.4.1;
+ * options that 3.4.3 added follow.
  *
- * Before the environment a string is read that the program may define (extension):
+ * A program may define a string that is read before the environment (extension):
  *     const char mi_default_options[] = "purge_delay=0, arena_reserve=256MiB";
- * Values are parsed as in the environment. In C++ it needs extern "C"; a program that
- * loads the library as a shared one must export the symbol (-rdynamic). */
+ * Values are parsed as in the environment. In C++ it needs extern "C"; a program that loads the
+ * library as a shared one must export the symbol (-rdynamic). */
 #define MI_HAS_DEFAULT_OPTIONS 1
 typedef enum mi_option_e {
   mi_option_show_errors,
@@ -709,7 +711,7 @@ typedef enum mi_option_e {
   mi_option_deprecated_purge_extend_delay = mi_option_purge_extend_delay
 } mi_option_t;
 
-/* An option out of range reads as 0 and ignores being set. */
+/* An option out of range reads as 0; setting it has no effect. */
 mi_decl_nodiscard mi_decl_export bool mi_option_is_enabled(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_enable(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_disable(mi_option_t option) mi_attr_noexcept;
@@ -726,14 +728,14 @@ mi_decl_export void mi_option_set_default(mi_option_t option, long value) mi_att
 
 /* ---- POSIX and Unix names ----------------------------------------------------- */
 
-/* mi_free for an address that may not be ours; those are ignored. */
+/* mi_free that ignores an address that the allocator does not manage. */
 mi_decl_export void mi_cfree(void* p) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export size_t mi_malloc_size(const void* p) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export size_t mi_malloc_good_size(size_t size) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export size_t mi_malloc_usable_size(const void* p) mi_attr_noexcept;
 
-/* 0 and the block in `*p`, or EINVAL (NULL `p`; alignment no power of two or no multiple
- * of sizeof(void*)), or ENOMEM; `*p` and errno are untouched then. */
+/* Returns 0 with the block in `*p`, or EINVAL (NULL `p`; alignment not a power of two or not a
+ * multiple of sizeof(void*)), or ENOMEM. On an error `*p` stays unchanged. errno is kept. */
 mi_decl_export int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_memalign(size_t alignment, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
@@ -751,9 +753,9 @@ mi_decl_nodiscard mi_decl_export void* mi_reallocarray(void* p, size_t count,
                                                        size_t size) mi_attr_noexcept
     mi_attr_alloc_size2(2, 3);
 
-/* The NetBSD function: `p` is the address of a block pointer, which is updated. 0, or an
- * error that is also left in errno, with the pointer as it was: EINVAL (NULL `p`), EOVERFLOW,
- * ENOMEM. A `count` or `size` of 0 releases the block and stores NULL. */
+/* The NetBSD function: `p` is the address of a block pointer, which is updated. Returns 0 or an
+ * error that is also left in errno: EINVAL (NULL `p`), EOVERFLOW, ENOMEM. On an error the pointer
+ * stays unchanged. A `count` or `size` of 0 releases the block and stores NULL. */
 mi_decl_export int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept;
 
 /* ---- Microsoft names ------------------------------------------------------------ */
@@ -780,26 +782,27 @@ mi_decl_export int mi_wdupenv_s(unsigned short** buf, size_t* size,
 
 /* ---- C++ and sized release ------------------------------------------------------ */
 
-/* mi_free that is told what was asked for; the values serve checks only. */
+/* mi_free with the size or alignment of the request; the values are used for checks only. */
 mi_decl_export void mi_free_size(void* p, size_t size) mi_attr_noexcept;
 mi_decl_export void mi_free_size_aligned(void* p, size_t size, size_t alignment) mi_attr_noexcept;
 mi_decl_export void mi_free_aligned(void* p, size_t alignment) mi_attr_noexcept;
 
-/* Allocation by the C++ protocol: the new-handler is called until it gives up; then
- * std::bad_alloc is thrown where a C++ runtime is present, else the program aborts. */
+/* Allocation by the C++ protocol: a failed request calls the new-handler and tries again, as long
+ * as there is a handler. Then it throws std::bad_alloc if there is a C++ runtime, else the program
+ * aborts. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new(size_t size) mi_attr_malloc
     mi_attr_alloc_size(1);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_new_aligned(size_t size, size_t alignment) mi_attr_malloc mi_attr_alloc_size(1)
     mi_attr_alloc_align(2);
-/* The same, but NULL in the end. */
+/* The same, but returns NULL instead of throwing std::bad_alloc. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_new_nothrow(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
 mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
     mi_attr_alloc_size(1) mi_attr_alloc_align(2);
-/* Arrays, and reallocation; an overflowing product counts as a failure that the new-handler
- * cannot cure: it is called once. `p` stays valid until the call succeeds. */
+/* Arrays, and reallocation. No new-handler can fix an overflowing product, so it is called once
+ * only. `p` stays valid until the call succeeds. */
 mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new_n(size_t count,
                                                                  size_t size) mi_attr_malloc
     mi_attr_alloc_size2(1, 2);
@@ -834,7 +837,7 @@ mi_decl_nodiscard mi_decl_export void* mi_new_reallocn(void* p, size_t newcount,
 #include <cstddef>
 #include <new>
 
-/* From C++11 on: containers that take their memory from a heap of their own. */
+/* From C++11 on: allocators for containers with a heap of their own. */
 #if (__cplusplus >= 201103L) || (defined(_MSC_VER) && _MSC_VER >= 1900)
 #define MI_HAS_HEAP_STL_ALLOCATOR 1
 #include <exception>
@@ -843,8 +846,8 @@ mi_decl_nodiscard mi_decl_export void* mi_new_reallocn(void* p, size_t newcount,
 #include <utility>
 #endif
 
-/* What the allocators have in common. C++20 took `construct` and its kin from std::allocator;
- * here they stay. */
+/* What all allocators share. C++20 removed `construct`, `destroy` and `address` from
+ * std::allocator; here they stay. */
 template <class T> struct _mi_stl_allocator_common {
   typedef T value_type;
   typedef std::size_t size_type;
@@ -879,9 +882,8 @@ template <class T> struct _mi_stl_allocator_common {
   }
 };
 
-/* Allocates with mi_new_n and releases with mi_free, so that any one releases what another
- * allocated. Types whose alignment is more than the 16 bytes of every block have it from C++11
- * on. */
+/* Allocates with mi_new_n and releases with mi_free, so any allocator can release the block of
+ * another. Types with an alignment above 16 bytes get it from C++11 on; every block has 16. */
 template <class T> struct mi_stl_allocator : public _mi_stl_allocator_common<T> {
   typedef typename _mi_stl_allocator_common<T>::size_type size_type;
   template <class U> struct rebind { typedef mi_stl_allocator<U> other; };
@@ -915,8 +917,8 @@ bool operator!=(const mi_stl_allocator<T>&, const mi_stl_allocator<U>&) mi_attr_
 
 #if defined(MI_HAS_HEAP_STL_ALLOCATOR)
 
-/* The new-handler protocol for what has no function in C: returns after a call of the handler,
- * throws (without exceptions: terminates) when there is none. */
+/* The new-handler protocol for requests that no C function covers: calls the handler and returns.
+ * Without a handler throws std::bad_alloc, or terminates if exceptions are off. */
 inline void _mi_stl_out_of_memory() {
   std::new_handler handler = std::get_new_handler();
   if (handler != nullptr) return handler();
@@ -927,12 +929,12 @@ inline void _mi_stl_out_of_memory() {
 #endif
 }
 
-/* An allocator and its copies, also those for other types, share one heap and are equal. The heap
- * is the program's, or belongs to the copies and goes with the last of them: deleted, or with
- * `_mi_destroy` destroyed.
+/* An allocator and its copies, also those for other types, share one heap and are equal. Either the
+ * program owns the heap, or the copies do. In the second case the end of the last copy deletes the
+ * heap or, with `_mi_destroy`, destroys it.
  *
- * The rules for heaps hold for the container: it allocates on the thread that made the heap only,
- * and an owned heap must go there too, before the thread ends. */
+ * The rules for heaps hold for the container: it allocates only on the thread that created the
+ * heap, and the last copy must end on that thread before the thread ends. */
 template <class T, bool _mi_destroy>
 struct _mi_heap_stl_allocator_common : public _mi_stl_allocator_common<T> {
   typedef typename _mi_stl_allocator_common<T>::size_type size_type;
@@ -967,7 +969,7 @@ protected:
   template <class U>
   _mi_heap_stl_allocator_common(const _mi_heap_stl_allocator_common<U, _mi_destroy>& x)
       mi_attr_noexcept : heap(x.heap) {}
-  /* An allocator that was moved from is as before, so there are copies only. */
+  /* Copies only: an allocator that was moved from must stay as it was. */
   _mi_heap_stl_allocator_common(const _mi_heap_stl_allocator_common&) = default;
   _mi_heap_stl_allocator_common& operator=(const _mi_heap_stl_allocator_common&) = default;
 
@@ -980,7 +982,7 @@ private:
   }
 };
 
-/* Blocks are released one by one; those that are left when an owned heap goes stay valid. */
+/* Blocks are released one by one. Blocks that are live when an owned heap is deleted stay valid. */
 template <class T> struct mi_heap_stl_allocator : public _mi_heap_stl_allocator_common<T, false> {
   typedef typename _mi_stl_allocator_common<T>::size_type size_type;
   template <class U> struct rebind { typedef mi_heap_stl_allocator<U> other; };

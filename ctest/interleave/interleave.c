@@ -2,7 +2,7 @@
  *
  * Why: the tests that run real threads meet the rare orders now and then; here each is met, and a
  * fault in one is shown with the order that leads to it. The code is the library's own, see
- * world.h; how orders are tried stands in engine.c, and what is covered in docs/concurrency.md.
+ * world.h; how orders are tried stands in engine.c, and what is covered in docs/testing.md.
  *
  *   interleave [--bound N] [--all N] [--deep N] [--stale N] [--naive] [NAME...]
  *     --bound   with up to N preemptions (2 if not given)
@@ -259,29 +259,29 @@ static void no_room(size_t count) {
 
 static void slices_setup(void) { world_begin(8, -1); }
 static void slices_0(void) {
-  run_t r = take_run(4, 4, USE_BLOCK);
+  run_t r = take_run(4, 4, FOR_BLOCK);
   if (r.slice != 0) give_run(r, 4);
 }
 static void slices_1(void) {
-  run_t r = take_run(2, 1, USE_BLOCK);
+  run_t r = take_run(2, 1, FOR_BLOCK);
   if (r.slice != 0) give_run(r, 2);
 }
 static void slices_2(void) {
   for (int i = 0; i < 2; i++)
-    if (take_run(1, 1, USE_PAGE).slice == 0) no_room(1);
+    if (take_run(1, 1, FOR_PAGE).slice == 0) no_room(1);
 }
 
 /* Who asks for what is there gets it, whoever else looks for slices at the same time. */
 static void slices_fit_setup(void) {
   world_begin(8, -1);
-  run[0] = take_run(4, 1, USE_BLOCK);
+  run[0] = take_run(4, 1, FOR_BLOCK);
 }
 static void slices_fit_0(void) {
   give_run(run[0], 4);
-  if (take_run(4, 1, USE_BLOCK).slice == 0) no_room(4);
+  if (take_run(4, 1, FOR_BLOCK).slice == 0) no_room(4);
 }
 static void slices_fit_1(void) {
-  run_t r = take_run(4, 1, USE_BLOCK);
+  run_t r = take_run(4, 1, FOR_BLOCK);
   if (r.slice == 0) no_room(4);
   if (r.slice != 0) give_run(r, 4);
 }
@@ -318,8 +318,8 @@ static void bits_finish(void) {
 /* A run is lengthened while others claim and free what lies behind it. */
 static void extend_setup(void) {
   world_begin(8, -1);
-  run[0] = take_run(2, 1, USE_BLOCK);
-  run[1] = take_run(2, 1, USE_BLOCK);
+  run[0] = take_run(2, 1, FOR_BLOCK);
+  run[1] = take_run(2, 1, FOR_BLOCK);
 }
 static void extend_0(void) {
   bool zero;
@@ -329,7 +329,7 @@ static void extend_0(void) {
   mark(slice_address(run[0].slice + 3), SLICE_SIZE);
 }
 static void extend_1(void) { give_run(run[1], 2); }
-static void extend_2(void) { (void)take_run(1, 1, USE_PAGE); }
+static void extend_2(void) { (void)take_run(1, 1, FOR_PAGE); }
 
 /* Who finds no room reserves an arena, and two who do only one. */
 static void reserve_setup(void) {
@@ -337,8 +337,7 @@ static void reserve_setup(void) {
   mi_option_set(mi_option_arena_reserve, (long)(MiB / KiB));
 }
 static void reserve_finish(void) {
-  if (load_relaxed(&arenas.count) != 1)
-    engine_violation("%zu arenas, and one has room", load_relaxed(&arenas.count));
+  if (arena_count() != 1) engine_violation("%zu arenas, and one has room", arena_count());
   world_end();
 }
 
@@ -347,13 +346,13 @@ static void reserve_finish(void) {
 /* All that is free is being purged when somebody needs it: he waits, and gets it. */
 static void purge_setup(void) {
   world_begin(4, 10);
-  run[0] = take_run(3, 1, USE_BLOCK);
-  run[1] = take_run(1, 1, USE_BLOCK);
+  run[0] = take_run(3, 1, FOR_BLOCK);
+  run[1] = take_run(1, 1, FOR_BLOCK);
   give_run(run[0], 3);
 }
 static void purge_force(void) { arena_purge_due(true); }
 static void purge_take(void) {
-  if (take_run(2, 1, USE_BLOCK).slice == 0) no_room(2);
+  if (take_run(2, 1, FOR_BLOCK).slice == 0) no_room(2);
 }
 static void purge_give(void) { give_run(run[1], 1); }
 
@@ -372,19 +371,19 @@ static void purge_due_twice(void) {
 /* A slice is freed and used again while it may be purged. */
 static void purge_reuse_setup(void) {
   world_begin(1, 10);
-  run[0] = take_run(1, 1, USE_BLOCK);
+  run[0] = take_run(1, 1, FOR_BLOCK);
 }
 static void purge_reuse_0(void) { give_run(run[0], 1); }
-static void purge_reuse_1(void) { (void)take_run(1, 1, USE_BLOCK); }
+static void purge_reuse_1(void) { (void)take_run(1, 1, FOR_BLOCK); }
 
 /* Slices are in the hands of a claim that will be taken back when somebody needs them. */
 static void slices_undone_setup(void) {
   world_begin(72, -1);
-  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_BLOCK);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, FOR_BLOCK);
   give_run(run[1], 4);
 }
 static void slices_undone_0(void) {
-  if (take_run(4, 1, USE_BLOCK).slice == 0) no_room(4);
+  if (take_run(4, 1, FOR_BLOCK).slice == 0) no_room(4);
 }
 static void extend_too_far(void) {
   bool zero;
@@ -394,24 +393,24 @@ static void extend_too_far(void) {
 /* The purger meets slices in the hands of a claim that will be taken back. */
 static void purge_undone_setup(void) {
   world_begin(72, 10);
-  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, USE_BLOCK);
+  for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, FOR_BLOCK);
   give_run(run[1], 4);
   pass_ms(200);
 }
 
 /* Advice for huge pages while the stretch is purged. */
-#define STRETCH_USED 300
+#define THP_USED 300
 static void stretch_setup(void) {
   world_begin(64 * MiB / SLICE_SIZE, 10);
   /* So many that small pages get advice, and all of the first stretch. */
-  run[0] = arena_alloc(PLACE_ANY, STRETCH_USED, STRETCH_SLICES, USE_LARGE);
-  run[1] = arena_alloc(PLACE_ANY, STRETCH_SLICES, 1, USE_PAGE);
+  run[0] = arena_alloc(AFFINITY_ANY, THP_USED, THP_SLICES, FOR_LARGE);
+  run[1] = arena_alloc(AFFINITY_ANY, THP_SLICES, 1, FOR_PAGE);
 }
-static void stretch_take(void) { (void)take_run(1, 1, USE_PAGE); }
-static void stretch_take_and_give(void) { give_run(take_run(1, 1, USE_PAGE), 1); }
+static void stretch_take(void) { (void)take_run(1, 1, FOR_PAGE); }
+static void stretch_take_and_give(void) { give_run(take_run(1, 1, FOR_PAGE), 1); }
 static void stretch_finish(void) {
-  arena_free(run[0].arena, run[0].slice, STRETCH_USED);
-  arena_free(run[1].arena, run[1].slice, STRETCH_SLICES);
+  arena_free(run[0].arena, run[0].slice, THP_USED);
+  arena_free(run[1].arena, run[1].slice, THP_SLICES);
   world_end();
 }
 
@@ -505,7 +504,7 @@ static void callback_finish(void) {
 static void first_setup(void) {
   world_memory();
   /* As if the build had said so: an option that is set starts the process. */
-  store_relaxed(&options[mi_option_arena_reserve].value, (long)(MiB / KiB));
+  store_relaxed(&option_table[mi_option_arena_reserve].value, (long)(MiB / KiB));
 }
 static void first_take(void) { (void)take(EIGHTH); }
 static void first_finish(void) {
@@ -622,9 +621,9 @@ static void look_finish(void) {
   if (load_relaxed(&saw[0]) == 0 && load_relaxed(&saw[1]) == 0)
     engine_violation("both have seen nothing");
 }
-static void lose_slice(void) { (void)arena_alloc(PLACE_ANY, 1, 1, USE_PAGE); }
+static void lose_slice(void) { (void)arena_alloc(AFFINITY_ANY, 1, 1, FOR_PAGE); }
 static void end_twice(void) {
-  run_t r = take_run(1, 1, USE_PAGE);
+  run_t r = take_run(1, 1, FOR_PAGE);
   give_run(r, 1);
   arena_free(r.arena, r.slice, 1);
 }

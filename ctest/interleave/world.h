@@ -33,36 +33,52 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #define memset seen_memset
 #define memcpy seen_memcpy
 
-/* all.c without os/unix.c, and without the top floor, which only reads. */
-#define MI_ONE_UNIT 1
-#include "bitmap.c"
-#include "log.c"
-#include "options.c"
-#include "random.c"
-#include "meta.c"
-#include "map.c"
-#include "stretch.c"
-#include "arena.c"
-#include "slices.c"
-#include "page.c"
-#include "secure.c"
-#include "quarantine.c"
-#include "unowned.c"
-#include "heap.c"
-#include "check.c"
-#include "guarded.c"
-#include "thread.c"
-#include "heaps.c"
-#include "large.c"
-#include "alloc.c"
-#include "free.c"
-#include "aligned.c"
-#include "realloc.c"
+/* all.c without os/, and without the top floor, which only reads. */
+#include "base/bitmap.c"
+#include "runtime/log.c"
+#include "runtime/options.c"
+#include "runtime/random.c"
+#include "memory/meta.c"
+#include "memory/page_map.c"
+#include "memory/arena_list.c"
+#include "memory/slice_reuse.c"
+#include "memory/thp.c"
+#include "memory/arena.c"
+#include "memory/arena_purge.c"
+#include "memory/arena_reserve.c"
+#include "page/violation.c"
+#include "page/page.c"
+#include "page/block_state.c"
+#include "page/canary.c"
+#include "page/checked_block.c"
+#include "page/abandoned.c"
+#include "heap/current.c"
+#include "heap/page_queue.c"
+#include "heap/heap_refill.c"
+#include "heap/heap.c"
+#include "heap/quarantine.c"
+#include "heap/heap_check.c"
+#include "heap/guard_sampling.c"
+#include "heap/large.c"
+#include "heap/large_move.c"
+#include "heap/heap_free.c"
+#include "thread/heap_registry.c"
+#include "thread/fork.c"
+#include "thread/init.c"
+#include "thread/tick.c"
+#include "thread/malloc_slow.c"
+#include "api/malloc.c"
+#include "api/free.c"
+#include "api/block_size.c"
+#include "api/aligned.c"
+#include "api/realloc.c"
+#include "api/heap_api.c"
+#include "api/options_api.c"
 
 /* ---- the operating system ---- */
 
 #define POOL_SIZE (256 * MiB)
-#define STRETCHES_MAX (POOL_SIZE / STRETCH_SIZE)
+#define STRETCHES_MAX (POOL_SIZE / THP_SIZE)
 
 static struct {
   char* pool;
@@ -71,7 +87,7 @@ static struct {
   bool advised[STRETCHES_MAX]; /* to use huge pages */
 } os;
 
-INTERNAL_DEF os_info_t os_info;
+static os_info_t os_info;
 INTERNAL void os_init(void) {
   os_info = (os_info_t){.page_size = 4 * KiB, .ahead_max = GiB, .overcommits = true};
 }
@@ -93,7 +109,7 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
 }
 INTERNAL size_t os_numa_nodes(void) { return 1; }
 
-UNSEEN static bool is_zero(const char* p, size_t size) {
+UNSEEN static bool is_all_zero(const char* p, size_t size) {
   const uint64_t* words = (const uint64_t*)(const void*)p;
   for (size_t i = 0; i < size / 8; i++)
     if (words[i] != 0) return false;
@@ -103,7 +119,7 @@ UNSEEN static bool is_zero(const char* p, size_t size) {
 static bool reads_zero(const char* p, size_t size) {
   if (!engine_is_touched(p, size)) return true;
   for (size_t i = 0; i < size; i += 4 * KiB)
-    if (engine_is_touched(p + i, 1) && !is_zero(p + i, 4 * KiB)) return false;
+    if (engine_is_touched(p + i, 1) && !is_all_zero(p + i, 4 * KiB)) return false;
   return true;
 }
 
@@ -156,11 +172,11 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 }
 INTERNAL bool os_disable_huge_pages(void) { return true; }
 static bool* os_stretch(const void* p) {
-  return &os.advised[(size_t)((const char*)p - os.pool) / STRETCH_SIZE];
+  return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];
 }
 /* The system has a lock of its own here, so this is no race of ours. */
 UNSEEN INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
-  for (size_t i = 0; i + STRETCH_SIZE <= size; i += STRETCH_SIZE) *os_stretch((char*)p + i) = use;
+  for (size_t i = 0; i + THP_SIZE <= size; i += THP_SIZE) *os_stretch((char*)p + i) = use;
 }
 INTERNAL size_t os_resident(const void* p, size_t size) {
   (void)p;
@@ -275,8 +291,11 @@ static void give(void* p) {
 }
 
 /* A run of slices without a page; slice 0 if there is none. */
-static run_t take_run(uint32_t count, uint32_t align, use_t use) {
-  run_t run = arena_alloc(PLACE_ANY, count, align, use);
+#define FOR_BLOCK ((placement_t){ZONE_PARTLY, 0, false})
+#define FOR_PAGE ((placement_t){ZONE_SMALL, 0, true})
+#define FOR_LARGE ((placement_t){ZONE_LARGE, 0, false})
+static run_t take_run(uint32_t count, uint32_t align, placement_t use) {
+  run_t run = arena_alloc(AFFINITY_ANY, count, align, use);
   if (run.slice == 0) return run;
   char* p = slice_address(run.slice);
   hold(runs, p, count * SLICE_SIZE);
@@ -316,22 +335,22 @@ static void audit_owner(page_t* page, uintptr_t owner) {
   heap_t* heap = (heap_t*)(owner & ~(uintptr_t)OWNER_FLAGS);
   size_t places = 0;
   owned_pages++;
-  if (heap != process.late && heap_backing(heap) == NULL)
+  if (heap != registry.fallback && heap_backing(heap) == NULL)
     engine_violation("a page belongs to a heap that has ended");
   const queue_t* q = &heap->queue[page_class(page)];
-  if (q->current == page) places++;
+  if (q->active == page) places++;
   for (const page_t* p = q->first; p != NULL; p = p->next) places += p == page;
   if (places != 1) engine_violation("a page is in %zu places of its heap", places);
-  if ((owner & OWNER_FLAGS) != (page_has_flag(page, PAGE_INTERIOR | PAGE_FULL) ? OWNER_GENERIC : 0))
+  if ((owner & OWNER_FLAGS) != (page_has_flag(page, PAGE_INTERIOR | PAGE_FULL) ? OWNER_SLOW : 0))
     engine_violation("the owner word of a page has the flags %zu", (size_t)(owner & OWNER_FLAGS));
 }
 
 static void audit_unowned(arena_t* a, page_t* page, size_t out) {
-  size_t i = page->slice - a->first_slice, chunk = i / CHUNK_SLICES, class = page_class(page);
+  size_t i = page->slice - a->first_slice, chunk = i / CHUNK_SLICES, cls = page_class(page);
   if (out == 0) engine_violation("all blocks of an unowned page are free, and nobody has it");
   if (page->reserved - out < page_claimable_count(page) || !may_be_claimed(page)) return;
-  if (!bitmap_any(line_of(a, chunk, class)->bits, i % CHUNK_SLICES, 1) ||
-      (load_relaxed(&a->unowned_summary[class]) & (UINT64_C(1) << (chunk % 64))) == 0)
+  if (!bitmap_any(line_of(a, chunk, cls)->bits, i % CHUNK_SLICES, 1) ||
+      (load_relaxed(&a->abandoned_summary[cls]) & (UINT64_C(1) << (chunk % 64))) == 0)
     engine_violation("an unowned page with free blocks cannot be found");
 }
 
@@ -343,8 +362,8 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
   size_t local = audit_list(page, page->local, seen, "local");
   size_t remote = audit_list(page, remote_list(word), seen, "remote");
   size_t detached = 0, in_use = 0;
-  if (remote_is_owned(word) && heap->queue[page_class(page)].current == page)
-    detached = audit_list(page, heap->slot[page_class(page)], seen, "detached");
+  if (remote_is_owned(word) && heap->queue[page_class(page)].active == page)
+    detached = audit_list(page, heap->free_list[page_class(page)], seen, "detached");
   for (size_t i = 0; i < LIVE_MAX; i++) {
     if (live[i].start == NULL || live[i].start < page_start(page) ||
         live[i].start >= page_start(page) + page_slices(page) * SLICE_SIZE)
@@ -359,15 +378,15 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
   if (page_used(page) != page->capacity - local)
     engine_violation("%u blocks count as used, and %zu of %u are local", page_used(page), local,
                      page->capacity);
-  if (remote_is_owned(word) == ((owner & OWNER_UNOWNED) != 0))
+  if (remote_is_owned(word) == ((owner & OWNER_ABANDONED) != 0))
     engine_violation("owner word and remote word do not agree");
   if (remote_is_owned(word)) {
     if (remote_count(word) != remote)
       engine_violation("%zu blocks count as queued, and there are %zu", remote_count(word), remote);
     audit_owner(page, owner);
   } else {
-    if (remote_balance(word) != in_use)
-      engine_violation("%zu blocks count as out, and %zu are", remote_balance(word), in_use);
+    if (remote_outstanding(word) != in_use)
+      engine_violation("%zu blocks count as out, and %zu are", remote_outstanding(word), in_use);
     audit_unowned(a, page, in_use);
   }
 }
@@ -376,23 +395,23 @@ static void audit_large(page_t* page, uintptr_t owner) {
   size_t places = 0;
   for (size_t i = 0; i < LIVE_MAX; i++) places += live[i].start == page_start(page);
   if (places != 1) engine_violation("a large block that is not in use has a page");
-  heap_t* heap = owner_heap(owner);
+  heap_t* heap = owner_heap_or_null(owner);
   if (owner <= OWNER_TAG(OWNER_TAG_MAX) + OWNER_FLAGS) heap = NULL;
   if (heap != NULL && heap_backing(heap) == NULL)
     engine_violation("a large block belongs to a heap that has ended");
-  if (heap == NULL || !heap->keeps) return;
+  if (heap == NULL || !heap->is_first_class) return;
   places = 0;
-  for (const page_t* p = heap->large; p != NULL; p = p->next) places += p == page;
+  for (const page_t* p = heap->large.first; p != NULL; p = p->next) places += p == page;
   if (places != 1) engine_violation("a large block is %zu times in its heap's list", places);
 }
 
 static void audit_free_slice(arena_t* a, size_t i) {
-  page_t* slot = map_slot_of_slice(a->first_slice + (uint32_t)i);
+  page_t* slot = map_descriptor_of_slice(a->first_slice + (uint32_t)i);
   if (load_relaxed(&slot->owner) != 0) engine_violation("free slice %zu is in a page", i);
   if (!bitmap_any(a->dirty, i, 1) &&
       !reads_zero(slice_address(a->first_slice + (uint32_t)i), SLICE_SIZE))
     engine_violation("free slice %zu should be zero and is not", i);
-  if (bitmap_any(a->purge, i, 1) && a->stretches == 0 && load_relaxed(&arenas.purge_at) == 0)
+  if (bitmap_any(a->purge, i, 1) && a->thp_regions == 0 && load_relaxed(&purge_at) == 0)
     engine_violation("free slice %zu waits for a purge that nobody will do", i);
 }
 
@@ -411,7 +430,7 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
       audit_taken(a, i, runs[k].size / SLICE_SIZE);
       return runs[k].size / SLICE_SIZE;
     }
-  page_t* page = map_slot_of_slice(slice);
+  page_t* page = map_descriptor_of_slice(slice);
   uintptr_t owner = load_relaxed(&page->owner);
   if (owner == 0) engine_violation("slice %zu is lost", i);
   if ((owner & OWNER_INTERIOR) != 0) engine_violation("slice %zu is inside of no page", i);
@@ -421,7 +440,7 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
     audit_large(page, owner);
   } else {
     for (uint32_t k = 1; k < page_slices(page); k++)
-      if (load_relaxed(&map_slot_of_slice(slice + k)->owner) != ((k << 6) | OWNER_INTERIOR))
+      if (load_relaxed(&map_descriptor_of_slice(slice + k)->owner) != ((k << 6) | OWNER_INTERIOR))
         engine_violation("slice %zu is not marked as inside of its page", i + k);
     audit_page(a, page, owner);
   }
@@ -440,30 +459,31 @@ static void audit_arena(arena_t* a) {
   }
   if (free != load_relaxed(&a->free_count))
     engine_violation("%zu slices count as free, and %zu are", load_relaxed(&a->free_count), free);
-  for (size_t s = 0; s < a->stretches; s++)
-    if (bitmap_any(a->huge, s, 1) && !*os_stretch(stretch_address(a, s)))
+  for (size_t s = 0; s < a->thp_regions; s++)
+    if (bitmap_any(a->huge, s, 1) && !*os_stretch(thp_address(a, s)))
       engine_violation("stretch %zu counts as advised, and is not", s);
 }
 
 static void audit_heap(heap_t* heap, size_t* pages) {
-  for (size_t class = 0; class < CLASS_COUNT; class ++) {
-    queue_t* q = &heap->queue[class];
-    *pages += q->current != NULL;
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
+    queue_t* q = &heap->queue[cls];
+    *pages += q->active != NULL;
     for (page_t* p = q->first; p != NULL; p = p->next) ++*pages;
   }
-  for (page_t* p = heap->large; p != NULL; p = p->next)
+  for (page_t* p = heap->large.first; p != NULL; p = p->next)
     if (load_relaxed(&p->owner) != ((uintptr_t)heap | OWNER_LARGE))
       engine_violation("a heap's list has a large block that is not the heap's");
 }
 
 static void audit(void) {
   if (engine_is_locked()) engine_violation("a lock is still held");
-  if (load_relaxed(&arenas.in_transit) != 0) engine_violation("slices stay in transit");
+  if (load_relaxed(&in_flight) != 0) engine_violation("slices stay in transit");
   size_t pages = 0;
   owned_pages = 0;
   for (size_t i = 0; arena_at(i) != NULL; i++) audit_arena(arena_at(i));
-  for (heap_t* heap = process.live; heap != NULL; heap = heap->next) audit_heap(heap, &pages);
-  if (process.late != NULL) audit_heap(process.late, &pages);
+  for (heap_t* heap = registry.live.first; heap != NULL; heap = heap->next)
+    audit_heap(heap, &pages);
+  if (registry.fallback != NULL) audit_heap(registry.fallback, &pages);
   if (pages != owned_pages)
     engine_violation("heaps have %zu pages, and %zu belong to heaps", pages, owned_pages);
 }
@@ -497,8 +517,8 @@ static void world_end(void) {
   large_stats(&stats);
   if (stats.blocks != 0 || stats.bytes != 0 || stats.reserved != 0)
     engine_violation("%zu large blocks of %zu bytes are left", stats.blocks, stats.bytes);
-  if (process.threads != 1 || process.heaps != 0)
-    engine_violation("%zu threads and %zu heaps are left", process.threads, process.heaps);
+  if (registry.threads != 1 || registry.heaps != 0)
+    engine_violation("%zu threads and %zu heaps are left", registry.threads, registry.heaps);
 }
 
 /* ---- the beginning ---- */
@@ -510,10 +530,10 @@ static void on_error(int code, void* arg) {
 
 /* Memory, and nothing else. */
 static void world_memory(void) {
-  char* p = mmap((void*)(UINTPTR_MAX / 65536 / 4 + 1), POOL_SIZE + STRETCH_SIZE,
-                 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char* p = mmap((void*)(UINTPTR_MAX / 65536 / 4 + 1), POOL_SIZE + THP_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) engine_violation("no memory");
-  os.pool = (char*)round_up((uintptr_t)p, STRETCH_SIZE);
+  os.pool = (char*)round_up((uintptr_t)p, THP_SIZE);
   os.clock_ms = 1000;
   engine_add_memory(os.pool, POOL_SIZE);
   mi_register_error(&on_error, NULL);

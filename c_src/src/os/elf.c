@@ -1,10 +1,9 @@
-/* os/elf.c - symbols of the objects that are loaded, read from their own tables.
+/* os/elf.c - finds symbols in the tables of the loaded objects.
  *
  * Owns:    nothing.
- * Always:  nothing is allocated, and the loader's lock is not taken: dlsym() takes it, and so would
- *          wait for a constructor that waits for this thread.
- * Threads: any. What is found is valid as long as its object stays loaded, which is the caller's
- *          matter.
+ * Always:  it allocates nothing and does not take the loader's lock. dlsym() takes that lock, and
+ *          could wait for a constructor that waits for this thread.
+ * Threads: any. A result is valid while its object stays loaded; the caller sees to that.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -22,7 +21,7 @@
 #define SYMBOL_OF_RELOCATION(info) ELF32_R_SYM(info)
 #endif
 
-/* Relocations with and without an addend begin alike. */
+/* Relocations with and without an addend begin with the same fields. */
 typedef ElfW(Rel) relocation_t;
 typedef struct relocations_s {
   const char* start;
@@ -33,8 +32,8 @@ typedef struct object_s {
   uintptr_t base;
   const char* names;
   const ElfW(Sym) * symbols;
-  const uint32_t* hash;     /* by the rules of System V: tells how many symbols there are */
-  const uint32_t* gnu_hash; /* most objects have this table alone */
+  const uint32_t* hash;     /* System V's hash table: it holds the number of symbols */
+  const uint32_t* gnu_hash; /* most objects have this table only */
   relocations_t data[2];    /* with addends, without */
 } object_t;
 
@@ -47,7 +46,7 @@ static bool object_covers(const struct dl_phdr_info* info, uintptr_t address) {
   return false;
 }
 
-/* Some loaders have added the base to the addresses in this table, others leave them alone. */
+/* Some loaders add the base to the addresses in the dynamic table, others do not. */
 static const void* object_address(const struct dl_phdr_info* info, uintptr_t value) {
   return (const void*)(object_covers(info, value) ? value : info->dlpi_addr + value);
 }
@@ -81,7 +80,7 @@ static void object_read_entry(const struct dl_phdr_info* info, const ElfW(Dyn) *
   }
 }
 
-/* False: it has no symbols that others could find. */
+/* False if the object has no symbols for other objects. */
 static bool object_read(const struct dl_phdr_info* info, object_t* o) {
   *o = (object_t){.base = info->dlpi_addr,
                   .data = {{NULL, 0, sizeof(ElfW(Rela))}, {NULL, 0, sizeof(ElfW(Rel))}}};
@@ -142,7 +141,7 @@ typedef struct search_s {
   void* found;
 } search_t;
 
-/* Not 0: there is nothing more to look for. */
+/* Not 0 ends the iteration. */
 static int search_object(struct dl_phdr_info* info, size_t size, void* arg) {
   search_t* s = arg;
   object_t o;

@@ -1,10 +1,12 @@
 /* os/os.h - all that the allocator asks of an operating system.
  *
- * Results: a bool is true when it worked; NULL means that nothing was changed.
- * errno:   any of these may change it; callers that must keep it save it.
+ * Owns:    os_info.
+ * Always:  true means success; NULL means that nothing was changed. Functions for memory keep
+ *          errno; any other function that may change errno says so.
  * Threads: any.
- * Uses:    system.h.          Used by: every floor above. One source file per system implements it;
- *          no system conditional stands above this folder. docs/porting.md tells how to add one.
+ *
+ * One source file per system implements it. No code above this folder tests for a system.
+ * docs/design.md tells how to add a system.
  */
 #ifndef MI_OS_H
 #define MI_OS_H
@@ -13,11 +15,11 @@
 
 typedef struct os_info_s {
   size_t page_size; /* of an OS page, bytes */
-  bool overcommits; /* address space can be made writable without being paid for */
-  bool can_move;    /* os_move is worth trying */
-  size_t ahead_max; /* bytes of address space to reserve at a time ahead of need, at most */
+  bool overcommits; /* the system charges memory when it is touched, not when it becomes writable */
+  bool can_move;    /* os_move may work */
+  size_t ahead_max; /* reserve at most so many bytes of address space ahead of demand at a time */
 } os_info_t;
-INTERNAL_DATA os_info_t os_info;
+static os_info_t os_info;
 
 /* Fills os_info. Allocates nothing; may run twice. */
 INTERNAL void os_init(void);
@@ -26,51 +28,51 @@ INTERNAL void os_init(void);
 
 typedef enum os_access_e {
   OS_INACCESSIBLE, /* address space only */
-  OS_LAZY,         /* readable, writable, zero; paid for when touched, where the OS allows that */
-  OS_COMMITTED     /* the same, but the OS may refuse what it could never pay for */
+  OS_LAZY,         /* readable, writable, zero; charged when touched, where the OS allows that */
+  OS_COMMITTED     /* the same, but the OS may refuse more than it could ever provide */
 } os_access_t;
 /* Address space for `size` bytes at a multiple of `align` (a power of two), never above
  * ADDRESS_BITS. */
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access);
-/* Readable and writable, in large OS pages (2 MiB) where the system has as many to spare: then
- * `*pinned`, for they cannot be given back in part, and a child of a fork that writes to them needs
- * spare ones as well. Elsewhere as OS_LAZY, with the wish for large pages. */
+/* Readable and writable memory. If the system has enough large OS pages (2 MiB), the memory is in
+ * these, and `*pinned` is true: they cannot be given back in part, and a forked child that writes
+ * to them needs as many spare ones. Otherwise as OS_LAZY, with advice to use huge pages. */
 INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned);
 
 #define OS_HUGE_SIZE GiB
 typedef struct os_huge_s {
-  void* start;  /* NULL: not one was had */
-  size_t pages; /* as many were had, side by side; zero, resident and pinned as above */
-  bool bound;   /* to the node, or no choice was to be made */
+  void* start;  /* NULL if none could be allocated */
+  size_t pages; /* allocated, side by side; zero, resident, and pinned as above */
+  bool bound;   /* to the node, or there was no node to choose */
 } os_huge_t;
-/* Up to `pages` huge OS pages (1 GiB each), on the `numa_node`-th node (-1: any) if that has
- * memory. Stops behind the page with which `timeout_ms` are over (0: never). */
+/* Allocates up to `pages` huge OS pages (1 GiB each), on the `numa_node`-th node (-1: any) if that
+ * has memory. Stops after the first page that ends later than `timeout_ms` (0: no limit). */
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms);
-/* Nodes that have memory; 1 where the system does not tell. */
+/* The number of nodes that have memory; 1 if the system does not tell. */
 INTERNAL size_t os_numa_nodes(void);
-/* All that one call reserved, or its end. */
+/* Unmaps all that one call reserved, or the end of it. */
 INTERNAL void os_release(void* p, size_t size);
 /* Makes reserved memory readable, writable and zero. */
 INTERNAL bool os_commit(void* p, size_t size);
 /* Gives the memory back and makes the addresses inaccessible. */
 INTERNAL bool os_decommit(void* p, size_t size);
-/* Gives the memory back; the addresses stay usable. `*zero`: they read as zero from now on. */
+/* Gives the memory back; the addresses stay usable. `*zero`: the range reads as zero afterwards. */
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero);
-/* Inaccessible from now on. */
+/* Makes the range inaccessible; the memory is kept. */
 INTERNAL bool os_protect(void* p, size_t size);
-/* The same for a while; memory and contents are given back. As mappings of their own, in a time
- * that only what was touched counts for; false: the range is accessible, the contents may be lost.
- */
+/* Makes the range inaccessible, drops its contents and gives its memory back. The range becomes a
+ * mapping of its own. The call takes time only for memory that was touched. False: the range is
+ * accessible, and its contents may be lost. */
 INTERNAL bool os_shut(void* p, size_t size);
-/* The same, where the system can do that without mappings: then it fills page tables for it, eight
- * bytes for each OS page. Elsewhere as os_shut. */
+/* The same without a mapping, where the system can do that: then the system fills page tables,
+ * eight bytes for each OS page. Elsewhere as os_shut. */
 INTERNAL bool os_guard(void* p, size_t size);
-/* What was shut or guarded, or a part of it, is accessible and zero; false: it is inaccessible
- * still, and may be tried again. os_unguard undoes what os_guard does. */
+/* Makes a range that was shut, or a part of it, accessible and zero. False: it is still
+ * inaccessible, and the caller may try again. os_unguard undoes os_guard in the same way. */
 INTERNAL bool os_open(void* p, size_t size);
 INTERNAL bool os_unguard(void* p, size_t size);
-/* What is known of guards since the first one: that they are no mappings of their own; that they
- * are such mappings, of which a process may have only so many. */
+/* The first os_guard finds out which kind of guard the system has. Light guards are no mappings.
+ * The others are, and a process may have only a limited number of mappings. */
 #if OS_UNIX
 INTERNAL bool os_guards_are_light(void);
 INTERNAL bool os_guards_are_mappings(void);
@@ -78,16 +80,17 @@ INTERNAL bool os_guards_are_mappings(void);
 static inline bool os_guards_are_light(void) { return false; }
 static inline bool os_guards_are_mappings(void) { return false; }
 #endif
-/* Replaces a mapping of ours by fresh zero memory, so that it can merge with its neighbours. */
+/* Replaces a mapping of the library by fresh zero memory, so that it can merge with its
+ * neighbours. */
 INTERNAL bool os_renew(void* p, size_t size);
-/* Moves the OS pages of [src, src + size) to dst, both mappings of ours; src reads as zero
- * afterwards. False: nothing was moved. */
+/* Moves the OS pages of [src, src + size) to dst; both are mappings of the library. src reads as
+ * zero afterwards. False: nothing was moved. */
 INTERNAL bool os_move(void* dst, void* src, size_t size);
-/* No transparent huge pages from now on, in this process and in programs that it starts. */
+/* Disables transparent huge pages in this process and in programs that it starts. */
 INTERNAL bool os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */
 INTERNAL void os_advise_huge(void* p, size_t size, bool use);
-/* Bytes of [p, p + size) that are resident now. */
+/* The number of bytes of [p, p + size) that are resident. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 
 /* ---- time and process ---- */
@@ -99,33 +102,34 @@ typedef struct os_process_s {
 INTERNAL void os_process(os_process_t* info);
 INTERNAL uintptr_t os_thread_id(void);
 #if MI_SECURE > 0
-/* Fills `*random`. False: the system gave no random number, so less than that must do: what it gave
- * the process at its start, or the clock and addresses. */
+/* Fills `*random`. False: the system gave no random number, and the result is made from weaker
+ * sources: what the system gave the process at its start, or the clock and addresses. */
 INTERNAL bool os_random(uint64_t* random);
-/* A new word, 0 at first, that is 0 again in each child process, whichever call made that; NULL
- * where the system has no such thing. */
+/* A new word, initially 0, that the system sets to 0 in each child process, whichever call made the
+ * child. NULL if the system cannot do that. */
 INTERNAL _Atomic(uint64_t)* os_word_of_process(void);
 #endif
 INTERNAL void os_nap(unsigned us); /* sleeps about so many microseconds, at least a moment */
 INTERNAL _Noreturn void os_abort(void);
-/* True for a set-uid or otherwise privileged process, whose environment is not to be trusted. */
+/* True for a set-uid or otherwise privileged process, which must not trust its environment. */
 INTERNAL bool os_is_privileged(void);
-/* The i-th entry "NAME=value" of the environment; NULL behind the last. */
+/* The i-th entry "NAME=value" of the environment; NULL after the last. */
 INTERNAL const char* os_environment(size_t i);
 INTERNAL void os_write_error(const char* text, size_t length);
-/* The absolute path without links in `resolved`, which has room for OS_PATH_MAX bytes; NULL with
- * errno where there is no such file. */
+/* Stores the absolute path without links in `resolved`, which has room for OS_PATH_MAX bytes. NULL,
+ * with errno set, if there is no such file. */
 #define OS_PATH_MAX 4096
 INTERNAL char* os_real_path(const char* path, char* resolved);
 
 /* ---- symbols of the program and of its libraries, see elf.c; NULL: not found ---- */
 
 #if OS_TELLS_SYMBOLS
-/* `name` as it is defined by the object that `address` lies in. */
+/* The address of `name` in the object that contains `address`, if that object defines it. */
 INTERNAL void* os_symbol_of(const void* address, const char* name);
-/* What `name` means in the object that `address` lies in, if it has the address of that as data. */
+/* The address that the loader has bound `name` to in the object that contains `address`, if that
+ * object holds the address as data. */
 INTERNAL void* os_symbol_bound(const void* address, const char* name);
-/* `name` as the first object defines it that does, in the order of loading. */
+/* The address of `name` in the first loaded object that defines it. */
 INTERNAL void* os_symbol_any(const char* name);
 #else
 static inline void* os_symbol_of(const void* address, const char* name) {
@@ -143,29 +147,29 @@ INTERNAL void os_lock(os_lock_t* lock);
 INTERNAL void os_unlock(os_lock_t* lock);
 INTERNAL void os_lock_reset(os_lock_t* lock); /* in the child of a fork */
 
-/* Between the two calls the calling thread cannot be cancelled: what it holds would stay taken, and
- * no function of ours is a cancellation point. They nest. */
+/* Between the two calls the calling thread cannot be cancelled. A cancelled thread would leave its
+ * locks taken, and no function of the library is a cancellation point. The pairs nest. */
 INTERNAL int os_cancel_off(void);
 INTERNAL void os_cancel_restore(int state);
 
-/* Calls `hook(value)` when a thread that has set a non-NULL value ends. */
+/* Calls `hook(value)` at the end of each thread that has set a non-NULL value. */
 INTERNAL bool os_thread_hook(void (*hook)(void*));
 INTERNAL void os_thread_hook_set(void* value);
-/* No thread calls the hook any more, but for those that are inside. */
+/* No thread enters the hook after this; some may still be inside. */
 INTERNAL void os_thread_hook_remove(void);
-/* Between the two calls the locks are no locks for the calling thread, which holds them all: the
- * fork handlers of others may allocate. */
+/* Between the two calls os_lock and os_unlock do nothing in the calling thread. It holds all locks,
+ * and the program's own fork handlers may allocate. */
 INTERNAL void os_fork_begin(void);
 INTERNAL void os_fork_end(void);
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
-/* ---- the image that we are part of: a program, or a library ---- */
+/* ---- the image that contains the library: a program, or a shared library ---- */
 
-/* From the function of OS_AT_START: calls `unload` when the image is taken out of the process while
- * that goes on, after the destructors of all its objects. The system forgets the fork hooks then.
- */
+/* To be called from the function of OS_AT_START. If the image is unloaded while the process goes
+ * on, `unload` is called after the destructors of all objects of the image. The system then forgets
+ * the fork hooks. */
 INTERNAL void os_at_unload(void (*unload)(void));
-/* From the function of OS_AT_END. */
+/* To be called from the function of OS_AT_END. */
 INTERNAL void os_image_ends(void);
 
 #endif

@@ -1,14 +1,13 @@
-/* os/system.h - which system the library is built for, and what that system has of its own.
+/* os/system.h - which system the library is built for, and what only that system has.
  *
- * Owns:    nothing. This is the one place that asks the compiler for the system.
- * Always:  exactly one of OS_UNIX, OS_WINDOWS and OS_WASM is 1, the others are 0; each of the
- *          sources beside this file is empty where its own is 0.
- * Uses:    base.h.          Used by: os.h.
+ * Owns:    nothing. Only this file asks the compiler for the system.
+ * Always:  one of OS_UNIX, OS_WINDOWS and OS_WASM is 1, the others are 0. A source file of this
+ *          folder is empty where its macro is 0.
  */
-#ifndef MI_OS_SYSTEM_H
-#define MI_OS_SYSTEM_H
+#ifndef MI_SYSTEM_H
+#define MI_SYSTEM_H
 
-#include "../base.h"
+#include "../base/base.h"
 
 #if defined(_WIN32)
 #define OS_WINDOWS 1
@@ -35,13 +34,13 @@ typedef pthread_mutex_t os_lock_t;
 #define OS_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
 #elif OS_WINDOWS
 typedef struct os_lock_s {
-  void* srw; /* an SRWLOCK; its header defines too many short names to be seen above */
+  void* srw; /* an SRWLOCK, whose header defines too many short names to be included here */
 } os_lock_t;
 #define OS_LOCK_INIT                                                                               \
   { NULL }
 #else
 typedef struct os_lock_s {
-  bool held; /* there is one thread, so nobody ever waits */
+  bool held; /* there is one thread, so no thread ever waits */
 } os_lock_t;
 #define OS_LOCK_INIT                                                                               \
   { false }
@@ -49,8 +48,8 @@ typedef struct os_lock_s {
 
 /* ---- how many threads ---- */
 
-/* True only while the process is known to have a single thread: then an exchange may be two plain
- * accesses. False whenever the system does not tell. */
+/* True only while the system says that the process has one thread. Then two plain accesses may
+ * replace an exchange. */
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
 #if __GLIBC_PREREQ(2, 32)
 #define OS_TELLS_SINGLE_THREADED 1
@@ -68,14 +67,14 @@ static inline bool os_is_single_threaded(void) { return OS_WASM != 0; }
 /* ---- one word per thread ---- */
 
 /* GCC for Windows emulates thread-local variables: it allocates them with malloc at their first
- * use, and frees them before our hook at the end of the thread has run. There the default heap
- * lives in a slot of the thread's block, whose address the processor has in a register; elsewhere
- * it is a thread-local variable. */
+ * use, and frees them before the library's hook at the end of the thread runs. There the default
+ * heap lives in a TLS slot of the thread's TEB, which a register points to. Elsewhere it is a
+ * thread-local variable. */
 #if OS_WINDOWS && defined(__GNUC__) && !defined(__clang__)
 #define OS_THREAD_WORD 1
-INTERNAL_DATA unsigned long os_thread_slot; /* its number; behind the last one before os_init */
+static unsigned long os_thread_slot; /* number of the slot; no valid one before os_init */
 INTERNAL void* os_thread_word_slow(void);
-/* What the calling thread has set; NULL at first. */
+/* The word that the calling thread has set; NULL at first. */
 static inline void* os_thread_word(void) {
 #if defined(__x86_64__)
   unsigned long long slot = os_thread_slot; /* TlsSlots of the TEB, see winternl.h */
@@ -94,17 +93,17 @@ INTERNAL void os_set_thread_word(void* word);
 
 /* ---- names of the C library ---- */
 
-/* It has its malloc by names of its own as well, which programs call. */
+/* The C library offers its malloc under names of its own too, and programs call these. */
 #if defined(__GLIBC__)
 #define OS_HAS_LIBC_MALLOC 1
 #else
 #define OS_HAS_LIBC_MALLOC 0
 #endif
 
-/* realloc(p, 0) by the C name frees p and returns NULL, memalign rounds an alignment up. */
+/* The C name realloc(p, 0) frees p and returns NULL; memalign rounds an alignment up. */
 #define OS_LIKE_GLIBC OS_HAS_LIBC_MALLOC
 
-/* The tables of symbols of what is loaded can be read. */
+/* The symbol tables of loaded objects can be read. */
 #if OS_UNIX && defined(__ELF__) &&                                                                 \
     !defined(__mips64) /* whose relocations have a layout of their own */
 #define OS_TELLS_SYMBOLS 1
@@ -112,12 +111,12 @@ INTERNAL void os_set_thread_word(void* word);
 #define OS_TELLS_SYMBOLS 0
 #endif
 
-/* ---- before main and behind it ---- */
+/* ---- before and after main ---- */
 
-/* Define a function that runs early in the start of the process, or of the library that we are
- * part of, and one that runs at its end. */
+/* Define a function that runs early in the start of the image that contains the library, and one
+ * that runs at its end. */
 #if defined(_MSC_VER) && !defined(__clang__)
-/* .CRT$XCU is among the initializers of C++, behind those of the C library. */
+/* .CRT$XCU is among the initializers of C++, which run after those of the C library. */
 #pragma section(".CRT$XCU", read)
 #define OS_AT_START(name)                                                                          \
   static void __cdecl name(void);                                                                  \
@@ -129,7 +128,8 @@ INTERNAL void os_set_thread_word(void* word);
   __declspec(allocate(".CRT$XCU")) void(__cdecl* const os_end_start_##name)(void) = os_end_##name; \
   static void __cdecl name(void)
 #else
-/* As early as a library may: fork handlers of others then run inside ours. */
+/* The earliest priority that a library may use. Fork handlers that the program registers later run
+ * before the library takes its locks, and after it has released them. */
 #define OS_AT_START(name) static void __attribute__((constructor(101))) name(void)
 #define OS_AT_END(name) static void __attribute__((destructor)) name(void)
 #endif

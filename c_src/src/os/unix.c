@@ -1,8 +1,8 @@
-/* os/unix.c - the operating system, for Linux and its relatives.
+/* os/unix.c - memory, time and the process on Linux and other Unix systems.
  *
- * Owns:    os_info, the thread-exit key, the count of attempts at large pages to leave out.
- * Always:  mappings are private and anonymous, so what was never written reads as zero.
- * Uses:    os.h, posix.h.          Used by: chosen by system.h.
+ * Owns:    os_info, the kind of guard, the number of attempts at large pages to skip.
+ * Always:  mappings are private and anonymous, so memory that was never written reads as zero.
+ * Threads: any; the shared words are hints, or are set once.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -11,8 +11,8 @@
 
 #if OS_UNIX
 
-#include "../atomic.h"
-#include "posix.h"
+#include "../base/atomic.h"
+#include "unix_common.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,59 +20,32 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
-/* Systems that forget what an image has registered with pthread_atfork when they unload it. On
- * others it stays. */
-#if defined(__linux__) || defined(__FreeBSD__)
-#define CAN_BE_UNLOADED 1
-#if defined(__GLIBC__)
-#include <link.h>
-#endif
-#else
-#define CAN_BE_UNLOADED 0
-#include <dlfcn.h>
-#endif
 #if defined(__linux__)
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
 
-/* What the kernel has had since 5.7, 5.14 and 4.14, whatever the headers of the C library know. An
- * older one answers EINVAL. */
+/* The kernel has these since 5.7, 5.14 and 4.14; the headers of the C library may lack them. An
+ * older kernel answers EINVAL. */
 #if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
 #define MREMAP_DONTUNMAP 4
 #endif
+
 #if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23
 #endif
+
 #if defined(__linux__) && !defined(MADV_WIPEONFORK)
 #define MADV_WIPEONFORK 18
 #endif
 
-INTERNAL_DEF os_info_t os_info = {4096, true, false, SIZE_MAX};
-
-static pthread_key_t thread_key;
-static _Atomic(bool) thread_key_valid;
-
-INTERNAL int os_cancel_off(void) {
-  int state = 0;
-#if !defined(__ANDROID__) /* which has no cancellation */
-  (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-#endif
-  return state;
-}
-INTERNAL void os_cancel_restore(int state) {
-#if !defined(__ANDROID__)
-  (void)pthread_setcancelstate(state, NULL);
-#else
-  (void)state;
-#endif
-}
+static os_info_t os_info = {4096, true, false, SIZE_MAX};
 
 #if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
 static size_t read_file(const char* path, char* buf, size_t size) {
-  int cancel = os_cancel_off(); /* all three calls are cancellation points */
+  int cancel = os_cancel_off(); /* open, read and close are cancellation points */
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
   if (fd >= 0) close(fd);
@@ -88,7 +61,7 @@ INTERNAL void os_init(void) {
   if (page > 0) os_info.page_size = (size_t)page;
 #if defined(__linux__)
   char buf[16];
-  /* 0 and 1 hand out address space freely; 2 charges every writable byte. */
+  /* Modes 0 and 1 charge memory when it is touched; mode 2 charges every writable byte. */
   if (read_file("/proc/sys/vm/overcommit_memory", buf, sizeof(buf)) > 0)
     os_info.overcommits = (buf[0] == '0' || buf[0] == '1');
 #endif
@@ -106,27 +79,49 @@ INTERNAL void os_init(void) {
 static void* map_memory(void* hint, size_t size, os_access_t access, int flags) {
   int prot = access == OS_INACCESSIBLE ? PROT_NONE : PROT_READ | PROT_WRITE;
   if (access != OS_COMMITTED) flags |= MAP_NORESERVE;
+  int saved = errno;
   void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  errno = saved;
   return p == MAP_FAILED ? NULL : p;
 }
 
+/* System calls that keep the program's errno. */
+static int advise_error(void* p, size_t size, int advice) {
+  int saved = errno, error = madvise(p, size, advice) == 0 ? 0 : errno;
+  errno = saved;
+  return error; /* 0: it worked */
+}
+static bool advise(void* p, size_t size, int advice) { return advise_error(p, size, advice) == 0; }
+static bool set_access(void* p, size_t size, int access) {
+  int saved = errno;
+  bool done = mprotect(p, size, access) == 0;
+  errno = saved;
+  return done;
+}
+static bool unmap(void* p, size_t size) {
+  int saved = errno;
+  bool done = munmap(p, size) == 0;
+  errno = saved;
+  return done;
+}
+
 INTERNAL void os_release(void* p, size_t size) {
-  /* At the limit of mappings a part of one cannot go. Its memory can. */
-  if (size != 0 && munmap(p, size) != 0) (void)madvise(p, size, MADV_DONTNEED);
+  /* At the limit of mappings the kernel cannot unmap a part of one. It can drop the memory. */
+  if (size != 0 && !unmap(p, size)) (void)advise(p, size, MADV_DONTNEED);
 }
 
 static bool is_addressable(const void* p, size_t size) {
   return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
 }
 
-/* Secure builds ask for a random place of their own: what the system chooses lies beside the
- * libraries. All are in one random TiB, for each 4 GiB that were ever used cost the map of pages
- * two OS pages. A sanitizer has plans for the address space. */
+/* An address hint for secure builds: the kernel's own choice lies beside the libraries. All hints
+ * of a process lie in one random TiB, because the page map needs two OS pages for each 4 GiB that
+ * are used. Not under a sanitizer, which has its own layout of the address space. */
 static void* random_place(void) {
 #if MI_SECURE > 0 && ADDRESS_BITS > 32 && !MI_WATCHED
-  static _Atomic(uint64_t) zone; /* relaxed: a number, and nothing behind it */
+  static _Atomic(uint64_t) zone; /* relaxed: a number that publishes nothing */
   uint64_t random, mine = load_relaxed(&zone);
-  (void)os_random(&random); /* any number is better than none */
+  (void)os_random(&random); /* a weak number is better than none */
   if (mine == 0) {
     uint64_t chosen = 1 + (random >> 40) % 62;
     mine = cas_relaxed(&zone, &mine, chosen) ? chosen : mine;
@@ -140,7 +135,7 @@ static void* random_place(void) {
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   void* place = (void*)round_up((uintptr_t)random_place(), align);
   char* p = map_memory(place, size, access, 0);
-  if (p == NULL && place != NULL) p = map_memory(NULL, size, access, 0); /* it heeds no wish */
+  if (p == NULL && place != NULL) p = map_memory(NULL, size, access, 0); /* hint rejected */
   if (p == NULL) return NULL;
   if (((uintptr_t)p & (align - 1)) != 0) {
     os_release(p, size);
@@ -168,18 +163,18 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
 _Static_assert(OS_HUGE_SIZE == (size_t)1 << HUGE_SHIFT, "1 GiB");
 
 #if defined(MAP_HUGETLB)
-#define LARGE_SKIPS 8 /* attempts left out after one that failed */
+#define LARGE_SKIPS 8 /* attempts skipped after one that failed */
 static _Atomic(unsigned) large_skips;
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
 #ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0 /* then the address is a hint, and looked at */
+#define MAP_FIXED_NOREPLACE 0 /* the address is a hint then, and map_pages checks the result */
 #endif
 
-/* Pages of 1 << `shift` bytes, at `at` if that is not NULL. Never with MAP_NORESERVE: the system
- * sets the pages aside, or the first touch of one that it does not have would kill us. */
+/* Pages of 1 << `shift` bytes, at `at` if that is not NULL. Never with MAP_NORESERVE: the kernel
+ * would not set the pages aside, and would kill the process at the first touch of a missing one. */
 static void* map_pages(void* at, size_t size, int shift) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (shift << MAP_HUGE_SHIFT);
   if (at != NULL) flags |= MAP_FIXED_NOREPLACE;
@@ -192,7 +187,7 @@ static void* map_pages(void* at, size_t size, int shift) {
 
 static void* reserve_pinned(size_t size, size_t align) {
   if ((size & (LARGE_SIZE - 1)) != 0 || align > LARGE_SIZE) return NULL;
-  /* Relaxed: two threads may leave out one attempt more or less. */
+  /* Relaxed: if two threads race, they skip one attempt more or less. */
   unsigned skips = load_relaxed(&large_skips);
   if (skips > 0) {
     store_relaxed(&large_skips, skips - 1);
@@ -212,15 +207,15 @@ INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
   if (p != NULL) return p;
   p = os_reserve(size, size >= LARGE_SIZE ? max_size(align, LARGE_SIZE) : align, OS_LAZY);
 #if defined(MADV_HUGEPAGE)
-  if (p != NULL) (void)madvise(p, size, MADV_HUGEPAGE);
+  if (p != NULL) (void)advise(p, size, MADV_HUGEPAGE);
 #endif
   return p;
 }
 
 #define NODE_MAX 1024 /* above every node number of the system */
 
-/* Returns how many nodes have memory (0: the system does not tell). `*node` is the number of the
- * `index`-th of them, if there is one: numbers may be missing, and nodes may be empty. */
+/* Returns how many nodes have memory (0: the system does not tell). `*node` becomes the number of
+ * the `index`-th of them, if there is one: numbers may be missing, and nodes may be empty. */
 static size_t list_nodes(size_t index, unsigned long* node) {
   size_t count = 0;
 #if defined(__linux__)
@@ -246,21 +241,21 @@ INTERNAL size_t os_numa_nodes(void) {
 }
 
 #if defined(MAP_HUGETLB) && UINTPTR_MAX > UINT32_MAX
-/* By the bare system call, for the library around it is not everywhere. */
+/* By the bare system call, because its library is not installed everywhere. */
 static bool bind_to_node(void* p, size_t size, unsigned long node) {
 #if defined(SYS_mbind)
   enum { PREFERRED = 1, BITS = 8 * sizeof(unsigned long) };
   unsigned long mask[NODE_MAX / BITS] = {0};
   mask[node / BITS] = 1UL << (node % BITS);
-  /* The system takes the number of bits plus one. */
+  /* The kernel expects the number of bits plus one. */
   return syscall(SYS_mbind, p, size, (long)PREFERRED, mask, (long)NODE_MAX + 1, 0L) == 0;
 #else
   return (void)p, (void)size, (void)node, false;
 #endif
 }
 
-/* Makes the page resident. A control group may be allowed fewer pages than the system has set
- * aside, and would kill us when we touch one more. */
+/* Makes the page resident. A control group may allow fewer pages than the kernel has set aside; the
+ * kernel kills a process that touches one page too many. */
 static bool populate(void* p, size_t size) {
 #if defined(MADV_POPULATE_WRITE)
   if (madvise(p, size, MADV_POPULATE_WRITE) == 0) return true;
@@ -270,9 +265,9 @@ static bool populate(void* p, size_t size) {
 #endif
 }
 
-/* A huge page in the place of addresses that we hold; false if there is none, and then we hold
- * them no more. Our hold goes first: a fixed mapping that fails may unmap what was there, and
- * others may have mapped something into the hole by the time we give back the rest. */
+/* Replaces reserved addresses by a huge page. False: there is none, and the addresses are unmapped.
+ * It unmaps them first: a fixed mapping that fails may unmap the old one, and another thread may
+ * map something into that hole before the caller unmaps the rest. */
 static bool huge_page_take(char* page, unsigned long node, bool* bound) {
   os_release(page, OS_HUGE_SIZE);
   if (map_pages(page, OS_HUGE_SIZE, HUGE_SHIFT) == NULL) return false;
@@ -288,11 +283,11 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
   if (numa_node >= 0 && list_nodes((size_t)numa_node, &node) > 1)
     huge.bound = node != ULONG_MAX;
   else
-    node = ULONG_MAX; /* no choice */
+    node = ULONG_MAX; /* no node to choose */
   uint64_t start = os_clock_ms();
   char* at = NULL;
   size_t n = min_size(pages, (size_t)1 << (ADDRESS_BITS - HUGE_SHIFT)), tried = 0;
-  for (; n > 0; n /= 2) /* fewer where the addresses are few */
+  for (; n > 0; n /= 2) /* fewer if address space is scarce */
     if ((at = os_reserve(n * OS_HUGE_SIZE, OS_HUGE_SIZE, OS_INACCESSIBLE)) != NULL) break;
   while (tried < n && huge_page_take(at + tried++ * OS_HUGE_SIZE, node, &huge.bound)) {
     huge.pages++;
@@ -312,112 +307,109 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
 /* ---- access and contents ---- */
 
 INTERNAL bool os_commit(void* p, size_t size) {
-  return mprotect(p, size, PROT_READ | PROT_WRITE) == 0;
+  return set_access(p, size, PROT_READ | PROT_WRITE);
 }
 
 INTERNAL bool os_decommit(void* p, size_t size) {
-  /* A new mapping rather than a new protection: only that takes the charge back under strict
-   * accounting, and it is atomic for anybody who maps memory at the same time. */
+  /* A new mapping, not a new protection: only a mapping returns the charge under strict accounting.
+   * It leaves no hole into which another thread could map memory. */
   return map_memory(p, size, OS_INACCESSIBLE, MAP_FIXED) != NULL;
 }
 
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 #if defined(MADV_FREE)
   if (!decommits) {
-    /* A lazily freed range may keep its old contents for a while: never known to be zero. */
+    /* The range may keep its contents for a while, so it is not known to be zero. */
     *zero = false;
-    if (madvise(p, size, MADV_FREE) == 0) return true;
+    if (advise(p, size, MADV_FREE)) return true;
   }
 #else
   (void)decommits;
 #endif
 #if defined(__linux__)
   *zero = true;
-  return madvise(p, size, MADV_DONTNEED) == 0;
+  return advise(p, size, MADV_DONTNEED);
 #else
   *zero = true;
   return os_renew(p, size); /* MADV_DONTNEED keeps the contents on other systems */
 #endif
 }
 
-INTERNAL bool os_protect(void* p, size_t size) { return mprotect(p, size, PROT_NONE) == 0; }
+INTERNAL bool os_protect(void* p, size_t size) { return set_access(p, size, PROT_NONE); }
 
-/* Nothing of value lies behind it. */
+/* The contents are worthless, so a new mapping serves too. */
 INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
 
-/* Linux 6.13 has guards that are no mappings of their own. */
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
+/* Linux 6.13 has guards that are no mappings of their own. */
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
 #endif
-enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
-static _Atomic(int) guard_kind; /* relaxed: the system's answer is the same to everybody */
 
-static bool guard_lightly(void* p, size_t size, bool on) {
+enum { GUARDS_UNKNOWN, GUARDS_LIGHT, GUARDS_HEAVY };
+static _Atomic(int) guard_kind; /* relaxed: every thread gets the same answer from the kernel */
+
+/* 0, or the error. */
+static int guard_lightly(void* p, size_t size, bool on) {
 #if defined(MADV_GUARD_INSTALL)
-  return madvise(p, size, on ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE) == 0;
+  return advise_error(p, size, on ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE);
 #else
-  (void)p, (void)size, (void)on;
-  errno = EINVAL;
-  return false;
+  return (void)p, (void)size, (void)on, EINVAL;
 #endif
 }
 
 static bool unguard_lightly(void* p, size_t size) {
-  return guard_lightly(p, size, false) || os_renew(p, size);
+  return guard_lightly(p, size, false) == 0 || os_renew(p, size);
 }
 
 INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
 INTERNAL bool os_guards_are_mappings(void) { return load_relaxed(&guard_kind) == GUARDS_HEAVY; }
 
-/* The memory behind a protection alone would stay, with its contents. */
+/* A protection alone would keep the memory and its contents, so the memory is dropped first. */
 INTERNAL bool os_shut(void* p, size_t size) {
   bool zero, dropped = os_purge(p, size, true, &zero);
-  if (!dropped) { /* the kernel keeps locked memory; and a part may be inaccessible already */
+  if (!dropped) { /* the memory is locked; and a part may be inaccessible already */
     if (!os_open(p, size) || (os_guards_are_light() && !unguard_lightly(p, size)))
       return os_decommit(p, size);
     memset(p, 0, size);
   }
-  /* A part may be protected. If the kernel does not open that again, the whole range is closed. */
+  /* A part may be protected. If the kernel does not open it again, the range counts as closed. */
   if (!os_protect(p, size)) return !os_open(p, size);
 #if defined(__linux__)
-  if (dropped) (void)os_purge(p, size, true, &zero); /* what was written between the two */
+  if (dropped) (void)os_purge(p, size, true, &zero); /* drops what was written in between */
 #endif
   return true;
 }
 
-/* After an attempt that failed with `error`: the kernel may have set some of the guards. If it
- * refuses to remove them with the same error, it refuses all light guards, and has set none: to map
- * the range anew each time would cost the program its mappings. */
+/* Called after an attempt that failed with `error`. The kernel may have set some of the guards. If
+ * it refuses to remove them with the same error, it has no light guards and has set none. A new
+ * mapping each time would split the program's mappings. */
 static void undo_guards(void* p, size_t size, int error) {
-  if (guard_lightly(p, size, false)) return;
-  if (errno != error || error == ENOMEM) (void)os_renew(p, size);
+  int undone = guard_lightly(p, size, false);
+  if (undone != 0 && (undone != error || error == ENOMEM)) (void)os_renew(p, size);
 }
 
-/* An emulator may say yes to any advice, and heed none. */
-static bool advice_is_heeded(void* p, size_t size) { return madvise(p, size, -1) != 0; }
+/* An emulator may accept any advice and ignore it; the kernel refuses advice -1. */
+static bool advice_is_heeded(void* p, size_t size) { return !advise(p, size, -1); }
 
 INTERNAL bool os_guard(void* p, size_t size) {
-  int saved = errno, kind = load_relaxed(&guard_kind);
-  bool lightly = kind != GUARDS_HEAVY, done = lightly && guard_lightly(p, size, true);
-  if (lightly && !done) undo_guards(p, size, errno);
+  int kind = load_relaxed(&guard_kind);
+  int error = kind == GUARDS_HEAVY ? EINVAL : guard_lightly(p, size, true);
+  if (kind != GUARDS_HEAVY && error != 0) undo_guards(p, size, error);
+  bool done = error == 0;
   if (kind == GUARDS_UNKNOWN) {
     int wanted = done && advice_is_heeded(p, size) ? GUARDS_LIGHT : GUARDS_HEAVY;
-    /* One kind for ever, for a guard is taken away as it was set. */
+    /* The kind never changes, because a guard must be removed in the way it was set. */
     if (cas_acquire(&guard_kind, &kind, wanted)) kind = wanted;
     if (done && kind == GUARDS_HEAVY) done = !unguard_lightly(p, size);
   }
   if (kind == GUARDS_HEAVY && !done) done = os_shut(p, size);
-  errno = saved;
   return done;
 }
 
 INTERNAL bool os_unguard(void* p, size_t size) {
-  int saved = errno;
-  /* A light guard that stays would be met behind an access that the system grants. */
-  bool done = os_guards_are_light() ? unguard_lightly(p, size) : os_open(p, size);
-  errno = saved;
-  return done;
+  /* os_open would make the range accessible, but a light guard in it would stay. */
+  return os_guards_are_light() ? unguard_lightly(p, size) : os_open(p, size);
 }
 
 INTERNAL bool os_renew(void* p, size_t size) {
@@ -426,13 +418,18 @@ INTERNAL bool os_renew(void* p, size_t size) {
 
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
 #if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
-  /* DONTUNMAP keeps the source mapped: without it another thread's mmap could land in the hole.
-   * First to a place that the kernel chooses: if the source is not one mapping this fails without
-   * harm, where a move straight to dst would unmap dst before it fails. */
+  /* DONTUNMAP keeps the source mapped: otherwise another thread's mmap could land in the hole.
+   * First the pages move to an address that the kernel chooses. If the source is not one mapping,
+   * that fails without harm; a direct move to dst would unmap dst before it fails. */
+  int saved = errno;
   void* between = mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+  errno = saved;
   if (between == MAP_FAILED) return false;
-  if (mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, dst) == dst) return true;
-    /* Out of kernel memory, and dst may be a hole by now. Nobody's, if it still is one. */
+  bool moved = mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, dst) == dst;
+  errno = saved;
+  if (moved) return true;
+    /* The kernel is out of memory, and may have unmapped dst. Map it again, unless another thread
+     * has mapped something there. */
 #if defined(MAP_FIXED_NOREPLACE)
   (void)map_memory(dst, size, OS_LAZY, MAP_FIXED_NOREPLACE);
 #endif
@@ -455,9 +452,7 @@ INTERNAL bool os_disable_huge_pages(void) {
 
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
 #if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
-  int saved = errno;
-  (void)madvise(p, size, use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  errno = saved;
+  (void)advise(p, size, use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #else
   (void)p, (void)size, (void)use;
 #endif
@@ -518,15 +513,15 @@ INTERNAL void os_process(os_process_t* info) {
 }
 
 #if MI_SECURE > 0
-/* Where the system has no random numbers for us. The loader gives each program 16 random bytes; the
- * C library protects the stack with them, so that what we make of them must not tell them: two
- * multiplications whose halves are folded. The rest makes the results differ. */
+/* For a system that refuses random numbers. The loader gives each program 16 random bytes. The C
+ * library protects the stack with them, so the results must not reveal them: two multiplications,
+ * each with its halves folded. The clock and the count make the results differ. */
 static uint64_t weak_random(void) {
-  static _Atomic(uint64_t) count; /* relaxed: a number, and nothing behind it */
+  static _Atomic(uint64_t) count; /* relaxed: a number that publishes nothing */
   uint64_t seed[2] = {(uintptr_t)&count, (uintptr_t)&seed}, n = add_relaxed(&count, 1) + 1;
 #if defined(__linux__)
-  const void* given = (const void*)(uintptr_t)getauxval(AT_RANDOM);
-  if (given != NULL) memcpy(seed, given, sizeof(seed));
+  const void* issued = (const void*)(uintptr_t)getauxval(AT_RANDOM);
+  if (issued != NULL) memcpy(seed, issued, sizeof(seed));
 #endif
   struct timespec now = {0, 0};
   (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -538,7 +533,7 @@ static uint64_t weak_random(void) {
 INTERNAL bool os_random(uint64_t* random) {
 #if defined(SYS_getrandom)
   int saved = errno;
-  long got = syscall(SYS_getrandom, random, sizeof(*random), 1L /* rather less than wait */);
+  long got = syscall(SYS_getrandom, random, sizeof(*random), 1L /* GRND_NONBLOCK */);
   errno = saved;
   if (got == (long)sizeof(*random)) return true;
 #elif !defined(__linux__)
@@ -553,7 +548,7 @@ INTERNAL _Atomic(uint64_t)* os_word_of_process(void) {
 #if defined(MADV_WIPEONFORK)
   int saved = errno;
   void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
-  if (p != NULL && madvise(p, os_info.page_size, MADV_WIPEONFORK) != 0) {
+  if (p != NULL && !advise(p, os_info.page_size, MADV_WIPEONFORK)) {
     os_release(p, os_info.page_size);
     p = NULL;
   }
@@ -564,20 +559,6 @@ INTERNAL _Atomic(uint64_t)* os_word_of_process(void) {
 #endif
 }
 #endif
-
-INTERNAL uintptr_t os_thread_id(void) {
-  uintptr_t id = 0;
-  pthread_t self = pthread_self();
-  memcpy(&id, &self, min_size(sizeof(id), sizeof(self)));
-  return id;
-}
-
-INTERNAL void os_nap(unsigned us) {
-  int cancel = os_cancel_off(), saved = errno;
-  (void)nanosleep(&(struct timespec){0, (long)us * 1000}, NULL); /* a signal may end it early */
-  errno = saved;
-  os_cancel_restore(cancel);
-}
 
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 
@@ -593,114 +574,4 @@ INTERNAL char* os_real_path(const char* path, char* resolved) { return realpath(
 #if defined(PATH_MAX)
 _Static_assert(PATH_MAX <= OS_PATH_MAX, "realpath may write that many bytes");
 #endif
-
-/* ---- threads ---- */
-
-/* The thread that is forking; 0: none. Relaxed: only that thread itself must see its own id. */
-static _Atomic(uintptr_t) forking_thread;
-
-static bool is_forking(void) {
-  uintptr_t thread = load_relaxed(&forking_thread);
-  return unlikely(thread != 0) && thread == os_thread_id();
-}
-
-INTERNAL void os_fork_begin(void) { store_relaxed(&forking_thread, os_thread_id()); }
-INTERNAL void os_fork_end(void) { store_relaxed(&forking_thread, 0); }
-
-INTERNAL void os_lock(os_lock_t* lock) {
-  if (!is_forking()) (void)pthread_mutex_lock(lock);
-}
-INTERNAL void os_unlock(os_lock_t* lock) {
-  if (!is_forking()) (void)pthread_mutex_unlock(lock);
-}
-INTERNAL void os_lock_reset(os_lock_t* lock) {
-  /* The child has one thread, and it is the one that took the lock in the parent. */
-  static const os_lock_t fresh = OS_LOCK_INIT;
-  memcpy(lock, &fresh, sizeof(fresh));
-}
-
-/* ---- the image ---- */
-
-/* What tells the end of the process from that of the image: at the end of the process the functions
- * of atexit run before the destructors, and when an image is unloaded the destructors run first,
- * then the functions of atexit that the image has registered, the first one last. So the one that
- * is registered before all constructors of the program's language comes after all that is to be
- * destroyed with the image. In a library that the program starts with this function would run after
- * the destructors, too, at the end of the process: it is not registered there. */
-static struct {
-  void (*unload)(void);
-  bool ends; /* its destructors have run, or run */
-  bool process_ends;
-  bool stays; /* until the process ends */
-} image;
-
-INTERNAL bool os_thread_hook(void (*hook)(void*)) {
-  if (image.ends || pthread_key_create(&thread_key, hook) != 0) return false;
-  store_relaxed(&thread_key_valid, true); /* before any other thread asks for it */
-  return true;
-}
-INTERNAL void os_thread_hook_set(void* value) {
-  /* Relaxed: a key that was deleted just now is refused by the C library. */
-  if (load_relaxed(&thread_key_valid)) (void)pthread_setspecific(thread_key, value);
-}
-INTERNAL void os_thread_hook_remove(void) {
-  if (load_relaxed(&thread_key_valid)) (void)pthread_key_delete(thread_key);
-  store_relaxed(&thread_key_valid, false);
-}
-INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  if (!image.ends) (void)pthread_atfork(prepare, parent, child);
-}
-
-#if CAN_BE_UNLOADED && defined(__GLIBC__)
-/* True at our image, if that comes before the loader among the objects of a program. Those that the
- * program starts with do: the C library needs the loader, and what dlopen loads comes last. */
-static int find_image(struct dl_phdr_info* object, size_t size, void* found) {
-  (void)size;
-  if (object->dlpi_addr == getauxval(AT_BASE)) return 1;
-  for (size_t i = 0; i < object->dlpi_phnum; i++) {
-    uintptr_t start = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr;
-    if (object->dlpi_phdr[i].p_type == PT_LOAD &&
-        (uintptr_t)&image - start < object->dlpi_phdr[i].p_memsz)
-      return *(bool*)found = true;
-  }
-  return 0;
-}
-/* The first object of a namespace is the program, which has no name, or was loaded by dlmopen. */
-static int is_program(struct dl_phdr_info* object, size_t size, void* unused) {
-  (void)size, (void)unused;
-  return object->dlpi_name[0] == 0 ? 1 : -1;
-}
-static bool is_loaded_for_good(void) {
-  bool found = false;
-  if (getauxval(AT_BASE) != 0 && dl_iterate_phdr(&is_program, NULL) == 1)
-    (void)dl_iterate_phdr(&find_image, &found);
-  return found;
-}
-#else
-static bool is_loaded_for_good(void) { return false; }
-#endif
-
-static void image_at_exit(void) {
-  if (image.ends) {
-    image.unload();
-  } else {
-    image.process_ends = true;
-    os_thread_hook_remove(); /* an image that is unloaded from here on is not told of it again */
-  }
-}
-
-INTERNAL void os_at_unload(void (*unload)(void)) {
-  image.unload = unload;
-  image.stays = is_loaded_for_good();
-  if (image.stays) return;
-  if (CAN_BE_UNLOADED && atexit(&image_at_exit) == 0) return;
-#if !CAN_BE_UNLOADED && defined(RTLD_NODELETE) && defined(RTLD_NOLOAD)
-  Dl_info info;
-  if (dladdr((void*)(uintptr_t)&image_at_exit, &info) != 0)
-    (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
-#endif
-}
-
-INTERNAL void os_image_ends(void) { image.ends = !image.process_ends && !image.stays; }
-
 #endif

@@ -1,10 +1,11 @@
 /* os/wasi.c - the operating system, for WebAssembly with one thread (WASI, Emscripten).
  *
- * Owns:    os_info, the list of ranges that were given back.
- * Always:  memory only grows: there is no address space without memory, nothing is protected, and
- *          a range that is given back is kept for the next one. Fresh memory is zero.
- * Uses:    os.h, posix.h, sbrk of the C library, whose own malloc takes memory the same way.
- *          Used by: chosen by system.h.
+ * Owns:    os_info, the list of released ranges.
+ * Always:  memory only grows. All address space has memory, and none of it can be protected. A
+ *          released range is kept for the next reservation. Fresh memory is zero.
+ * Threads: one.
+ *
+ * Memory comes from sbrk of the C library, whose own malloc uses it too.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -13,16 +14,16 @@
 
 #if OS_WASM
 
-#include "posix.h"
+#include "unix_common.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define GROW_UNIT ((size_t)64 * KiB) /* what the machine calls a page */
+#define GROW_UNIT ((size_t)64 * KiB) /* a page of WebAssembly */
 
-/* Each byte that is reserved is memory at once, so little is taken ahead of need. */
-INTERNAL_DEF os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB};
+/* Reserved address space is memory at once, so the library reserves little ahead of demand. */
+static os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB};
 
 typedef struct range_s {
   struct range_s* next;
@@ -55,7 +56,7 @@ INTERNAL void os_release(void* p, size_t size) {
   }
 }
 
-/* The first fit; what is left over on both sides stays in the list. */
+/* First fit; the rest on both sides stays in the list. */
 static void* take_released(size_t size, size_t align) {
   for (range_t** link = &released; *link != NULL; link = &(*link)->next) {
     range_t* range = *link;
@@ -71,7 +72,7 @@ static void* take_released(size_t size, size_t align) {
   return NULL;
 }
 
-/* Everything is accessible. */
+/* All memory is accessible, whatever `access` says. */
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   (void)access;
   size = round_up(size, GROW_UNIT);
@@ -82,7 +83,7 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   if (size > PTRDIFF_MAX - head) return NULL;
   char* start = sbrk((intptr_t)(head + size));
   if (start == (char*)-1) return NULL;
-  if (start != end) { /* nobody else runs, so this does not happen */
+  if (start != end) { /* there is no other thread, so this does not happen */
     os_release(start, head + size);
     return NULL;
   }
@@ -102,7 +103,7 @@ INTERNAL size_t os_numa_nodes(void) { return 1; }
 
 INTERNAL bool os_commit(void* p, size_t size) { return memset(p, 0, size) != NULL; }
 INTERNAL bool os_decommit(void* p, size_t size) { return (void)p, (void)size, true; }
-/* Nothing can be given back: the memory stays as it is. */
+/* Memory cannot be given back: it stays as it is. */
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
   (void)p, (void)size, (void)decommits;
   *zero = false;
@@ -137,7 +138,7 @@ INTERNAL void os_process(os_process_t* info) {
 #if MI_SECURE > 0
 INTERNAL bool os_random(uint64_t* random) {
   if (getentropy(random, sizeof(*random)) == 0) return true;
-  *random = os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* no two runs are the same, not more */
+  *random = os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* only makes two runs differ */
   return false;
 }
 INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; }
@@ -152,7 +153,7 @@ INTERNAL char* os_real_path(const char* path, char* resolved) {
 #if defined(__EMSCRIPTEN__)
   return realpath(path, resolved);
 #else
-  (void)path, (void)resolved; /* not every release of WASI's C library has it */
+  (void)path, (void)resolved; /* not every release of WASI's C library has realpath */
   errno = ENOSYS;
   return NULL;
 #endif

@@ -1,16 +1,16 @@
 /* os/windows.c - the operating system, for Windows (7 and later).
  *
- * Owns:    os_info, the slots of the threads, the copy of the environment.
- * Always:  memory is private; what was never written, and what was committed anew, reads as zero.
- *          Address space is reserved in units of 64 KiB and given back as it was reserved, so the
- *          end of a range is only decommitted.
- * Uses:    os.h, kernel32 and the C library.          Used by: chosen by system.h.
+ * Owns:    os_info, the TLS slots, the copy of the environment.
+ * Always:  memory is private; memory that was never written or was committed again reads as zero.
+ *          Windows reserves address space in units of 64 KiB and releases whole reservations only,
+ *          so the end of a range is only decommitted.
+ * Threads: any; the slots and the environment are set up before a second thread starts.
  */
 #include "os.h"
 
 #if OS_WINDOWS
 
-#include "../atomic.h"
+#include "../base/atomic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,27 +21,27 @@
 #define NOMINMAX
 #endif
 #ifndef PSAPI_VERSION
-#define PSAPI_VERSION 2 /* of kernel32, so that no other library is needed */
+#define PSAPI_VERSION 2 /* the functions of kernel32, which need no other library */
 #endif
 #include <windows.h>
-/* Behind it, for it needs its types. */
+/* After windows.h, whose types it needs. */
 #include <psapi.h>
 
-/* Each byte that could be written is paid for, in memory or in the page file. */
-INTERNAL_DEF os_info_t os_info = {4096, false, false, SIZE_MAX};
+/* Windows charges each writable byte, to memory or to the page file. */
+static os_info_t os_info = {4096, false, false, SIZE_MAX};
 
 static DWORD hook_slot = TLS_OUT_OF_INDEXES;
 static void (*thread_hook)(void*);
-static char* environment; /* "NAME=value" one behind the other, each with its terminator */
+static char* environment; /* entries "NAME=value" in a row, each with its terminator */
 #if OS_THREAD_WORD
-INTERNAL_DEF unsigned long os_thread_slot = TLS_OUT_OF_INDEXES;
+static unsigned long os_thread_slot = TLS_OUT_OF_INDEXES;
 #endif
 
 INTERNAL void os_init(void) {
   SYSTEM_INFO info;
   GetSystemInfo(&info);
   if (info.dwPageSize > 0) os_info.page_size = info.dwPageSize;
-  /* The copy is from the system's heap, and stays. */
+  /* The copy comes from the system's heap, and is never freed. */
   if (environment == NULL) environment = GetEnvironmentStringsA();
 #if OS_THREAD_WORD
   if (os_thread_slot == TLS_OUT_OF_INDEXES) os_thread_slot = TlsAlloc();
@@ -63,7 +63,7 @@ static void* map_memory(void* at, size_t size, os_access_t access) {
   return NULL;
 }
 
-#define ALIGN_TRIES 8 /* others may take the addresses that were just found free */
+#define ALIGN_TRIES 8 /* another thread may take the addresses that were just found free */
 
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   char* p = map_memory(NULL, size, access);
@@ -74,7 +74,7 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
     p = map_memory(NULL, size + align, OS_INACCESSIBLE);
     if (p == NULL) return NULL;
     char* aligned = (char*)round_up((uintptr_t)p, align);
-    (void)VirtualFree(p, 0, MEM_RELEASE); /* a part cannot be kept */
+    (void)VirtualFree(p, 0, MEM_RELEASE); /* Windows cannot release a part */
     p = map_memory(aligned, size, access);
     if (p != NULL) return p;
   }
@@ -90,7 +90,7 @@ INTERNAL void os_release(void* p, size_t size) {
     (void)VirtualFree(p, size, MEM_DECOMMIT); /* the addresses go with the rest of the range */
 }
 
-/* Large pages need a privilege that programs rarely have, and are never asked for. */
+/* Large pages need a privilege that programs rarely have, so the library never asks for them. */
 INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
   *pinned = false;
   return os_reserve(size, align, OS_LAZY);
@@ -110,9 +110,9 @@ INTERNAL bool os_commit(void* p, size_t size) {
 INTERNAL bool os_decommit(void* p, size_t size) { return VirtualFree(p, size, MEM_DECOMMIT) != 0; }
 
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
-  /* The addresses must stay usable, and a commit after a decommit may be refused. So the contents
-   * become worthless to the system, and leave the working set at once (unlocking what is not
-   * locked does just that). */
+  /* The addresses must stay usable, and Windows may refuse a commit after a decommit. MEM_RESET
+   * tells Windows that the contents are worthless. To unlock pages that are not locked removes them
+   * from the working set at once. */
   (void)decommits;
   *zero = false;
   if (VirtualAlloc(p, size, MEM_RESET, PAGE_READWRITE) == NULL) return false;
@@ -125,7 +125,7 @@ INTERNAL bool os_protect(void* p, size_t size) {
   return VirtualProtect(p, size, PAGE_NOACCESS, &before) != 0;
 }
 
-/* A protection would keep the contents. */
+/* A protection would keep the memory and its contents. */
 INTERNAL bool os_shut(void* p, size_t size) { return os_decommit(p, size); }
 INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
 INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
@@ -181,27 +181,27 @@ INTERNAL void os_process(os_process_t* info) {
 }
 
 #if MI_SECURE > 0
-/* RtlGenRandom by its name in advapi32, which every program is linked with. */
+/* The name of RtlGenRandom in advapi32, which every program is linked with. */
 BOOLEAN NTAPI SystemFunction036(PVOID to, ULONG size);
 INTERNAL bool os_random(uint64_t* random) {
   if (SystemFunction036(random, sizeof(*random))) return true;
-  LARGE_INTEGER now; /* of little use against an attacker on the same machine */
+  LARGE_INTEGER now; /* weak against an attacker on the same machine */
   (void)QueryPerformanceCounter(&now);
   *random = ((uintptr_t)&now ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
   return false;
 }
-INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; } /* no process is copied */
+INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; } /* Windows has no fork */
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
 INTERNAL void os_nap(unsigned us) { Sleep(us / 1000 + 1); }
 INTERNAL _Noreturn void os_abort(void) { abort(); }
 INTERNAL bool os_is_privileged(void) {
-  return false; /* no program gains rights by being started */
+  return false; /* on Windows no program gains rights by being started */
 }
 
 INTERNAL const char* os_environment(size_t i) {
-  /* Where the last question ended: they come in rising order, at the start of the process only. */
+  /* Where the last call ended: calls come in rising order, at the start of the process only. */
   static const char* entry;
   static size_t index;
   if (environment == NULL) return NULL;
@@ -239,14 +239,14 @@ _Static_assert(sizeof(os_lock_t) == sizeof(SRWLOCK), "a lock of ours is one of t
 INTERNAL void os_lock(os_lock_t* lock) { AcquireSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { ReleaseSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_lock_reset(os_lock_t* lock) { lock->srw = NULL; }
-/* No thread is cancelled here. */
+/* Windows has no cancellation. */
 INTERNAL int os_cancel_off(void) { return 0; }
 INTERNAL void os_cancel_restore(int state) { (void)state; }
 
 #if OS_THREAD_WORD
 INTERNAL COLD void* os_thread_word_slow(void) {
   if (os_thread_slot == TLS_OUT_OF_INDEXES) return NULL;
-  DWORD error = GetLastError(); /* which a success changes, too */
+  DWORD error = GetLastError(); /* TlsGetValue changes it even when it succeeds */
   void* word = TlsGetValue(os_thread_slot);
   SetLastError(error);
   return word;
@@ -263,10 +263,10 @@ INTERNAL void os_thread_hook_set(void* value) {
   if (hook_slot != TLS_OUT_OF_INDEXES) (void)TlsSetValue(hook_slot, value);
 }
 
-/* The loader calls this at the end of each thread, for a program as for a DLL, also when the thread
- * was not started by the C library. Not by FlsAlloc: that ends with the fiber, and a thread may
- * leave one and go on. At the end of the process it is not called for the threads that are killed
- * by it, and the system takes all memory anyway. */
+/* The loader calls this at the end of each thread, in a program and in a DLL, even if the C library
+ * did not start the thread. FlsAlloc would not do: its callback runs at the end of a fiber, and a
+ * thread may leave a fiber and go on. The end of the process kills the other threads without this
+ * call, and frees all memory. */
 static void NTAPI thread_callback(PVOID module, DWORD reason, PVOID reserved) {
   (void)module, (void)reserved;
   if (reason != DLL_THREAD_DETACH || hook_slot == TLS_OUT_OF_INDEXES) return;
@@ -276,8 +276,8 @@ static void NTAPI thread_callback(PVOID module, DWORD reason, PVOID reserved) {
   thread_hook(value);
 }
 
-/* The linker sorts these sections by name and makes one table of them. Behind the C library's own
- * entries, among which are the destructors of thread-local objects. */
+/* The linker sorts these sections by name and joins them to one table. .CRT$XLY comes after the C
+ * library's own entries, which include the destructors of thread-local objects. */
 #if defined(_MSC_VER)
 #if defined(_M_IX86)
 #pragma comment(linker, "/INCLUDE:__tls_used")
@@ -296,7 +296,7 @@ INTERNAL void os_thread_hook_remove(void) {
   if (hook_slot != TLS_OUT_OF_INDEXES) (void)TlsFree(hook_slot);
   hook_slot = TLS_OUT_OF_INDEXES;
 }
-/* A DLL that is unloaded leaves its memory to the process. */
+/* A DLL that is unloaded does not give its memory back. */
 INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
 INTERNAL void os_image_ends(void) {}
 

@@ -1,0 +1,118 @@
+/* address.c - questions about any address.
+ *
+ * Always:  of a page that the caller does not own, an answer holds as long as the page lives; of a
+ *          large block, it is what large_view returns.
+ * Threads: any.
+ */
+#include "address.h"
+#include "../heap/large.h"
+#include "../memory/arena_list.h"
+#include "../memory/page_map.h"
+#include "../thread/init.h"
+#include "mimalloc.h"
+
+typedef struct area_s {
+  uintptr_t name;    /* owner id: address of a heap, or a tag */
+  char* start;       /* of the blocks */
+  size_t block_size; /* of a large block: its usable bytes */
+  size_t blocks;     /* that fit */
+} area_t;
+
+static area_t area_of_view(const large_view_t* view) {
+  return (area_t){view->heap, view->start, view->usable, 1};
+}
+
+/* The page that starts at this slice; false if no page starts there now. The answer for a small
+ * page holds as long as the page lives. */
+static bool area_of_page(size_t slice, area_t* area) {
+  page_t* page = map_descriptor_of_slice((uint32_t)slice);
+  uintptr_t owner = load_relaxed(&page->owner);
+  if (owner == 0 || owner_is_interior(owner)) return false;
+  if (owner_is_large(owner)) {
+    large_view_t view;
+    if (!large_view((uint32_t)slice, &view)) return false;
+    *area = area_of_view(&view);
+    return true;
+  }
+  size_t cls = page_class(page);
+  if (cls >= CLASS_COUNT) return false; /* it became a large block meanwhile */
+  size_t size = class_block_size(cls);
+  *area =
+      (area_t){owner_id(owner), slice_address(slice), size, class_slices(cls) * SLICE_SIZE / size};
+  return true;
+}
+
+/* The first slice of the page that contains this slice; 0: none. Slices inside a large block may
+ * have no owner word, so the search goes back to the nearest slice that has one. */
+static size_t first_slice_of(size_t slice) {
+  uintptr_t owner = 0;
+  arena_t* a = arena_of(slice_address(slice));
+  if (map_covers(slice_address(slice)))
+    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)slice)->owner);
+  while (owner == 0 && a != NULL && slice > a->first_slice &&
+         !bitmap_any(a->free, slice - a->first_slice, 1))
+    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)--slice)->owner);
+  if (owner == 0) return 0;
+  return owner_is_interior(owner) ? slice - owner_distance(owner) : slice;
+}
+
+static bool is_inside(const void* p, const area_t* area) {
+  return (uintptr_t)p - (uintptr_t)area->start < area->block_size * area->blocks;
+}
+
+/* The area that contains the address; false when no area does. Any address may be passed. */
+static bool area_around(const void* p, area_t* area) {
+  size_t slice = p == NULL ? 0 : first_slice_of((uintptr_t)p >> SLICE_SHIFT);
+  if (slice != 0) return area_of_page(slice, area) && is_inside(p, area);
+  if (p == NULL || arena_contains(p)) return false;
+  large_view_t view;
+  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
+    *area = area_of_view(&view);
+    if (is_inside(p, area)) return true;
+  }
+  return false;
+}
+
+bool mi_heap_contains_block(mi_heap_t* heap, const void* p) {
+  area_t area;
+  return heap != NULL && area_around(p, &area) && area.name == (uintptr_t)heap;
+}
+
+bool mi_heap_check_owned(mi_heap_t* heap, const void* p) {
+  return ((uintptr_t)p & (sizeof(void*) - 1)) == 0 && mi_heap_contains_block(heap, p);
+}
+
+bool mi_check_owned(const void* p) { return mi_heap_check_owned(mi_heap_get_default(), p); }
+
+mi_heap_t* mi_heap_of(const void* p) {
+  area_t area;
+  if (!area_around(p, &area)) return NULL;
+  heap_t* heap = live_heap_of(area.name);
+  return heap != NULL ? heap : process_main_heap();
+}
+
+bool mi_heap_contains(const mi_heap_t* heap, const void* p) {
+  if (heap == NULL) heap = process_main_heap();
+  return heap != NULL && mi_heap_of(p) == heap;
+}
+
+bool mi_any_heap_contains(const void* p) {
+  area_t area;
+  return area_around(p, &area);
+}
+
+bool mi_is_in_heap_region(const void* p) mi_attr_noexcept {
+  return p != NULL && (arena_contains(p) || large_contains(p));
+}
+
+bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p,
+                                           size_t perc_threshold) mi_attr_noexcept {
+  page_t* page = p == NULL ? NULL : map_page_checked(p);
+  if (page == NULL || page_class(page) == CLASS_LARGE) return false;
+  uintptr_t name = owner_id(load_relaxed(&page->owner));
+  if (heap != NULL && name != (uintptr_t)heap) return false;
+  heap_t* owner = live_heap_of(name);
+  if (owner != NULL && owner->queue[page_class(page)].active == page) return false;
+  if (page->capacity < page->reserved || page_used(page) == page->reserved) return false;
+  return perc_threshold >= 100 || page_used(page) * 100u <= perc_threshold * page->reserved;
+}

@@ -1,0 +1,13 @@
+/* address.h - which heap an address belongs to. */
+#ifndef MI_ADDRESS_H
+#define MI_ADDRESS_H
+
+#include "../thread/heap_registry.h"
+
+/* The live heap that the owner word names; NULL if that heap has ended, or the word names none. */
+static inline heap_t* live_heap_of(uintptr_t owner) {
+  heap_t* heap = owner_heap_or_null(owner);
+  return heap != NULL && heap_lives(heap) ? heap : NULL;
+}
+
+#endif

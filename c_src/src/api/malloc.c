@@ -1,0 +1,191 @@
+/* malloc.c - malloc, calloc and related functions.
+ *
+ * Always:  a small request costs one compare, one load of the list head, one load of the next block
+ *          and one store. Every other case begins with an empty list or a size above
+ *          SMALL_MAX.
+ * Threads: any.
+ */
+#include "malloc.h"
+#include "block_size.h"
+#include "../runtime/log.h"
+
+void* mi_malloc(size_t size) mi_attr_noexcept { return malloc_default(size); }
+
+void* mi_malloc_small(size_t size) mi_attr_noexcept { return malloc_default(size); }
+
+void* mi_malloc_align8(size_t size) mi_attr_noexcept {
+  if (unlikely(size > ALIGN8_MAX - CANARY_SIZE)) return mi_malloc(size);
+  track_enter();
+  void* p = malloc_rounded(heap_default, round_up(with_canary(size), 8));
+  track_leave();
+  return finish_block(p, size, false);
+}
+
+INTERNAL NOINLINE void* malloc_above_small(heap_t* heap, size_t size) {
+  if (unlikely(size > MEDIUM_MAX - CANARY_SIZE)) return large_malloc(heap, size, 1, false);
+  return malloc_class(heap, class_of_medium(with_canary(size)));
+}
+
+#if SECURE_CANARIES
+INTERNAL NOINLINE void* malloc_in_slow(heap_t* heap, size_t size) {
+  block_t** tiny = &heap->free_list[TINY_SIZE / 8];
+  if (size - 1 < POP_MIN - 1 && *tiny != NULL)
+    return checked_new_tiny(heap->queue[TINY_SIZE / 8].active, *tiny, tiny, size);
+  if (size >= POP_MIN && size <= MEDIUM_MAX - CANARY_SIZE) {
+    size_t whole = with_canary(size);
+    void* p =
+        pop_block(heap, whole <= SMALL_MAX ? class_of_small(whole) : class_of_medium(whole), size);
+    if (likely(p != NULL)) return p;
+  }
+  return finish_block(malloc_raw(heap, size), size, false);
+}
+#endif
+
+/* ---- zeroed ---- */
+
+/* Blocks of size 0 may be inaccessible. At level 4 every allocated block is zero already. */
+static void* zero_block(void* p, size_t cls) {
+  if (p == NULL || SECURE_ZERO || (cls == 0 && SECURE_GUARDS)) return p;
+  size_t size = class_block_size(cls);
+  track_open(p, size);
+  return memset(p, 0, size);
+}
+
+static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
+  if (size > MEDIUM_MAX - CANARY_SIZE) return large_malloc(heap, size, 1, true);
+  size_t cls = class_of_medium(with_canary(size));
+  block_t* p = malloc_class(heap, cls);
+  if (p == NULL) return NULL;
+  if (heap == &heap_empty) heap = heap_default; /* the slow path has started the thread */
+  /* The block came from the active page of its class. If its list was extended from zero memory,
+   * the library has written the link only. */
+  if (heap_is_real(heap) && (heap->queue[cls].list & LIST_ZERO) != 0) {
+    p->next = NULL;
+    return p;
+  }
+  return zero_block(p, cls);
+}
+
+INTERNAL void* zalloc_raw(heap_t* heap, size_t size) {
+  if (likely(size <= SMALL_MAX - CANARY_SIZE)) {
+    size_t cls = class_of_small(with_canary(size));
+    return zero_block(malloc_class(heap, cls), cls);
+  }
+  return zalloc_above_small(heap, size);
+}
+
+void* mi_zalloc(size_t size) mi_attr_noexcept { return zalloc_default(size); }
+
+void* mi_zalloc_small(size_t size) mi_attr_noexcept { return zalloc_default(size); }
+
+void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
+  if (unlikely(size > ALIGN8_MAX - CANARY_SIZE)) return zalloc_default(size);
+  size_t cls = (with_canary(size) + 7) / 8;
+  track_enter();
+  void* p = zero_block(malloc_class(heap_default, cls), cls);
+  track_leave();
+  return finish_block(p, size, true);
+}
+
+#if MI_TRACK
+INTERNAL void* finish_block(void* p, size_t size, bool zero) {
+  if (p != NULL) track_alloc(p, size, block_usable(map_page_checked(p), p), zero);
+  return p;
+}
+
+INTERNAL void* finish_resized(page_t* page, void* p, size_t size) {
+  size_t usable = block_usable(page, p);
+  (void)track_free(p, usable);
+  track_alloc(p, size, usable, false);
+  track_open(p, size);
+  return p;
+}
+#endif
+
+/* ---- arrays ---- */
+
+INTERNAL COLD void* array_overflow(size_t count, size_t size) {
+#if MI_DEBUG > 0
+  log_error(EOVERFLOW, "allocation of %zu times %zu bytes overflows\n", count, size);
+#else
+  (void)count, (void)size;
+#endif
+  errno = ENOMEM;
+  return NULL;
+}
+
+void* mi_calloc(size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
+  return zalloc_default(total);
+}
+
+void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
+  return malloc_default(total);
+}
+
+/* ---- strings ---- */
+
+INTERNAL char* strdup_in(heap_t* heap, const char* s) {
+  if (s == NULL) return NULL;
+  size_t n = strlen(s);
+  char* copy = malloc_in(heap, n + 1);
+  return copy == NULL ? NULL : memcpy(copy, s, n + 1);
+}
+
+INTERNAL char* strndup_in(heap_t* heap, const char* s, size_t n) {
+  if (s == NULL) return NULL;
+  const char* end = memchr(s, 0, n);
+  if (end != NULL) n = (size_t)(end - s);
+  char* copy = malloc_in(heap, n == SIZE_MAX ? n : n + 1);
+  if (copy == NULL) return NULL;
+  copy[n] = 0;
+  return memcpy(copy, s, n);
+}
+
+char* mi_strdup(const char* s) mi_attr_noexcept { return strdup_in(heap_default, s); }
+char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
+  return strndup_in(heap_default, s, n);
+}
+
+/* ---- from a heap that the caller names ---- */
+
+#if MI_CHECKS_HEAPS
+INTERNAL COLD heap_t* heap_named_slow(heap_t* heap) {
+  heap_t* mine = thread_backing();
+  if (mine != NULL && heap_backing(heap) == mine) return heap;
+  log_error(EFAULT, "heap %p is used by a thread that did not create it\n", (void*)heap);
+  return heap_default;
+}
+#endif
+
+void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return malloc_in(heap_named(heap), size);
+}
+void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return malloc_in(heap_named(heap), size);
+}
+void* mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return zalloc_in(heap_named(heap), size);
+}
+void* mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
+  return zalloc_in(heap_named(heap), size);
+}
+void* mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
+  return zalloc_in(heap_named(heap), total);
+}
+void* mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
+  return malloc_in(heap_named(heap), total);
+}
+char* mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept {
+  return strdup_in(heap_named(heap), s);
+}
+char* mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept {
+  return strndup_in(heap_named(heap), s, n);
+}

@@ -1,0 +1,173 @@
+/* malloc.h - the fast paths of allocation, for the entry points that build on them. */
+#ifndef MI_MALLOC_H
+#define MI_MALLOC_H
+
+#include "../heap/large.h"
+#include "../thread/init.h"
+#include "../thread/malloc_slow.h"
+#include "../runtime/log.h"
+#include "../base/checker.h"
+
+/* Pops a block of the class; takes the slow path when the list is empty. */
+static inline void* malloc_class(heap_t* heap, size_t cls) {
+  void* block = heap_pop(heap, cls);
+  return likely(block != NULL) ? block : malloc_slow(heap, cls);
+}
+
+/* Allocates more than SMALL_MAX bytes. */
+INTERNAL void* malloc_above_small(heap_t* heap, size_t size);
+
+/* Pops a block by the rounded size. With pointers of eight bytes the rounded size is the offset of
+ * the list head of its class: eight bytes of list head for eight bytes of size, so no shift is
+ * needed. */
+_Static_assert(offsetof(heap_t, free_list) == 0, "see malloc_rounded");
+static inline void* pop_rounded(heap_t* heap, size_t rounded) {
+#if MI_SECURE > 0
+  return heap_pop(heap, rounded / 8);
+#else
+  size_t offset = sizeof(block_t*) == 8 ? rounded : rounded / 8 * sizeof(block_t*);
+  block_t* block = *(block_t**)((char*)heap + offset);
+  if (likely(block != NULL)) {
+    __asm__("" : "+r"(offset)); /* one instruction less than with the address computed once */
+    *(block_t**)((char*)heap + offset) = block->next;
+  }
+  return block;
+#endif
+}
+static inline void* malloc_rounded(heap_t* heap, size_t rounded) {
+  void* block = pop_rounded(heap, rounded);
+  return likely(block != NULL) ? block : malloc_slow(heap, rounded / 8);
+}
+
+/* The classes that mi_malloc and mi_malloc_align8 take blocks of `size` bytes from. */
+static inline size_t class_of_malloc(size_t size) {
+  if (size <= SMALL_MAX - CANARY_SIZE) return class_of_small(with_canary(size));
+  return size <= MEDIUM_MAX - CANARY_SIZE ? class_of_medium(with_canary(size)) : CLASS_LARGE;
+}
+static inline size_t class_of_align8(size_t size) {
+  return size <= ALIGN8_MAX - CANARY_SIZE ? (with_canary(size) + 7) / 8 : class_of_malloc(size);
+}
+
+/* The last step of an allocation. A memory checker learns the requested size, secure builds write
+ * the canary, and the default build does nothing. */
+#if MI_TRACK
+INTERNAL void* finish_block(void* p, size_t size, bool zero);
+/* The same for a block of `page` that is resized in place. */
+INTERNAL void* finish_resized(page_t* page, void* p, size_t size);
+#elif SECURE_CANARIES
+static inline void* finish_block(void* p, size_t size, bool zero) {
+  (void)zero;
+  if (likely(p != NULL)) canary_write(map_page_checked(p), p, size);
+  return p;
+}
+static inline void* finish_resized(page_t* page, void* p, size_t size) {
+  canary_rewrite(page, p, size);
+  return p;
+}
+#else
+static inline void* finish_block(void* p, size_t size, bool zero) {
+  (void)size, (void)zero;
+  return p;
+}
+static inline void* finish_resized(page_t* page, void* p, size_t size) {
+  (void)page, (void)size;
+  return p;
+}
+#endif
+
+/* Pops a block for `size` bytes, at least POP_MIN; NULL when the list of the class is empty. */
+#if SECURE_CANARIES
+#define POP_MIN CHECKED_NEW_MIN
+#else
+#define POP_MIN ((size_t)1)
+#endif
+static inline void* pop_block(heap_t* heap, size_t cls, size_t size) {
+#if SECURE_CANARIES
+  block_t** list = &heap->free_list[cls];
+  if (unlikely(*list == NULL)) return NULL;
+  mi_assert_internal(size >= POP_MIN);
+  return checked_new(heap->queue[cls].active, *list, list, size);
+#else
+  track_enter();
+  void* p = heap_pop(heap, cls);
+  track_leave();
+  return finish_block(p, size, false);
+#endif
+}
+
+/* Pops a block for a small request. NULL when the request is not small or the list is empty: the
+ * caller takes the slow path. */
+static inline void* pop_small(heap_t* heap, size_t size) {
+#if SECURE_CANARIES
+  if (unlikely(size - 1 >= SMALL_MAX - CANARY_SIZE))
+    return NULL; /* blocks of size 0 have no canary */
+  return pop_block(heap, class_of_small(size + CANARY_SIZE), size);
+#else
+  if (unlikely(size > SMALL_MAX)) return NULL;
+  track_enter();
+  void* p = pop_rounded(heap, round_up(size, DEFAULT_ALIGN));
+  track_leave();
+  return finish_block(p, size, false);
+#endif
+}
+
+/* A request of any size, inlined into the fast path. The caller calls finish_block. */
+static inline void* malloc_raw(heap_t* heap, size_t size) {
+  if (likely(size <= SMALL_MAX - CANARY_SIZE))
+    return malloc_rounded(heap, round_up(with_canary(size), DEFAULT_ALIGN));
+  return malloc_above_small(heap, size);
+}
+#if SECURE_CANARIES
+/* A request of any size; the list of its class may be empty. */
+INTERNAL void* malloc_in_slow(heap_t* heap, size_t size);
+static inline void* malloc_in(heap_t* heap, size_t size) {
+  if (likely(size - POP_MIN <= SMALL_MAX - CANARY_SIZE - POP_MIN)) {
+    size_t cls = class_of_small(size + CANARY_SIZE);
+    if (likely(heap->free_list[cls] != NULL)) return pop_block(heap, cls, size);
+  }
+  return malloc_in_slow(heap, size);
+}
+#else
+static inline void* malloc_in(heap_t* heap, size_t size) {
+  track_enter();
+  void* p = malloc_raw(heap, size);
+  track_leave();
+  return finish_block(p, size, false);
+}
+#endif
+static inline void* malloc_default(size_t size) { return malloc_in(heap_default, size); }
+INTERNAL void* zalloc_raw(heap_t* heap, size_t size);
+static inline void* zalloc_in(heap_t* heap, size_t size) {
+  if (SECURE_ZERO && likely(size <= MEDIUM_MAX - CANARY_SIZE)) return malloc_in(heap, size);
+  track_enter();
+  void* p = zalloc_raw(heap, size);
+  track_leave();
+  return finish_block(p, size, true);
+}
+static inline void* zalloc_default(size_t size) { return zalloc_in(heap_default, size); }
+/* The product of `count` and `size` overflows: sets errno and returns NULL, after a report in debug
+ * builds. */
+INTERNAL void* array_overflow(size_t count, size_t size);
+/* Copies of strings; NULL for NULL. */
+INTERNAL char* strdup_in(heap_t* heap, const char* s);
+INTERNAL char* strndup_in(heap_t* heap, const char* s, size_t n);
+
+/* The heap that the caller passed; the default heap of the thread for NULL. Debug builds and level
+ * 4 check that the calling thread may use it. */
+#if MI_CHECKS_HEAPS
+/* The thread may not have a heap yet. Returns `heap` if it belongs to this thread, else the default
+ * heap, after a report. */
+INTERNAL heap_t* heap_named_slow(heap_t* heap);
+static inline heap_t* heap_named(heap_t* heap) {
+  if (unlikely(heap == NULL)) return heap_default;
+  heap_t* backing = heap_backing(heap);
+  return likely(backing != NULL && backing == heap_backing(heap_default)) ? heap
+                                                                          : heap_named_slow(heap);
+}
+#else
+static inline heap_t* heap_named(heap_t* heap) {
+  return unlikely(heap == NULL) ? heap_default : heap;
+}
+#endif
+
+#endif

@@ -1,0 +1,50 @@
+/* options_api.c - the program reads and sets options.
+ *
+ * Threads: any.
+ */
+#include "../runtime/options.h"
+#include "../thread/init.h"
+
+long mi_option_get(mi_option_t option) mi_attr_noexcept {
+  if (!is_option(option)) return 0;
+  mi_process_init(); /* a getter may be the first call into the library */
+  return option_value(option);
+}
+
+long mi_option_get_clamp(mi_option_t option, long min, long max) mi_attr_noexcept {
+  long x = mi_option_get(option);
+  return x < min ? min : x > max ? max : x;
+}
+
+size_t mi_option_get_size(mi_option_t option) mi_attr_noexcept {
+  return option_size_of(option, mi_option_get(option));
+}
+
+bool mi_option_is_enabled(mi_option_t option) mi_attr_noexcept {
+  return mi_option_get(option) != 0;
+}
+
+void mi_option_set(mi_option_t option, long value) mi_attr_noexcept {
+  if (!is_option(option)) return;
+  mi_process_init(); /* otherwise the environment, read later, would win */
+  option_ask(option, value, FROM_PROGRAM);
+}
+
+void mi_option_set_default(mi_option_t option, long value) mi_attr_noexcept {
+  if (!is_option(option)) return;
+  mi_process_init();
+  /* A value from the default string of the program counts as set by the program. */
+  if (option_source(option) == FROM_BUILD) option_ask(option, value, FROM_BUILD);
+}
+
+void mi_option_enable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 1); }
+
+void mi_option_disable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 0); }
+
+void mi_option_set_enabled(mi_option_t option, bool enable) mi_attr_noexcept {
+  mi_option_set(option, enable ? 1 : 0);
+}
+
+void mi_option_set_enabled_default(mi_option_t option, bool enable) mi_attr_noexcept {
+  mi_option_set_default(option, enable ? 1 : 0);
+}

@@ -1,0 +1,212 @@
+/* override_cxx.c - the operators new and delete of C++, by their mangled names, on ELF systems.
+ *
+ * Always:  each form does what C++ requires of it, [new.delete]. A program may replace any of them.
+ *          The forms that it does not replace forward to the visible ones:
+ *
+ *            new[](n)              -> new(n)               delete[](p)          -> delete(p)
+ *            new(n, nothrow)       -> new(n)               delete(p, n)         -> delete(p)
+ *            new[](n, nothrow)     -> new[](n)             delete[](p, n)       -> delete[](p)
+ *                                                          delete(p, nothrow)   -> delete(p)
+ *                                                          delete[](p, nothrow) -> delete[](p)
+ *
+ *          and the same with an alignment in each. The other four are new(n) and delete(p), without
+ *          and with an alignment. They use our functions and not the visible malloc and free: a
+ *          block from new goes back by delete.
+ * Threads: any.
+ */
+#include "override.h"
+
+#if MI_MALLOC_OVERRIDE && defined(__ELF__)
+
+#include "aligned.h"
+#include "malloc.h"
+#include "cxx.h"
+#include "cxx_catch.h"
+#include "cxx_runtime.h"
+#include "mimalloc.h"
+
+typedef struct {
+  int x;
+} nothrow_t; /* std::nothrow_t, passed by reference */
+
+#if UINTPTR_MAX > UINT32_MAX
+#define SZ m
+#else
+#define SZ j
+#endif
+#define CAT3(a, b, c) a##b##c
+#define MANGLE(a, sz, c) CAT3(a, sz, c)
+
+#define NEW MANGLE(_Znw, SZ, )
+#define NEW_ARRAY MANGLE(_Zna, SZ, )
+#define NEW_NOTHROW MANGLE(_Znw, SZ, RKSt9nothrow_t)
+#define NEW_ARRAY_NOTHROW MANGLE(_Zna, SZ, RKSt9nothrow_t)
+#define NEW_ALIGNED MANGLE(_Znw, SZ, St11align_val_t)
+#define NEW_ARRAY_ALIGNED MANGLE(_Zna, SZ, St11align_val_t)
+#define NEW_ALIGNED_NOTHROW MANGLE(_Znw, SZ, St11align_val_tRKSt9nothrow_t)
+#define NEW_ARRAY_ALIGNED_NOTHROW MANGLE(_Zna, SZ, St11align_val_tRKSt9nothrow_t)
+#define DELETE _ZdlPv
+#define DELETE_ARRAY _ZdaPv
+#define DELETE_SIZED MANGLE(_ZdlPv, SZ, )
+#define DELETE_ARRAY_SIZED MANGLE(_ZdaPv, SZ, )
+#define DELETE_ALIGNED _ZdlPvSt11align_val_t
+#define DELETE_ARRAY_ALIGNED _ZdaPvSt11align_val_t
+#define DELETE_SIZED_ALIGNED MANGLE(_ZdlPv, SZ, St11align_val_t)
+#define DELETE_ARRAY_SIZED_ALIGNED MANGLE(_ZdaPv, SZ, St11align_val_t)
+#define DELETE_NOTHROW _ZdlPvRKSt9nothrow_t
+#define DELETE_ARRAY_NOTHROW _ZdaPvRKSt9nothrow_t
+#define DELETE_ALIGNED_NOTHROW _ZdlPvSt11align_val_tRKSt9nothrow_t
+#define DELETE_ARRAY_ALIGNED_NOTHROW _ZdaPvSt11align_val_tRKSt9nothrow_t
+
+/* ---- the four that do not forward ---- */
+
+ALIAS(mi_new) NOPLT WEAK void* NEW(size_t n);
+ALIAS(mi_new_aligned) NOPLT WEAK void* NEW_ALIGNED(size_t n, size_t al);
+ALIAS(mi_free) NOPLT WEAK void DELETE(void* p);
+ALIAS(mi_free_aligned) NOPLT WEAK void DELETE_ALIGNED(void* p, size_t al);
+
+EXPORT NOPLT WEAK void* NEW_ARRAY(size_t n);
+EXPORT NOPLT WEAK void* NEW_ARRAY_ALIGNED(size_t n, size_t al);
+EXPORT NOPLT WEAK void DELETE_ARRAY(void* p);
+EXPORT NOPLT WEAK void DELETE_ARRAY_ALIGNED(void* p, size_t al);
+
+/* ---- our definitions, and whether they are visible ---- */
+
+OWN(NEW) void* own_new(size_t n);
+OWN(NEW_ARRAY) void* own_new_array(size_t n);
+OWN(NEW_ALIGNED) void* own_new_aligned(size_t n, size_t al);
+OWN(NEW_ARRAY_ALIGNED) void* own_new_array_aligned(size_t n, size_t al);
+OWN(DELETE) void own_delete(void* p);
+OWN(DELETE_ARRAY) void own_delete_array(void* p);
+OWN(DELETE_ALIGNED) void own_delete_aligned(void* p, size_t al);
+OWN(DELETE_ARRAY_ALIGNED) void own_delete_array_aligned(void* p, size_t al);
+
+static inline bool new_is_ours(void) { return visible(NEW) == &own_new; }
+static inline bool new_array_is_ours(void) {
+  return visible(NEW_ARRAY) == &own_new_array && new_is_ours();
+}
+static inline bool new_aligned_is_ours(void) { return visible(NEW_ALIGNED) == &own_new_aligned; }
+static inline bool new_array_aligned_is_ours(void) {
+  return visible(NEW_ARRAY_ALIGNED) == &own_new_array_aligned && new_aligned_is_ours();
+}
+static inline bool delete_is_ours(void) { return visible(DELETE) == &own_delete; }
+static inline bool delete_array_is_ours(void) {
+  return visible(DELETE_ARRAY) == &own_delete_array && delete_is_ours();
+}
+static inline bool delete_aligned_is_ours(void) {
+  return visible(DELETE_ALIGNED) == &own_delete_aligned;
+}
+static inline bool delete_array_aligned_is_ours(void) {
+  return visible(DELETE_ARRAY_ALIGNED) == &own_delete_array_aligned && delete_aligned_is_ours();
+}
+
+/* ---- arrays ---- */
+
+/* A tail call is a jump, so new finds the return address of our caller. Debug builds make no tail
+ * calls, so they pass the address on. */
+EXPORT WEAK void* NEW_ARRAY(size_t n) {
+#if MI_DEBUG > 0
+  if (new_is_ours()) return new_for(n, CALLER);
+#endif
+  return NEW(n);
+}
+EXPORT WEAK void* NEW_ARRAY_ALIGNED(size_t n, size_t al) {
+#if MI_DEBUG > 0
+  if (new_aligned_is_ours()) return new_aligned_for(n, al, CALLER);
+#endif
+  return NEW_ALIGNED(n, al);
+}
+EXPORT WEAK void DELETE_ARRAY(void* p) { DELETE(p); }
+EXPORT WEAK void DELETE_ARRAY_ALIGNED(void* p, size_t al) { DELETE_ALIGNED(p, al); }
+
+/* ---- new without exceptions ---- */
+
+static void* attempt_new(size_t n, size_t al, const void* caller) {
+  (void)al, (void)caller;
+  return NEW(n);
+}
+static void* attempt_new_array(size_t n, size_t al, const void* caller) {
+  (void)al, (void)caller;
+  return NEW_ARRAY(n);
+}
+static void* attempt_new_aligned(size_t n, size_t al, const void* caller) {
+  (void)caller;
+  return NEW_ALIGNED(n, al);
+}
+static void* attempt_new_array_aligned(size_t n, size_t al, const void* caller) {
+  (void)caller;
+  return NEW_ARRAY_ALIGNED(n, al);
+}
+
+/* Our functions throw only what a new-handler throws. */
+static inline void* new_or_null(size_t n, const void* caller) {
+  void* p = malloc_default(n);
+  return likely(p != NULL) ? p : exception_catch(&new_again_or_null, n, 0, caller);
+}
+static inline void* new_aligned_or_null(size_t n, size_t al, const void* caller) {
+  void* p = malloc_aligned(n, al);
+  return likely(p != NULL) ? p : exception_catch(&new_again_or_null, n, al, caller);
+}
+
+EXPORT WEAK void* NEW_NOTHROW(size_t n, const nothrow_t* t) {
+  (void)t;
+  if (likely(new_is_ours())) return new_or_null(n, CALLER);
+  return exception_catch(&attempt_new, n, 0, CALLER);
+}
+EXPORT WEAK void* NEW_ARRAY_NOTHROW(size_t n, const nothrow_t* t) {
+  (void)t;
+  if (likely(new_array_is_ours())) return new_or_null(n, CALLER);
+  return exception_catch(&attempt_new_array, n, 0, CALLER);
+}
+EXPORT WEAK void* NEW_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
+  (void)t;
+  if (likely(new_aligned_is_ours())) return new_aligned_or_null(n, al, CALLER);
+  return exception_catch(&attempt_new_aligned, n, al, CALLER);
+}
+EXPORT WEAK void* NEW_ARRAY_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
+  (void)t;
+  if (likely(new_array_aligned_is_ours())) return new_aligned_or_null(n, al, CALLER);
+  return exception_catch(&attempt_new_array_aligned, n, al, CALLER);
+}
+
+/* ---- delete with a size or an alignment ---- */
+
+/* Debug and secure builds compare the size and the alignment with the block. Where the program has
+ * its own delete, the block may not be ours, and nothing is compared. */
+EXPORT WEAK void DELETE_SIZED(void* p, size_t n) {
+  if (MI_CHECKED && delete_is_ours())
+    mi_free_size(p, n);
+  else
+    DELETE(p);
+}
+EXPORT WEAK void DELETE_ARRAY_SIZED(void* p, size_t n) {
+  if (MI_CHECKED && delete_array_is_ours())
+    mi_free_size(p, n);
+  else
+    DELETE_ARRAY(p);
+}
+EXPORT WEAK void DELETE_SIZED_ALIGNED(void* p, size_t n, size_t al) {
+  if (MI_CHECKED && delete_aligned_is_ours())
+    mi_free_size_aligned(p, n, al);
+  else
+    DELETE_ALIGNED(p, al);
+}
+EXPORT WEAK void DELETE_ARRAY_SIZED_ALIGNED(void* p, size_t n, size_t al) {
+  if (MI_CHECKED && delete_array_aligned_is_ours())
+    mi_free_size_aligned(p, n, al);
+  else
+    DELETE_ARRAY_ALIGNED(p, al);
+}
+
+EXPORT WEAK void DELETE_NOTHROW(void* p, const nothrow_t* t) { (void)t, DELETE(p); }
+EXPORT WEAK void DELETE_ARRAY_NOTHROW(void* p, const nothrow_t* t) { (void)t, DELETE_ARRAY(p); }
+EXPORT WEAK void DELETE_ALIGNED_NOTHROW(void* p, size_t al, const nothrow_t* t) {
+  (void)t, DELETE_ALIGNED(p, al);
+}
+EXPORT WEAK void DELETE_ARRAY_ALIGNED_NOTHROW(void* p, size_t al, const nothrow_t* t) {
+  (void)t, DELETE_ARRAY_ALIGNED(p, al);
+}
+
+#else
+typedef int override_cxx_is_off; /* a translation unit must not be empty */
+#endif

@@ -1,0 +1,289 @@
+/* realloc.c - realloc and related functions.
+ *
+ * Always:  a failure leaves the old block unchanged; the result has the requested alignment.
+ * Threads: any; the caller holds the block.
+ */
+#include "realloc.h"
+#include "aligned.h"
+#include "malloc.h"
+#include "block_size.h"
+#include "../heap/large_move.h"
+#include "../thread/tick.h"
+
+enum {
+  RESIZE_ZERO = 1, /* gained bytes read as zero */
+  RESIZE_FREES = 2 /* a block that is resized to 0 bytes is freed: NULL */
+};
+
+typedef struct resize_s {
+  heap_t* heap; /* where a new block comes from */
+  size_t align; /* power of two; p + offset is aligned to it */
+  size_t offset;
+  unsigned how; /* RESIZE_ bits */
+} resize_t;
+
+static bool is_aligned(const void* p, const resize_t* r) {
+  return (((uintptr_t)p + r->offset) & (r->align - 1)) == 0;
+}
+
+#define EMPTY_ALIGN 8 /* alignment of blocks of size 0 */
+
+static void* alloc_for(size_t size, const resize_t* r) {
+  if (r->offset == 0 && r->align <= (size == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN)) {
+    if (size > 0 && r->align <= 8 && r->heap == heap_default) return mi_malloc_align8(size);
+    return malloc_in(r->heap, size);
+  }
+  return malloc_aligned_in(r->heap, size, r->align, r->offset, false);
+}
+
+/* The class that alloc_for() would allocate from. */
+static size_t class_for(size_t size, const resize_t* r) {
+  if (r->offset != 0 || r->align > (size == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN))
+    return class_of_aligned(size, r->align, r->offset);
+  return size > 0 && r->align <= 8 ? class_of_align8(size) : class_of_malloc(size);
+}
+
+static void* move_or_report(heap_t* heap, page_t* page, size_t newsize, size_t align) {
+  if (newsize > ALLOC_MAX) return large_malloc(heap, newsize, align, false); /* reports */
+  void* p = large_move(heap, page, newsize, align);
+  if (p != NULL) return p;
+  thread_collect_for_oom();
+  p = large_move(heap, page, newsize, align);
+  return p != NULL ? p : log_out_of_memory(newsize);
+}
+
+/* Resizes a large block that stays large: in place, or by large_move. */
+static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  size_t old = block_usable(page, p); /* the bytes after it may not be zero */
+  track_open(p, old);
+  if (SECURE_CANARIES) { /* the end moves: padding and canary become zero */
+    memset((char*)p + old, 0, block_room(page, p) - old);
+    canary_clear(page, p);
+  }
+  if (!is_aligned(p, r) || !large_resize(page, newsize)) {
+#if MI_TRACK
+    (void)track_free(p, old);
+    track_open(p, old);
+#endif
+    void* q = move_or_report(r->heap, page, newsize, r->align);
+    if (q == NULL) {
+      canary_write(page, p, old);
+      return NULL;
+    }
+    p = q;
+    page = map_descriptor(p);
+    (void)finish_block(p, newsize, true);
+  }
+  size_t room = block_room(page, p);
+  track_open(p, room);
+  if ((r->how & RESIZE_ZERO) != 0 && room > old) memset((char*)p + old, 0, room - old);
+  return finish_resized(page, p, newsize);
+}
+
+/* True when the block must move, so can_stay need not be asked. A request of at most half the block
+ * has a smaller class, and a request above the block has a larger one. Exceptions are the smallest
+ * blocks, alignments that need a multiple, and size 0. With canaries a block serves fewer sizes,
+ * and this does not hold. */
+static inline bool is_usual(const page_t* page, size_t newsize, const resize_t* r) {
+  return !SECURE_CANARIES && page_class(page) != CLASS_LARGE &&
+         page->block_size > max_size(r->align, DEFAULT_ALIGN) && newsize > 0 && r->offset == 0;
+}
+
+/* True when the request fits and a new block would be no smaller. */
+static bool can_stay(page_t* page, const void* p, size_t newsize, const resize_t* r) {
+  size_t cls = class_for(newsize, r);
+  return newsize <= block_room(page, p) && is_aligned(p, r) && cls != CLASS_LARGE &&
+         class_block_size(cls) >= page->block_size;
+}
+
+static NOINLINE void* resize_by_copy(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  void* q = alloc_for(newsize, r);
+  if (q == NULL) return NULL;
+  size_t old = block_usable(page, p), kept = min_size(old, newsize);
+  track_open(p, old);
+  memcpy(q, p, kept);
+  if ((r->how & RESIZE_ZERO) != 0) {
+    page_t* to = map_page_checked(q);
+    size_t room = block_room(to, q);
+    track_open(q, room);
+    if (room > kept) memset((char*)q + kept, 0, room - kept);
+    (void)finish_resized(to, q, newsize);
+  } else if (newsize == 0 && !SECURE_GUARDS) {
+    *(char*)q = 0;
+  }
+  mi_free(p);
+  return q;
+}
+
+static NOINLINE void* resize_unusual(page_t* page, void* p, size_t newsize, const resize_t* r) {
+  if (page_class(page) == CLASS_LARGE && p == page_start(page) && newsize > 0 && r->offset == 0 &&
+      class_for(newsize, r) == CLASS_LARGE)
+    return resize_large(page, p, newsize, r);
+  if (newsize == 0 && (r->how & RESIZE_FREES) != 0) {
+    mi_free(p);
+    return NULL;
+  }
+  if (!can_stay(page, p, newsize, r)) return resize_by_copy(page, p, newsize, r);
+  if (newsize == 0 && !SECURE_GUARDS) memset(p, 0, block_room(page, p));
+  return finish_resized(page, p, newsize);
+}
+
+static inline void* resize(void* p, size_t newsize, const resize_t* r) {
+  if (unlikely(p == NULL)) {
+    if ((r->how & RESIZE_ZERO) == 0) return alloc_for(newsize, r);
+    return malloc_aligned_in(r->heap, newsize, max_size(r->align, DEFAULT_ALIGN), r->offset, true);
+  }
+  page_t* page = block_page(p, "realloc");
+  if (unlikely(page == NULL)) return NULL;
+  /* Stays in place while it fits and at most half is wasted. */
+  if (block_serves(block_room(page, p), newsize) && newsize > 0 && is_aligned(p, r))
+    return finish_resized(page, p, newsize); /* with canaries, gained bytes are zero */
+  return likely(is_usual(page, newsize, r)) ? resize_by_copy(page, p, newsize, r)
+                                            : resize_unusual(page, p, newsize, r);
+}
+
+/* A block that stays in place may be aligned to 8 bytes only. A new block is aligned to 16 bytes at
+ * any size, as mi_malloc promises. A block that was allocated with an offset may lie at any
+ * address, and moves. */
+static inline void* resize_default(heap_t* heap, void* p, size_t newsize, unsigned how) {
+  if (!SECURE_CANARIES && p != NULL && newsize < DEFAULT_ALIGN && newsize > 0 &&
+      ((uintptr_t)p & (sizeof(void*) - 1)) == 0) {
+    page_t* page = block_page(p, "realloc");
+    if (page == NULL) return NULL;
+    size_t room = block_room(page, p);
+    if (block_serves(room, newsize) || (newsize <= room && page->block_size <= DEFAULT_ALIGN))
+      return finish_resized(page, p, newsize);
+  }
+  size_t align = newsize == 0 ? EMPTY_ALIGN : DEFAULT_ALIGN;
+  return resize(p, newsize, &(resize_t){heap, align, 0, how});
+}
+
+void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_default, p, newsize, 0);
+}
+
+#if MI_MALLOC_OVERRIDE && OS_LIKE_GLIBC
+INTERNAL void* realloc_or_free(void* p, size_t newsize) {
+  return resize_default(heap_default, p, newsize, RESIZE_FREES);
+}
+#endif
+
+void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
+  return resize(p, newsize, &(resize_t){heap_default, 8, 0, 0});
+}
+
+void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_default, p, newsize, RESIZE_ZERO);
+}
+
+void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(count, size, &total) ? mi_realloc(p, total) : array_overflow(count, size);
+}
+
+void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(newcount, size, &total) ? mi_rezalloc(p, total) : array_overflow(newcount, size);
+}
+
+void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
+  void* q = mi_realloc(p, newsize);
+  if (q == NULL && p != NULL) mi_free(p);
+  return q;
+}
+
+void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
+  if (p == NULL) return NULL;
+  page_t* page = block_page(p, "expand");
+  if (page == NULL) return NULL;
+  size_t room = block_room(page, p);
+  if (newsize > room || (SECURE_CANARIES && room - newsize > MEDIUM_MAX)) return NULL;
+  return finish_resized(page, p, newsize);
+}
+
+/* ---- aligned ---- */
+
+static void* resize_aligned(heap_t* heap, void* p, size_t newsize, size_t align, size_t offset,
+                            bool zero) {
+  if (!is_power_of_two(align))
+    return malloc_aligned_in(heap, newsize, align, offset, zero); /* reports */
+  /* Every block has at least the alignment of a pointer. */
+  unsigned how = zero ? RESIZE_ZERO : 0;
+  if (align <= sizeof(void*) && offset == 0) return resize_default(heap, p, newsize, how);
+  return resize(p, newsize, &(resize_t){heap, align, offset, how});
+}
+
+void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                            size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_default, p, newsize, alignment, offset, false);
+}
+void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_default, p, newsize, alignment, 0, false);
+}
+void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                             size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_default, p, newsize, alignment, offset, true);
+}
+void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_default, p, newsize, alignment, 0, true);
+}
+void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t alignment,
+                             size_t offset) mi_attr_noexcept {
+  size_t total;
+  if (!multiply(newcount, size, &total)) return array_overflow(newcount, size);
+  return resize_aligned(heap_default, p, total, alignment, offset, true);
+}
+void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
+                          size_t alignment) mi_attr_noexcept {
+  return mi_recalloc_aligned_at(p, newcount, size, alignment, 0);
+}
+
+/* ---- new blocks from a heap that the caller names ---- */
+
+void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_named(heap), p, newsize, 0);
+}
+void* mi_heap_rezalloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  return resize_default(heap_named(heap), p, newsize, RESIZE_ZERO);
+}
+void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(count, size, &total) ? mi_heap_realloc(heap, p, total)
+                                       : array_overflow(count, size);
+}
+void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount, size_t size) mi_attr_noexcept {
+  size_t total;
+  return multiply(newcount, size, &total) ? mi_heap_rezalloc(heap, p, total)
+                                          : array_overflow(newcount, size);
+}
+void* mi_heap_reallocf(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
+  void* q = mi_heap_realloc(heap, p, newsize);
+  if (q == NULL && p != NULL) mi_free(p);
+  return q;
+}
+void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
+                                 size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, false);
+}
+void* mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                              size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, false);
+}
+void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
+                                  size_t offset) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, true);
+}
+void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                               size_t alignment) mi_attr_noexcept {
+  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, true);
+}
+void* mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount, size_t size,
+                                  size_t alignment, size_t offset) mi_attr_noexcept {
+  size_t total;
+  if (!multiply(newcount, size, &total)) return array_overflow(newcount, size);
+  return resize_aligned(heap_named(heap), p, total, alignment, offset, true);
+}
+void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p, size_t newcount, size_t size,
+                               size_t alignment) mi_attr_noexcept {
+  return mi_heap_recalloc_aligned_at(heap, p, newcount, size, alignment, 0);
+}

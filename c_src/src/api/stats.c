@@ -1,0 +1,422 @@
+/* stats.c - gathers statistics from the other rooms.
+ *
+ * Owns:    the peaks seen so far, and the totals at the last reset.
+ * Always:  malloc and free count nothing for statistics. Each request for statistics scans all
+ *          pages to find what is live.
+ * Threads: any. Of pages that other threads own only atomics are read: the owner word, the class,
+ *          `used` and the remote word. Each number is true at some moment during the scan, but not
+ *          all at the same moment. Relaxed throughout: no number leads to memory.
+ *
+ * Live blocks of a page: for an abandoned page the remote word holds their number. For an owned
+ * page it is `used`, less the blocks on the remote list. `used` includes the active free list of
+ * the class. So lists are put back into their pages before the scan, where this thread may do it:
+ * the lists of its own heaps, and those of the fallback heap, under its lock.
+ */
+#include "stats.h"
+#include "address.h"
+#include "../memory/arena_list.h"
+#include "../heap/large.h"
+#include "../runtime/log.h"
+#include "../page/page.h"
+#include "../thread/init.h"
+#include "../memory/arena_reserve.h"
+
+/* ---- bins ---- */
+
+#define FIRST_BIN_BY_16 2     /* from here on sizes are multiples of 16 */
+#define FIRST_GEOMETRIC_BIN 5 /* 64 bytes; from here on there are four bins per doubling */
+#define LOG2_FIRST_GEOMETRIC 6
+
+size_t mi_stats_get_bin_size(size_t bin) mi_attr_noexcept {
+  if (bin > MI_BIN_HUGE) return 0;
+  if (bin == MI_BIN_HUGE) return ALLOC_MAX;
+  if (bin < FIRST_BIN_BY_16) return 8;
+  if (bin < FIRST_GEOMETRIC_BIN) return (bin - FIRST_BIN_BY_16 + 1) * 16;
+  size_t g = bin - FIRST_GEOMETRIC_BIN;
+  return (4 + g % 4) << (g / 4 + LOG2_FIRST_GEOMETRIC - 2);
+}
+
+/* The bin of each class. Classes are sorted by size; class 0 and class 1 have the same size and a
+ * bin each. */
+static void bins_of_classes(uint8_t* bin_of) {
+  size_t bin = 0;
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
+    if (cls == 1) bin = 1;
+    while (mi_stats_get_bin_size(bin) < class_block_size(cls)) bin++;
+    bin_of[cls] = (uint8_t)bin;
+  }
+}
+
+INTERNAL size_t bin_page_size(size_t bin) {
+  size_t size = mi_stats_get_bin_size(bin);
+  if (size > MEDIUM_MAX) return 0;
+  return slices_for(size) * SLICE_SIZE;
+}
+
+/* ---- what is live ---- */
+
+/* The backing heap of the thread whose heap the owner word names; NULL if it names no live heap. */
+static heap_t* backing_of(uintptr_t owner) {
+  heap_t* heap = live_heap_of(owner);
+  return heap == NULL ? NULL : heap_backing(heap);
+}
+
+/* Which pages count, by the owner ids in their owner words. */
+typedef struct scope_s {
+  heap_t* heap;   /* those of this heap; NULL: see `thread` */
+  heap_t* thread; /* those of the heaps of the thread with this backing heap; NULL: all */
+} scope_t;
+
+static bool is_in_scope(const scope_t* scope, uintptr_t owner) {
+  if (scope->heap != NULL) return owner_id(owner) == (uintptr_t)scope->heap;
+  return scope->thread == NULL || backing_of(owner) == scope->thread;
+}
+
+typedef struct counts_s {
+  size_t pages[CLASS_COUNT], live[CLASS_COUNT]; /* of small blocks */
+  size_t abandoned;                             /* pages that an ended heap left */
+  size_t large, large_bytes;                    /* large blocks */
+  size_t span;                                  /* bytes of all these pages */
+} counts_t;
+
+static size_t page_live(page_t* page, uint32_t slice) {
+  size_t used = page_used(page);
+  uint64_t word = load_relaxed(map_remote(slice));
+  if (!remote_is_owned(word)) return remote_outstanding(word);
+  size_t queued = remote_count(word);
+  return used > queued ? used - queued : 0; /* the owner may change both between the two loads */
+}
+
+static void add_large(const scope_t* scope, const large_view_t* view, counts_t* f) {
+  if (!is_in_scope(scope, view->heap)) return;
+  f->large++;
+  f->large_bytes += view->usable;
+  f->span += view->reserved;
+}
+
+/* large.c counts the large blocks of the whole process. */
+static bool is_of_all(const scope_t* scope) { return scope->heap == NULL && scope->thread == NULL; }
+
+static void add_page(const scope_t* scope, page_t* page, uint32_t slice, counts_t* f) {
+  uintptr_t owner = load_relaxed(&page->owner);
+  large_view_t view;
+  if (owner == 0 || !is_in_scope(scope, owner)) return;
+  if (owner_is_large(owner)) {
+    if (!is_of_all(scope) && large_view(slice, &view)) add_large(scope, &view, f);
+    return;
+  }
+  size_t cls = page_class(page);
+  if (cls >= CLASS_COUNT) return; /* it became a large block meanwhile */
+  f->pages[cls]++;
+  f->live[cls] += page_live(page, slice);
+  f->span += class_slices(cls) * SLICE_SIZE;
+  if (owner_is_abandoned(owner) && backing_of(owner) == NULL) f->abandoned++;
+}
+
+static void scan(const scope_t* scope, counts_t* f) {
+  memset(f, 0, sizeof(*f));
+  arena_t* a;
+  for (size_t k = 0; (a = arena_at(k)) != NULL; k++) {
+    page_t* page;
+    for (size_t i = 0; (page = arena_next_page(a, &i)) != NULL;)
+      add_page(scope, page, a->first_slice + (uint32_t)(i - 1), f);
+  }
+  large_view_t view;
+  if (is_of_all(scope)) return;
+  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1)
+    add_large(scope, &view, f);
+}
+
+/* ---- active free lists ---- */
+
+static void return_lists(heap_t* heap) {
+  heap_enter(heap);
+  heap_return_lists(heap);
+  heap_leave(heap);
+}
+
+/* Those of the heaps of the calling thread, if it has any. */
+static void return_own_lists(void) {
+  if (!heap_is_real(heap_default)) return;
+  heap_t* backing = heap_backing(heap_default);
+  return_lists(backing);
+  for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next) return_lists(h);
+}
+
+/* heaps_for_each holds the lock of the fallback heap, the only heap that belongs to no thread. */
+static void return_fallback_lists(heap_t* heap, void* arg) {
+  (void)arg;
+  if (heap_backing(heap) == NULL) heap_return_lists(heap);
+}
+
+void mi_stats_merge(void) mi_attr_noexcept { return_own_lists(); }
+
+/* ---- from counts to fields ---- */
+
+static void add_count(mi_stat_count_t* c, size_t total, size_t current) {
+  c->total += (int64_t)total;
+  c->current += (int64_t)current;
+  c->peak = c->current;
+}
+
+/* Fills in what one heap has, or all together: the pages and blocks that exist now, and allocations
+ * over time. Totals that are not known here stay 0. */
+static void fill_blocks(mi_stats_t* s, const counts_t* f, const size_t* blocks,
+                        size_t large_blocks) {
+  uint8_t bin_of[CLASS_COUNT];
+  bins_of_classes(bin_of);
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
+    size_t size = class_block_size(cls);
+    add_count(&s->malloc_bins[bin_of[cls]], blocks[cls], f->live[cls]);
+    add_count(&s->page_bins[bin_of[cls]], 0, f->pages[cls]);
+    add_count(&s->malloc_normal, blocks[cls] * size, f->live[cls] * size);
+    add_count(&s->pages, 0, f->pages[cls]);
+    s->malloc_normal_count.total += (int64_t)blocks[cls];
+  }
+  add_count(&s->malloc_bins[MI_BIN_HUGE], large_blocks, f->large);
+  add_count(&s->page_bins[MI_BIN_HUGE], large_blocks, f->large);
+  add_count(&s->malloc_huge, 0, f->large_bytes);
+  add_count(&s->pages, 0, f->large);
+  add_count(&s->page_committed, 0, f->span);
+  add_count(&s->pages_abandoned, 0, f->abandoned);
+  s->malloc_huge_count.total = (int64_t)large_blocks;
+}
+
+static size_t committed_now(const arena_stats_t* from_arenas, const large_stats_t* direct) {
+  return from_arenas->committed + direct->reserved;
+}
+
+typedef struct snapshot_s {
+  arena_stats_t arenas;
+  large_stats_t large;
+  thread_stats_t threads;
+} snapshot_t;
+
+static void take_snapshot(snapshot_t* r) {
+  arena_stats(&r->arenas);
+  large_stats(&r->large);
+  thread_stats(&r->threads);
+}
+
+/* Fills in what only the process has. */
+static void fill_process(mi_stats_t* s, const snapshot_t* r) {
+  uint8_t bin_of[CLASS_COUNT];
+  bins_of_classes(bin_of);
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
+    add_count(&s->page_bins[bin_of[cls]], page_total(cls), 0);
+    add_count(&s->pages, page_total(cls), 0);
+  }
+  s->pages_retire.total = s->pages.total - (s->pages.current - s->page_bins[MI_BIN_HUGE].current);
+  add_count(&s->pages, r->threads.large, 0);
+  add_count(&s->malloc_huge, r->large.total_bytes, 0);
+  s->malloc_guarded_count.total = (int64_t)r->large.guarded;
+  add_count(&s->reserved, 0, r->arenas.reserved + r->large.reserved);
+  add_count(&s->committed, 0, committed_now(&r->arenas, &r->large));
+  add_count(&s->threads, r->threads.threads_total, r->threads.threads);
+  s->purged.total = (int64_t)r->arenas.purging.purged;
+  s->purge_calls.total = s->arena_purges.total = (int64_t)r->arenas.purging.purges;
+  s->arena_count.total = (int64_t)r->arenas.arenas;
+}
+
+/* Requested sizes are not recorded; usable sizes stand for them. */
+static void fill_requested(mi_stats_t* s) {
+  s->malloc_requested.total = s->malloc_normal.total + s->malloc_huge.total;
+  s->malloc_requested.peak = s->malloc_requested.current =
+      s->malloc_normal.current + s->malloc_huge.current;
+}
+
+/* ---- since the last reset ---- */
+
+/* Relaxed: each is one number. A request for statistics during a reset by another thread may see a
+ * part of the reset. */
+typedef struct baseline_s {
+  _Atomic(int64_t) total; /* at the last reset */
+  _Atomic(int64_t) peak;  /* the highest current value seen since */
+} baseline_t;
+
+#define MALLOC_BINS FIELD_COUNT
+#define PAGE_BINS (MALLOC_BINS + BIN_COUNT)
+static baseline_t baseline[PAGE_BINS + BIN_COUNT];
+
+static int64_t peak_of(baseline_t* at, int64_t current) {
+  int64_t peak = load_relaxed(&at->peak);
+  while (current > peak && !cas_weak_relaxed(&at->peak, &peak, current)) {
+  }
+  return current > peak ? current : peak;
+}
+
+static int64_t total_since(baseline_t* at, int64_t total) {
+  total -= load_relaxed(&at->total);
+  return total > 0 ? total : 0; /* a block that was put back counts as never allocated */
+}
+
+static void see_count(baseline_t* at, mi_stat_count_t* c) {
+  c->total = total_since(at, c->total);
+  c->peak = peak_of(at, c->current);
+}
+
+static void reset_count(baseline_t* at, mi_stat_count_t* c) {
+  store_relaxed(&at->total, c->total);
+  store_relaxed(&at->peak, c->current);
+}
+
+static void for_each_count(mi_stats_t* s, void (*count)(baseline_t* at, mi_stat_count_t* c)) {
+  for (size_t i = 0; i < FIELD_COUNT; i++)
+    if (fields[i].is_count) count(&baseline[i], (void*)((char*)s + fields[i].offset));
+  for (size_t bin = 0; bin < BIN_COUNT; bin++) {
+    count(&baseline[MALLOC_BINS + bin], &s->malloc_bins[bin]);
+    count(&baseline[PAGE_BINS + bin], &s->page_bins[bin]);
+  }
+}
+
+static mi_stat_counter_t* counter_of(mi_stats_t* s, size_t i) {
+  return fields[i].is_count ? NULL : (void*)((char*)s + fields[i].offset);
+}
+
+/* ---- the gathering ---- */
+
+/* Puts back the lists that this thread may put back, then scans all pages. */
+static void gather_figures(counts_t* f) {
+  const scope_t all = {NULL, NULL};
+  mi_process_init();
+  heaps_recover();
+  return_own_lists();
+  heaps_for_each(&return_fallback_lists, NULL);
+  scan(&all, f);
+}
+
+/* Totals since the start; peaks are present values. */
+static void gather_process(mi_stats_t* s) {
+  counts_t counts;
+  snapshot_t snapshot;
+  mi_stats_init(s);
+  gather_figures(&counts);
+  take_snapshot(&snapshot);
+  counts.large = snapshot.large.blocks;
+  counts.large_bytes = snapshot.large.bytes;
+  counts.span = snapshot.arenas.in_use + snapshot.large.reserved;
+  fill_blocks(s, &counts, snapshot.threads.allocated, snapshot.threads.large);
+  fill_process(s, &snapshot);
+  fill_requested(s);
+}
+
+#if MI_MALLOC_OVERRIDE
+INTERNAL void stats_blocks(block_stats_t* stats) {
+  counts_t counts;
+  large_stats_t large;
+  large_view_t view;
+  size_t direct_live = 0;
+  memset(stats, 0, sizeof(*stats));
+  gather_figures(&counts);
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
+    size_t size = class_block_size(cls);
+    size_t room = counts.pages[cls] * (class_slices(cls) * SLICE_SIZE / size);
+    stats->live_bytes += counts.live[cls] * size;
+    if (room > counts.live[cls]) stats->unused += room - counts.live[cls];
+  }
+  large_stats(&large);
+  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
+    stats->os_mapped++;
+    stats->direct_bytes += view.reserved;
+    direct_live += view.usable;
+  }
+  if (large.bytes > direct_live) stats->live_bytes += large.bytes - direct_live;
+}
+#endif
+
+static void total_is_peak(mi_stat_count_t* c) { c->total = c->peak; }
+
+INTERNAL void stats_of_process(mi_stats_t* s) {
+  mi_stat_counter_t* counter;
+  gather_process(s);
+  for_each_count(s, &see_count);
+  for (size_t i = 0; i < FIELD_COUNT; i++)
+    if ((counter = counter_of(s, i)) != NULL)
+      counter->total = total_since(&baseline[i], counter->total);
+  total_is_peak(&s->reserved);
+  total_is_peak(&s->committed);
+  total_is_peak(&s->page_committed);
+  total_is_peak(&s->pages_abandoned);
+}
+
+void mi_stats_reset(void) mi_attr_noexcept {
+  mi_stats_t s;
+  mi_stat_counter_t* counter;
+  gather_process(&s);
+  for_each_count(&s, &reset_count);
+  for (size_t i = 0; i < FIELD_COUNT; i++)
+    if ((counter = counter_of(&s, i)) != NULL) store_relaxed(&baseline[i].total, counter->total);
+}
+
+INTERNAL void stats_process_info(process_info_t* info) {
+  os_process_t os;
+  arena_stats_t from_arenas;
+  large_stats_t direct;
+  mi_process_init();
+  os_process(&os);
+  arena_stats(&from_arenas);
+  large_stats(&direct);
+  info->elapsed_ms = (size_t)(os_clock_ms() - process_started_ms());
+  info->user_ms = os.user_ms;
+  info->system_ms = os.system_ms;
+  info->rss = os.rss;
+  info->peak_rss = os.peak_rss;
+  info->page_faults = os.page_faults;
+  info->commit = committed_now(&from_arenas, &direct);
+  info->peak_commit = (size_t)peak_of(&baseline[FIELD_committed], (int64_t)info->commit);
+}
+
+static void add_allocated(heap_t* heap, size_t* blocks, size_t* large_blocks) {
+  *large_blocks += load_relaxed(&heap->large_count);
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++)
+    blocks[cls] += load_relaxed(&heap->queue[cls].allocated);
+}
+
+/* Statistics of one heap; with NULL, of the heaps of the calling thread. */
+static void gather_heaps(heap_t* heap, mi_stats_t* s) {
+  counts_t counts;
+  size_t blocks[CLASS_COUNT] = {0}, large_blocks = 0;
+  mi_stats_init(s);
+  heap_t* backing = heap_is_real(heap_default) ? heap_backing(heap_default) : NULL;
+  if (heap == NULL && backing == NULL) return;
+  scope_t scope = {heap, heap == NULL ? backing : NULL};
+  return_own_lists();
+  scan(&scope, &counts);
+  if (heap != NULL) {
+    add_allocated(heap, blocks, &large_blocks);
+  } else {
+    add_allocated(backing, blocks, &large_blocks);
+    for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next)
+      add_allocated(h, blocks, &large_blocks);
+  }
+  fill_blocks(s, &counts, blocks, large_blocks);
+  total_is_peak(&s->pages);
+  total_is_peak(&s->page_committed);
+  total_is_peak(&s->pages_abandoned);
+  total_is_peak(&s->malloc_huge);
+  for (size_t bin = 0; bin < BIN_COUNT; bin++) total_is_peak(&s->page_bins[bin]);
+  fill_requested(s);
+}
+
+INTERNAL void stats_of_heap(heap_t* heap, mi_stats_t* s) { gather_heaps(heap, s); }
+INTERNAL void stats_of_thread(mi_stats_t* s) { gather_heaps(NULL, s); }
+
+/* ---- as a struct ---- */
+
+INTERNAL bool stats_is_ours(const mi_stats_t* s) {
+  return s != NULL && s->size == sizeof(*s) && s->version == MI_STAT_VERSION;
+}
+
+bool mi_stats_get(mi_stats_t* stats) mi_attr_noexcept {
+  if (!stats_is_ours(stats)) return false;
+  stats_of_process(stats);
+  return true;
+}
+
+bool mi_heap_stats_get(mi_heap_t* heap, mi_stats_t* stats) mi_attr_noexcept {
+  if (!stats_is_ours(stats)) return false;
+  if (heap == NULL) heap = process_main_heap();
+  if (heap == NULL) return false;
+  stats_of_heap(heap, stats);
+  return true;
+}

@@ -1,0 +1,91 @@
+/* bitmap.c - see bitmap.h. */
+#include "bitmap.h"
+
+static uint64_t mask_of(size_t bit, size_t n) {
+  return (n >= BITS_PER_WORD ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << bit;
+}
+
+/* The part of [i, i + n) that lies in i's word. */
+static size_t part_of(size_t i, size_t n) { return min_size(n, BITS_PER_WORD - i % BITS_PER_WORD); }
+
+INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n) {
+  size_t done = 0;
+  while (done < n) {
+    size_t at = i + done, k = part_of(at, n - done);
+    uint64_t mask = mask_of(at % BITS_PER_WORD, k);
+    bitword_t* word = &words[at / BITS_PER_WORD];
+    uint64_t w = load_relaxed(word);
+    do {
+      if ((w & mask) != mask) {
+        if (done > 0) bitmap_set(words, i, done);
+        return false;
+      }
+    } while (!cas_acquire(word, &w, w & ~mask));
+    done += k;
+  }
+  return true;
+}
+
+/* The index of the first bit from `i` on that equals `value`; `bits` if there is none. */
+static size_t next_bit(bitword_t* words, size_t bits, size_t i, bool value) {
+  while (i < bits) {
+    uint64_t w = load_relaxed(&words[i / BITS_PER_WORD]); /* a hint, the claim decides */
+    if (!value) w = ~w;
+    w >>= i % BITS_PER_WORD;
+    if (w != 0) return min_size(bits, i + lowest_bit(w));
+    i = (i / BITS_PER_WORD + 1) * BITS_PER_WORD;
+  }
+  return bits;
+}
+
+INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, size_t from,
+                             size_t n, size_t align, size_t phase) {
+  size_t i = from;
+  for (;;) {
+    i = round_up(next_bit(wanted, bits, i, true) + phase, align) - phase;
+    if (i >= bits || bits - i < n) return BITMAP_NONE;
+    size_t end = next_bit(wanted, min_size(bits, i + n), i, false);
+    if (end < i + n) {
+      i = end + 1;
+    } else if (bitmap_claim_at(words, i, n)) {
+      return i;
+    } else if (words != wanted) {
+      i++;
+    } /* else another thread was faster: search again from the same bit */
+  }
+}
+
+INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n) {
+  while (n > 0) {
+    size_t k = part_of(i, n);
+    /* Sequentially consistent, for the purge schedule: see arena_purge.c. */
+    or_seq_cst(&words[i / BITS_PER_WORD], mask_of(i % BITS_PER_WORD, k));
+    i += k, n -= k;
+  }
+}
+
+INTERNAL bool bitmap_clear(bitword_t* words, size_t i, size_t n) {
+  uint64_t any = 0;
+  while (n > 0) {
+    size_t k = part_of(i, n);
+    uint64_t mask = mask_of(i % BITS_PER_WORD, k);
+    bitword_t* word = &words[i / BITS_PER_WORD];
+    if ((load_relaxed(word) & mask) != 0) any |= and_acquire(word, ~mask) & mask;
+    i += k, n -= k;
+  }
+  return any != 0;
+}
+
+INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n) {
+  return next_bit(words, i + n, i, true) < i + n;
+}
+
+INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n) {
+  return next_bit(words, i + n, i, false) >= i + n;
+}
+
+INTERNAL size_t bitmap_count(bitword_t* words, size_t bits) {
+  size_t n = 0;
+  for (size_t i = 0; i < bitmap_words(bits); i++) n += count_bits(load_relaxed(&words[i]));
+  return n;
+}

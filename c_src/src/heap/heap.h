@@ -1,0 +1,39 @@
+/* heap.h - a heap as a whole: collects it, abandons its pages, ends it.
+ *
+ * Threads: the heap's own, unless a comment says otherwise.
+ */
+#ifndef MI_HEAP_H
+#define MI_HEAP_H
+
+#include "heap_types.h"
+
+/* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.
+ */
+INTERNAL void heap_release_excess(heap_t* heap);
+/* Abandons pages until the partial lists have at most `slices` slices. */
+INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices);
+/* Truncates the active free list of a class to `keep` blocks; the others return to their page. */
+INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep);
+/* Returns all active free lists to their pages, so that all counts are exact. */
+INTERNAL void heap_return_lists(heap_t* heap);
+/* Reclaims the blocks that other threads freed, and releases empty pages. */
+INTERNAL void heap_collect(heap_t* heap);
+/* Returns an unused active free list of a class, and releases the active page if it is empty. */
+INTERNAL void heap_trim_class(heap_t* heap, size_t cls);
+/* Gives each page to the heap `to` (may be NULL) if it wants it, and abandons the others. The heap
+ * owns no page afterwards. */
+INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
+/* The same for about `*pages` pages, which it counts down; true if the heap owns no page any more.
+ * In the child of a fork any thread may call it for the heap of a thread that does not exist there.
+ */
+INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
+/* Releases every page of a first-class heap, with the blocks in it. */
+INTERNAL void heap_release_pages(heap_t* heap);
+/* First-class heaps: collects the first page of the class's partial list, and moves it to the end.
+ */
+INTERNAL void heap_trim_kept(heap_t* heap, size_t cls);
+#if MI_DEBUG >= 2
+INTERNAL bool heap_owns_nothing(const heap_t* heap);
+#endif
+
+#endif

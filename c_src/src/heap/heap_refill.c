@@ -1,0 +1,153 @@
+/* heap_refill.c - see heap_refill.h.
+ *
+ * The order in which a heap looks for blocks of a class:
+ *   1. the active page: its local list, then the blocks that other threads freed
+ *   2. if the active page can still be extended: the fullest of the first pages of the partial list
+ *   3. an extension of the active page
+ *   4. other pages of the partial list
+ *   5. an abandoned page (not for first-class heaps)
+ *   6. a new page
+ *
+ * Always:  an active free list belongs to the active page of its class.
+ * Threads: the heap's own; for the fallback heap, the thread that holds its lock.
+ */
+#include "heap_refill.h"
+#include "../page/abandoned.h"
+#include "page_queue.h"
+
+/* Makes a list the active free list of its class, and pops its first block. */
+static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* list, size_t count,
+                                uint8_t kind) {
+  q->list = kind;
+  bump_counter(&q->allocated, count);
+  return heap_allocate(heap, cls, list);
+}
+
+/* Short lists of a busy class are refilled with never-used blocks, so that the slow path runs more
+ * rarely. */
+#define SHORT_REFILL_MAX (16 * KiB) /* a refill extends a page up to this many bytes */
+#define BUSY_BLOCKS 8192            /* a class is busy once so many blocks were taken from it */
+INTERNAL void set_refill_if_busy(queue_t* q) {
+  page_t* page = q->active;
+  if (page->refill_to == 0 && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
+    page->refill_to = (uint32_t)min_size(page->reserved, SHORT_REFILL_MAX / page->block_size);
+}
+
+/* Whether the page may be extended if it has no free block. */
+typedef enum fresh_e { FRESH_NEVER, FRESH_IF_NONE_FREE } fresh_t;
+
+/* Makes the page the active one and takes its local list, else the blocks that other threads freed,
+ * else never-used blocks. NULL if there are none. */
+static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page, fresh_t fresh) {
+  size_t count, added;
+  uint8_t kind = 0;
+  q->active = page;
+  set_refill_if_busy(q);
+  if (states_order_is_old(page)) page_shuffle(page);
+  block_t* list = page->local;
+  if (list != NULL) {
+    count = page->capacity - page_used(page);
+    page->local = NULL;
+    page_set_used(page, page->capacity);
+    if (count < LIST_MIN && page->capacity < page->refill_to) {
+      block_t* more = page_extend(page, &added);
+      if (more != NULL) {
+        page_append(page, list, more);
+        count += added;
+      }
+    }
+  } else if ((list = page_take_remote(page, &count)) == NULL && fresh != FRESH_NEVER) {
+    list = page_extend(page, &count);
+    kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
+                     (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
+  }
+  return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, kind);
+}
+
+/* Tries up to `probes` pages of the partial list: the fullest of the first ones, else the oldest,
+ * in which other threads had the longest time to free blocks. Full pages are abandoned, so that the
+ * threads that free their blocks can use them. First-class heaps move them to the end instead. */
+static void* refill_from_queue(heap_t* heap, size_t cls, queue_t* q, size_t probes) {
+  page_t* last = q->last;
+  for (page_t* page = NULL; page != last && q->first != NULL && probes > 0; probes--) {
+    page = queue_fullest(q);
+    if (page == NULL) page = q->first;
+    queue_remove(heap, q, page);
+    void* block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
+    if (block != NULL) {
+      if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
+      return block;
+    }
+    if (heap->is_first_class)
+      queue_push_full(heap, q, page);
+    else
+      abandon_page(page);
+  }
+  return NULL;
+}
+
+static void* refill_from_abandoned(heap_t* heap, size_t cls, queue_t* q) {
+  page_t* page = abandoned_claim(cls);
+  if (page == NULL) return NULL;
+  store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  void* block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
+  if (block == NULL) abandon_page(page); /* its bit was stale: full after all */
+  return block;
+}
+
+static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool first) {
+  q->active = NULL;
+  page_t* page = page_fresh(heap->affinity, cls, (uintptr_t)heap, first);
+  if (page != NULL) return refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
+  return refill_from_queue(heap, cls, q, SIZE_MAX); /* no memory: try all pages that the heap has */
+}
+
+/* Puts away the page that was active, after another page, or none, became active. */
+static void replace_active(heap_t* heap, queue_t* q, page_t* old) {
+  if (old == NULL) return;
+  if (q->active == NULL)
+    q->active = old; /* no block was found */
+  else if (heap->is_first_class)
+    queue_push_full(heap, q, old);
+  else if (heap_wants(heap, old))
+    queue_push(heap, q, old);
+  else
+    abandon_page(old);
+}
+
+static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
+  heap_mark_class(heap, cls);
+  page_t* old = q->active;
+  q->active = NULL;
+  void* block = refill_from_queue(heap, cls, q, QUEUE_PROBES);
+  if (block == NULL && !heap->is_first_class) block = refill_from_abandoned(heap, cls, q);
+  if (block == NULL) block = refill_from_new_page(heap, cls, q, old == NULL);
+  if (block == NULL) q->active = NULL;
+  replace_active(heap, q, old);
+  return block;
+}
+
+/* Tried before the active page is extended, which would touch fresh memory. */
+static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
+  page_t* old = q->active;
+  page_t* page = queue_fullest(q);
+  if (page == NULL || old->capacity == old->reserved) return NULL;
+  queue_remove(heap, q, page);
+  if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
+  queue_push(heap, q, old);
+  return refill_from_page(heap, cls, q, page, FRESH_NEVER);
+}
+
+INTERNAL void* heap_refill(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  mi_assert_internal(heap->free_list[cls] == NULL);
+  page_t* page = q->active;
+  if (likely(page != NULL)) {
+    void* block = refill_from_page(heap, cls, q, page, FRESH_NEVER);
+    if (likely(block != NULL)) return block;
+    block = refill_from_fullest(heap, cls, q);
+    if (block == NULL) block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
+    if (likely(block != NULL)) return block;
+  }
+  return refill_from_other(heap, cls, q);
+}

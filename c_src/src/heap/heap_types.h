@@ -1,0 +1,129 @@
+/* heap_types.h - a heap: the pages that one owner allocates from, and the active free lists that
+ * its fast path pops. */
+#ifndef MI_HEAP_TYPES_H
+#define MI_HEAP_TYPES_H
+
+#include "../page/page.h"
+#include "quarantine.h"
+
+/* Pages of one class. The blocks of the heap's active free list lie in the page `active`. The
+ * partial list, from `first` to `last`, has the other pages that the heap owns, oldest first. */
+typedef struct queue_s {
+  page_t* active;
+  page_t* first;
+  page_t* last;
+  uint8_t list;              /* LIST_ bits of the active free list */
+  uint32_t trim_mark;        /* low bits of the head of that list at the last trim */
+  _Atomic(size_t) allocated; /* over time: blocks moved to active free lists and not returned */
+} queue_t;
+
+enum {
+  LIST_EXTENDED =
+      1,        /* never-used blocks: the rest of the list is adjacent, up to the page's capacity */
+  LIST_ZERO = 2 /* and their memory is zero */
+};
+
+typedef struct page_list_s {
+  page_t *first, *last;
+} page_list_t;
+typedef struct heap_list_s {
+  struct mi_heap_s *first, *last;
+} heap_list_t;
+
+/* A heap struct. Type-stable: it is reused for heaps of its kind, and never unmapped. Its address
+ * with flags is the owner word of pages, so it is aligned to 64 bytes. Only the heap's thread
+ * writes it, except for atomic fields and those that say otherwise.
+ *
+ * There are two kinds. Each thread has one backing heap: it abandons full pages, so that the
+ * threads that free their blocks can use them. The program makes first-class heaps: they keep all
+ * their pages, full or not, and adopt no other heap's pages, so that they can be destroyed. */
+typedef struct mi_heap_s {
+  block_t* free_list[CLASS_COUNT]; /* the active free list of each class; the first field, so that
+                                      the fast path needs no offset */
+  queue_t queue[CLASS_COUNT];
+  uint64_t classes[(CLASS_COUNT + 63) / 64]; /* a bit for each class that ever got a page */
+  size_t queued_slices;                      /* in all partial lists together */
+  size_t queued_max;                         /* its bound, see QUEUED_MIN */
+  unsigned long long heartbeat;              /* entries into the slow path */
+  size_t tick_mask;                          /* a tick when the heartbeat has none of these bits */
+  bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */
+  bool asks_program;                         /* inside an aligned function of the program, too */
+  size_t trim_class;                         /* the next trim starts after this class */
+  long guarded_in;             /* allocations until a guarded one, see guard_sampling.h */
+  _Atomic(int) busy;           /* inside a slow path: the child of a fork must not touch the heap */
+  _Atomic(size_t) large_count; /* large blocks allocated, over time */
+  /* Rarely written: other threads read these. */
+  _Alignas(64) _Atomic(struct mi_heap_s*) backing; /* backing heap of its thread; NULL: unused */
+  _Atomic(uint32_t) generation; /* of the process that the heap lives in, see fork.c */
+  bool is_first_class;
+  bool no_destroy;
+  uint8_t tag;
+  affinity_t affinity;      /* where its pages come from */
+  heap_list_t thread_heaps; /* backing heaps: the thread's first-class heaps */
+  struct mi_heap_s* thread_next;
+  struct mi_heap_s* thread_prev;
+  struct mi_heap_s* next; /* in the list of live heaps, or of unused heap structs */
+  struct mi_heap_s* prev;
+  page_list_t large; /* first-class heaps: their large blocks; under large_lock */
+#if SECURE_QUARANTINE
+  quarantine_t quarantine; /* backing heaps */
+#endif
+} heap_t;
+
+/* The backing heap of the heap's thread; NULL for heap_empty, heap_ended, the fallback heap, and
+ * unused heap structs. Relaxed: a thread finds its own backing heap here only if it wrote it. */
+static inline heap_t* heap_backing(heap_t* heap) { return load_relaxed(&heap->backing); }
+
+/* Least bound of the partial lists of a heap, in slices. The heap alone can use the blocks that
+ * other threads free in these pages. The bound grows up to half of the slices that the process has
+ * in use. A heap that must abandon its working set pays for each free there as for a remote free:
+ * with this as the only bound, two threads that each replaced random blocks of 40 MiB took 2.9
+ * times as long. */
+#define QUEUED_MIN ((size_t)64)
+
+/* The first class from `cls` on that ever got a page in the heap; CLASS_COUNT if there is none. */
+static inline size_t heap_next_class(const heap_t* heap, size_t cls) {
+  for (size_t w = cls / 64; w < sizeof(heap->classes) / sizeof(heap->classes[0]); w++) {
+    uint64_t bits = heap->classes[w] >> (cls % 64);
+    if (bits != 0) return cls + lowest_bit(bits);
+    cls = (w + 1) * 64;
+  }
+  return CLASS_COUNT;
+}
+#define FOR_CLASSES(heap, cls)                                                                     \
+  for (size_t cls = heap_next_class(heap, 0); cls < CLASS_COUNT;                                   \
+       cls = heap_next_class(heap, cls + 1))
+/* True if the heap may take one more partly used page. While the process has a single thread the
+ * heap takes all, for no other thread could use them. heap_release_excess abandons the excess after
+ * a second thread has started. */
+static inline bool heap_wants(const heap_t* heap, const page_t* page) {
+  return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->is_first_class ||
+         os_is_single_threaded();
+}
+
+/* Allocates the first block of a list of the class's active page; the rest becomes the active free
+ * list. */
+static inline void* heap_allocate(heap_t* heap, size_t cls, block_t* list) {
+  page_t* page = heap->queue[cls].active;
+  block_allocate(page, list, &heap->free_list[cls]);
+  return list;
+}
+
+/* Allocates the first block of the active free list; NULL if the list is empty. */
+static inline void* heap_pop(heap_t* heap, size_t cls) {
+  block_t* block = heap->free_list[cls];
+  return likely(block != NULL) ? heap_allocate(heap, cls, block) : NULL;
+}
+
+/* Around a slow path of the heap's thread. Compiler fences suffice: a fork stops the thread at some
+ * point of its program order. */
+static inline void heap_enter(heap_t* heap) {
+  store_relaxed(&heap->busy, load_relaxed(&heap->busy) + 1);
+  compiler_fence();
+}
+static inline void heap_leave(heap_t* heap) {
+  compiler_fence();
+  store_relaxed(&heap->busy, load_relaxed(&heap->busy) - 1);
+}
+
+#endif

@@ -1,0 +1,417 @@
+/* large.c - blocks that are pages of their own.
+ *
+ * Owns:    the list of OS-mapped blocks, and the lists of the first-class heaps' large blocks.
+ * Always:  while the block lives, the owner word of its first slice has OWNER_LARGE and the id of
+ *          the heap that the block was allocated from. The thread that holds the block owns it.
+ * Threads: any; large_lock guards the lists.
+ *
+ * Owner word. The holder of the block may free it at any time: an exchange makes the word 0, and
+ * only the thread whose exchange succeeds returns the memory. The end of a heap changes the owner
+ * id of its blocks by an exchange of the same word, so a free repeats its exchange if the word has
+ * changed. A block leaves its heap's list after its word became 0 and before its memory is
+ * returned. A thread that walks the list holds the lock, and may find blocks with the word 0 in it.
+ *
+ * Readers. Other threads that read a block (visitors, statistics) never make its holder wait, and
+ * never wait themselves. They read the owner word, then the size, then the owner word again. The
+ * size is one word: the remote word, which a large block does not need for frees. So a reader sees
+ * the size before or after a resize, never a mixture. Each life of a block stores its size after
+ * the life before made the owner word 0, and before its own owner word. Each of these stores
+ * releases. So if both reads of the owner word agree, the size is that of a life with this owner
+ * word; else the reader starts again. It starts again only after another thread has freed a block,
+ * made one, or changed its owner id.
+ */
+#include "large.h"
+#include "../base/list.h"
+#include "../base/checker.h"
+#include "../memory/arena.h"
+#include "../memory/arena_list.h"
+#include "../memory/arena_purge.h"
+#include "../memory/arena_reserve.h"
+#include "../memory/page_map.h"
+#include "../memory/slice_reuse.h"
+#include "../memory/thp.h"
+#include "../page/page.h"
+#include "../runtime/log.h"
+#include "../runtime/options.h"
+#include "current.h"
+#include <errno.h>
+
+static os_lock_t large_lock = OS_LOCK_INIT;
+
+static struct {
+  page_list_t os_mapped;                                         /* list of OS-mapped blocks */
+  _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
+} large_state;
+
+/* ---- the owner word ---- */
+
+/* Stores the size in the remote word; REMOTE_OWNED makes late claims of a small page fail. */
+INTERNAL void set_usable(page_t* page, size_t usable) {
+  page->block_size = usable;
+  /* Release: after the owner word of the life before became 0, see above. */
+  store_release(map_remote(page->slice), usable | REMOTE_LARGE | REMOTE_OWNED);
+}
+
+/* ---- lists ---- */
+
+static void os_mapped_link(page_t* page) {
+  os_lock(&large_lock);
+  LIST_PUSH_FRONT(&large_state.os_mapped, page, os_mapped_next, os_mapped_prev);
+  add_relaxed(&large_state.reserved, page_span(page));
+  os_unlock(&large_lock);
+}
+
+static void os_mapped_unlink(page_t* page) {
+  os_lock(&large_lock);
+  LIST_REMOVE(&large_state.os_mapped, page, os_mapped_next, os_mapped_prev);
+  sub_relaxed(&large_state.reserved, page_span(page));
+  os_unlock(&large_lock);
+}
+
+static void heap_link(heap_t* heap, page_t* page) {
+  os_lock(&large_lock);
+  LIST_PUSH_FRONT(&heap->large, page, next, prev);
+  os_unlock(&large_lock);
+}
+
+/* Caller holds large_lock. A block that large_leave has unlinked is in no list. */
+static void heap_unlink(heap_t* heap, page_t* page) {
+  if (LIST_HAS(&heap->large, page, prev)) LIST_REMOVE(&heap->large, page, next, prev);
+}
+
+/* ---- new and free ---- */
+
+/* Maps a run of slices of its own; `slice` is 0 if the kernel refuses. */
+static run_t os_mapped_alloc(uint32_t slices, size_t align) {
+  run_t run = {0, ARENA_NONE, true, false, false};
+  if (option_value(mi_option_disallow_os_alloc) != 0) return run;
+  size_t size = (size_t)slices * SLICE_SIZE;
+  void* p = os_reserve(size, max_size(align, THP_SIZE), OS_COMMITTED);
+  if (p == NULL) p = os_reserve(size, max_size(align, SLICE_SIZE), OS_COMMITTED);
+  if (p == NULL) return run;
+  os_lock(&arena_lock);
+  bool mapped = map_extend(p, size);
+  os_unlock(&arena_lock);
+  if (mapped)
+    run.slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
+  else
+    os_release(p, size);
+  return run;
+}
+INTERNAL void large_advise(page_t* page) {
+  uint32_t slices = (uint32_t)slices_of(page->block_size);
+  if (slices < LARGE_HUGE) return;
+  if (page->arena != ARENA_NONE)
+    thp_advise(page->arena, page->slice, slices);
+  else if (thp_is_wanted())
+    os_advise_huge(page_start(page), slices / THP_SLICES * THP_SIZE, true);
+}
+
+/* See arena_is_movable. */
+INTERNAL bool is_movable(const page_t* page) {
+  return page->arena == ARENA_NONE || arena_is_movable(arena_at(page->arena));
+}
+INTERNAL void large_guard(page_t* page, bool wanted) {
+  if (!wanted || large_guard_span(page) == 0 || !is_movable(page)) return;
+  char* end = page_start(page) + page->block_size;
+  page_set_flag(page, PAGE_GUARDED, guard_set(end, large_guard_span(page)));
+}
+INTERNAL bool large_unguard(page_t* page) {
+  if (!page_has_flag(page, PAGE_GUARDED)) return true;
+  if (!guard_remove(page_start(page) + page->block_size, large_guard_span(page))) return false;
+  page_set_flag(page, PAGE_GUARDED, false);
+  return true;
+}
+
+/* Secure builds: larger blocks, in slices, are OS-mapped, each at a random address that is hardly
+ * ever used twice. */
+#define LARGE_APART CLOSE_LIGHTLY_MAX
+
+/* Allocations of heaps that have ended, and of threads without one. Relaxed: statistics. */
+static _Atomic(size_t) ended_allocations;
+static void count_allocation(heap_t* heap) {
+  if (heap_is_real(heap))
+    bump_counter(&heap->large_count, 1);
+  else
+    add_relaxed(&ended_allocations, 1);
+}
+INTERNAL void large_count_ended(heap_t* heap) {
+  add_relaxed(&ended_allocations, load_relaxed(&heap->large_count));
+  store_relaxed(&heap->large_count, 0);
+}
+
+/* A run of slices from an arena. A very large run is OS-mapped instead, so that it does not use up
+ * the arenas. If one source fails the other is tried; `slice` is 0 if both fail. */
+static run_t large_reserve(heap_t* heap, size_t slices, size_t align) {
+  affinity_t affinity = heap_is_real(heap) ? heap->affinity : AFFINITY_ANY;
+  size_t align_slices = max_size(align >> SLICE_SHIFT, 1);
+  size_t most = option_size(mi_option_arena_max_object_size) / SLICE_SIZE;
+  bool any = affinity.arena == ARENA_NONE;
+  bool os_mapped = any && (slices > min_size(most, ARENA_RUN_MAX) || align_slices > ARENA_RUN_MAX ||
+                           (SECURE_GUARDS && slices > LARGE_APART));
+  run_t run = {0, ARENA_NONE, true, false, false};
+  if (os_mapped) run = os_mapped_alloc((uint32_t)slices, align);
+  if (run.slice == 0)
+    run = arena_alloc(affinity, (uint32_t)slices, (uint32_t)align_slices,
+                      (placement_t){slices < LARGE_HUGE ? ZONE_PARTLY : ZONE_LARGE, 0, false});
+  if (run.slice == 0 && any && !os_mapped) run = os_mapped_alloc((uint32_t)slices, align);
+  return run;
+}
+
+static page_t* large_init(run_t run, size_t usable, size_t slices) {
+  page_t* page = map_descriptor_of_slice(run.slice);
+  page->next = page->prev = NULL;
+  page->slice = run.slice;
+  page_set_slices(page, slices);
+  set_usable(page, usable);
+  page->arena = run.arena;
+  store_relaxed(&page->cls, CLASS_LARGE);
+  page->fragment = 0;
+  store_relaxed(&page->flags, 0);
+#if MI_SECURE > 0
+  store_relaxed(&page->issued, (uintptr_t)page_start(page));
+#endif
+  canary_new_key(page);
+  if (run.arena == ARENA_NONE) os_mapped_link(page);
+  large_advise(page);
+  large_guard(page, MI_SECURE > 0);
+  return page;
+}
+
+/* Makes the block visible to other threads, and counts it. */
+static void large_publish(heap_t* heap, page_t* page) {
+  /* Release, pairs with the acquire in large_view: the size. */
+  store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
+  if (heap->is_first_class) heap_link(heap, page);
+  count_allocation(heap);
+  add_relaxed(&large_state.blocks, 1);
+  add_relaxed(&large_state.bytes, page->block_size);
+  add_relaxed(&large_state.total_bytes, page->block_size);
+}
+
+INTERNAL page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
+  run_t run = {0, ARENA_NONE, false, false, false};
+  if (slices <= UINT32_MAX >> 1) run = large_reserve(heap, slices, align);
+  if (run.slice == 0) return NULL;
+  page_t* page = large_init(run, usable, slices);
+  large_publish(heap, page);
+  track_hide(page_start(page), page_span(page));
+  *zero = run.zero;
+  return page;
+}
+
+static void quarantine_run(uint16_t arena, uint32_t slice, uint32_t count) {
+#if SECURE_QUARANTINE
+  quarantine_put_run(arena, slice, count);
+#else
+  arena_free(arena, slice, count);
+#endif
+}
+INTERNAL void large_flush_quarantine(void) {
+#if SECURE_QUARANTINE
+  quarantine_leave_runs();
+#endif
+}
+
+INTERNAL bool renew(uint16_t arena, uint32_t slice, uint32_t count) {
+  bool zero, renewed = thp_remap(arena, slice, count);
+  if (!renewed) (void)os_purge(slice_address(slice), count * SLICE_SIZE, true, &zero);
+  return renewed;
+}
+
+INTERNAL void leave_block(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
+  if (slices_leave(arena, slice, count, used) && count <= LARGE_APART)
+    quarantine_run(arena, slice, count);
+  else
+    arena_free(arena, slice, count);
+}
+
+static void large_release(page_t* page) {
+  char* start = page_start(page);
+  size_t span = page_span(page);
+  /* A light guard is unmapped with its block, or becomes part of the closed slices. */
+  bool stays = SECURE_GUARDS && os_guards_are_light();
+  bool accessible = stays ? !page_has_flag(page, PAGE_GUARDED) : large_unguard(page);
+  if (page->arena == ARENA_NONE) {
+    os_mapped_unlink(page);
+    track_open(start, span); /* other code may map these addresses next */
+    os_release(start, span);
+    return;
+  }
+  if (page_has_flag(page, PAGE_MOVED) && !renew(page->arena, page->slice, page_slices(page)))
+    return;
+  if (!accessible) {
+    if (MI_SECURE == 0) return;                                 /* leaked instead of reused */
+    uint32_t first = (uint32_t)(page->block_size / SLICE_SIZE); /* a guard is in two at most */
+    uint32_t count = (uint32_t)min_size(page_slices(page) - first, 2);
+    guard_note(page->arena, page->slice + first, count);
+  }
+  leave_block(page->arena, page->slice, page_slices(page), page->block_size);
+}
+
+/* Ends the block's life; true for the one caller that must return its memory. */
+static bool large_take(page_t* page, uintptr_t* owner) {
+  *owner = load_relaxed(&page->owner);
+  do {
+    if (!owner_is_large(*owner)) return false;
+    /* Acquire, pairs with the release in large_leave. */
+  } while (!cas_acquire(&page->owner, owner, 0));
+  sub_relaxed(&large_state.blocks, 1);
+  sub_relaxed(&large_state.bytes, page->block_size);
+  return true;
+}
+
+INTERNAL void large_free(page_t* page, void* p) {
+  uintptr_t owner;
+  if (!large_take(page, &owner)) {
+#if MI_SECURE > 0
+    violation_freed_twice(page, p);
+#else
+    log_error(EAGAIN, "double free detected of large block %p\n", p);
+#endif
+    return;
+  }
+  heap_t* heap = owner_heap_or_null(owner);
+  if (heap != NULL &&
+      heap->is_first_class) { /* may be read after the heap's end: a heap struct keeps its kind */
+    os_lock(&large_lock);
+    heap_unlink(heap, page);
+    os_unlock(&large_lock);
+  }
+  uint32_t slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
+  if (slice != page->slice) map_clear(slice, 1);
+  large_release(page);
+}
+
+/* ---- the end of a heap ---- */
+
+INTERNAL bool large_leave(heap_t* heap, heap_t* to, size_t* blocks) {
+  uintptr_t id = to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag);
+  os_lock(&large_lock);
+  for (page_t* page; (page = heap->large.first) != NULL && *blocks > 0; (*blocks)--) {
+    heap_unlink(heap, page);
+    uintptr_t owner = (uintptr_t)heap | OWNER_LARGE;
+    /* Fails if another thread is freeing the block. Release, pairs with the acquire in large_take:
+     * the links of the block, which the next page at these slices writes. */
+    (void)cas_acq_rel(&page->owner, &owner, id | OWNER_LARGE);
+  }
+  bool none = heap->large.first == NULL;
+  os_unlock(&large_lock);
+  return none;
+}
+
+INTERNAL void large_destroy(heap_t* heap) {
+  for (;;) {
+    os_lock(&large_lock);
+    page_t* page = heap->large.first;
+    uintptr_t owner;
+    bool taken = false;
+    if (page != NULL) {
+      heap_unlink(heap, page);
+      taken = large_take(page, &owner);
+    }
+    os_unlock(&large_lock);
+    if (page == NULL) return;
+    if (!taken) continue;
+    /* If the block was issued at an interior pointer, one of its slices is marked. */
+    if (page_has_flag(page, PAGE_INTERIOR)) map_clear(page->slice, page_slices(page));
+    large_release(page);
+  }
+}
+
+INTERNAL void large_unload(void) { memset(&large_state, 0, sizeof(large_state)); }
+
+INTERNAL void large_mark(page_t* page, void* p) {
+  uint32_t distance = (uint32_t)((uintptr_t)p >> SLICE_SHIFT) - page->slice;
+  page_set_flag(page, PAGE_INTERIOR, true);
+#if MI_SECURE > 0
+  store_relaxed(&page->issued, (uintptr_t)p);
+#endif
+  if (distance > 0) map_mark_interior(page, distance, 1);
+}
+
+/* From this size on the kernel clears the memory, when it is touched. */
+#define ZERO_BY_SYSTEM (32 * MiB)
+INTERNAL void zero_memory(page_t* page, size_t size) {
+  char* p = page_start(page);
+  bool zero = false;
+  track_open(p, size);
+  bool dropped = size >= ZERO_BY_SYSTEM && is_movable(page) && os_purge(p, size, true, &zero);
+  if (!dropped || !zero) memset(p, 0, size);
+}
+
+INTERNAL void* large_new_guarded(heap_t* heap, size_t size, size_t align) {
+  size_t usable = usable_for(size);
+  bool is_zero;
+  page_t* page = large_new(heap, usable, slices_of(usable + os_info.page_size), align, &is_zero);
+  if (page == NULL) return NULL;
+  large_guard(page, !page_has_flag(page, PAGE_GUARDED));
+  if (page_has_flag(page, PAGE_GUARDED)) add_relaxed(&large_state.guarded, 1);
+  if (!is_zero) zero_memory(page, usable);
+  char* p = page_start(page) + round_down(usable - CANARY_SIZE - size, align);
+  if (p != page_start(page)) large_mark(page, p);
+  return p;
+}
+
+/* ---- queries ---- */
+
+INTERNAL bool large_view(uint32_t slice, large_view_t* view) {
+  page_t* page = map_descriptor_of_slice(slice);
+  for (;;) {
+    /* Acquire, pairs with the releases in large_publish and set_usable, see above. */
+    uintptr_t owner = load_acquire(&page->owner);
+    if (!owner_is_large(owner)) return false;
+    uint64_t size = load_acquire(map_remote(slice));
+    size_t span = page_span(page);
+    /* Relaxed: the acquires keep the second read after the first ones. */
+    if (load_relaxed(&page->owner) != owner || (size & REMOTE_LARGE) == 0) continue;
+    view->heap = owner_id(owner);
+    view->start = slice_address(slice);
+    view->usable = (size_t)(size & REMOTE_ADDRESS);
+    /* `span` may be from before or after a resize, or from the next block at this slice. */
+    view->reserved = max_size(span, round_up(view->usable, SLICE_SIZE));
+    return true;
+  }
+}
+
+INTERNAL bool large_next_os_mapped(const char* from, large_view_t* view) {
+  page_t* next = NULL;
+  bool found = false;
+  os_lock(&large_lock);
+  for (page_t* page = large_state.os_mapped.first; page != NULL; page = page->os_mapped_next)
+    if (page_start(page) >= from && (next == NULL || page->slice < next->slice) &&
+        load_relaxed(&page->owner) != 0)
+      next = page;
+  if (next != NULL) found = large_view(next->slice, view);
+  os_unlock(&large_lock);
+  if (next == NULL) return false;
+  return found || large_next_os_mapped(from, view); /* freed just now: try the next one */
+}
+
+INTERNAL bool large_contains(const void* p) {
+  bool found = false;
+  os_lock(&large_lock);
+  for (page_t* page = large_state.os_mapped.first; page != NULL && !found;
+       page = page->os_mapped_next) {
+    large_view_t view;
+    found = large_view(page->slice, &view) && (size_t)((const char*)p - view.start) < view.reserved;
+  }
+  os_unlock(&large_lock);
+  return found;
+}
+
+INTERNAL void large_stats(large_stats_t* stats) {
+  stats->reserved = load_relaxed(&large_state.reserved);
+  stats->blocks = load_relaxed(&large_state.blocks);
+  stats->bytes = load_relaxed(&large_state.bytes);
+  stats->total_bytes = load_relaxed(&large_state.total_bytes);
+  stats->ended_allocations = load_relaxed(&ended_allocations);
+  stats->guarded = load_relaxed(&large_state.guarded);
+}
+
+INTERNAL void large_count_resized(size_t before, size_t after) {
+  add_relaxed(&large_state.bytes, after - before);
+  if (after > before) add_relaxed(&large_state.total_bytes, after - before);
+}
+
+INTERNAL void large_count_unmapped(size_t size) { sub_relaxed(&large_state.reserved, size); }

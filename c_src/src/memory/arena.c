@@ -1,0 +1,162 @@
+/* arena.c - claims runs of slices in an arena, and returns them.
+ *
+ * Owns:    the slice bitmaps of each arena, except the purge bits.
+ * Always:  a slice is free, or in one page, or being purged. The purge of a free slice may be
+ *          pending. `dirty` is set for each allocated slice. Only a thread that holds the slice
+ *          clears it, when the slice reads as zero.
+ * Threads: any; a thread claims a run in the bitmap, see bitmap.h.
+ */
+#include "arena.h"
+#include "arena_list.h"
+#include "slice_reuse.h"
+#include "thp.h"
+
+static _Atomic(size_t) in_flight; /* slices that a purge, or a claim that may fail, holds */
+static _Atomic(uint64_t) purge_at;
+
+/* ---- slices in flight ---- */
+
+#define FLIGHT_NAPS 1000
+#define FLIGHT_NAP_US 1000 /* about a second in all */
+
+INTERNAL void flight_begin(size_t slices) { add_seq_cst(&in_flight, slices); }
+INTERNAL void flight_end(size_t slices) { sub_release(&in_flight, slices); }
+
+INTERNAL bool wait_for_flight(unsigned round) {
+  if (round >= FLIGHT_NAPS || load_acquire(&in_flight) == 0) return false;
+  os_nap(round < FLIGHT_NAPS / 10 ? FLIGHT_NAP_US / 10 : FLIGHT_NAP_US);
+  return true;
+}
+
+INTERNAL void flight_reset(void) { store_relaxed(&in_flight, 0); }
+
+/* ---- zones ---- */
+
+/* Claims all slices of [i, i + count) or none. */
+static bool claim_at(arena_t* a, size_t i, uint32_t count) {
+  flight_begin(count);
+  bool claimed = bitmap_claim_at(a->free, i, count);
+  flight_end(count);
+  return claimed;
+}
+
+/* Claims the first home slot of the class that is free. */
+static size_t claim_home(arena_t* a, uint32_t count, size_t home) {
+  for (size_t i = a->slices / ZONES * HOME_ZONE + home; i + count <= a->slices; i += HOME_SLOTS)
+    if (claim_at(a, i, count)) return i;
+  return BITMAP_NONE;
+}
+
+/* Claims a run in [from, to) whose bits are set in `wanted` too. */
+static size_t claim_between(arena_t* a, bitword_t* wanted, size_t from, size_t to, uint32_t count,
+                            size_t align) {
+  size_t phase = a->first_slice & (align - 1);
+  if (count == 1) return bitmap_claim(a->free, wanted, to, from, count, align, phase);
+  flight_begin(count);
+  size_t i = bitmap_claim(a->free, wanted, to, from, count, align, phase);
+  flight_end(count);
+  return i;
+}
+
+/* Claims slices with a pending purge. They are resident: to use them again saves the purge and page
+ * faults. */
+static size_t claim_pending(arena_t* a, uint32_t count, uint32_t align, zone_t zone) {
+  if (a->thp_regions == 0 || load_relaxed(&purge_at) == 0) return BITMAP_NONE;
+  size_t part = a->slices / ZONES, from = zone == ZONE_PARTLY ? part * PARTLY_ZONE : 0;
+  if (zone == ZONE_LARGE)
+    return claim_between(a, a->purge, part * LARGE_ZONE, part * HOME_ZONE, count,
+                         max_size(align, THP_SLICES));
+  size_t i = claim_between(a, a->purge, from, part * HOME_ZONE, count, align);
+  return i != BITMAP_NONE ? i : claim_between(a, a->purge, 0, from, count, align);
+}
+
+static size_t arena_claim(arena_t* a, uint32_t count, uint32_t align, placement_t placement) {
+  zone_t zone = placement.zone;
+  size_t i = zone == ZONE_HOME ? claim_home(a, count, placement.home)
+                               : claim_pending(a, count, align, zone);
+  if (i != BITMAP_NONE) return i;
+  size_t hint = load_relaxed(&a->hint), from = hint; /* no free slice lies before it */
+  size_t part = a->slices / ZONES, end = part * HOME_ZONE;
+  if (a->thp_regions > 0 && zone == ZONE_PARTLY) from = part * PARTLY_ZONE;
+  if (a->thp_regions > 0 && zone == ZONE_LARGE) {
+    from = part * LARGE_ZONE;
+    i = claim_between(a, a->free, from, end, count, max_size(align, THP_SLICES));
+  }
+  if (i == BITMAP_NONE) i = claim_between(a, a->free, from, end, count, align);
+  if (i == BITMAP_NONE) i = claim_between(a, a->free, 0, a->slices, count, align);
+  /* A further small page is one slice, and the search began at the hint: so all slices before `i`
+   * are taken. */
+  if (i != BITMAP_NONE && zone == ZONE_SMALL && i >= hint)
+    (void)cas_weak_relaxed(&a->hint, &hint, i + 1);
+  return i;
+}
+
+/* ---- claim and return ---- */
+
+INTERNAL void arena_return(arena_t* a, size_t i, size_t n) {
+  add_relaxed(&a->free_count, n); /* before the bits, so that no search is skipped by mistake */
+  bitmap_set(a->free, i, n);
+  size_t hint = load_relaxed(&a->hint);
+  while (i < hint && !cas_weak_relaxed(&a->hint, &hint, i)) {
+  }
+}
+
+/* Makes slices usable that the caller has claimed. */
+static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
+  if (a->commit_on_demand && !bitmap_all(a->committed, i, n)) {
+    if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
+    bitmap_set(a->committed, i, n);
+  }
+  run->guarded = run->absent = false;
+  run->zero = !bitmap_any(a->dirty, i, n);
+  if (MI_SECURE > 0 && !slices_enter(a, i, n, is_page, run)) return false;
+  (void)bitmap_clear(a->purge, i, n);
+  bitmap_set(a->dirty, i, n);
+  return true;
+}
+
+static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, placement_t placement,
+                           run_t* run) {
+  if (load_relaxed(&a->free_count) < count) return false; /* a hint: callers retry */
+  size_t i = arena_claim(a, count, align, placement);
+  if (i == BITMAP_NONE) return false;
+  sub_relaxed(&a->free_count, count);
+  if (placement.zone == ZONE_SMALL) thp_advise_page(a, i);
+  if (!arena_prepare(a, i, count, placement.is_page, run)) {
+    arena_return(a, i, count);
+    return false;
+  }
+  run->slice = a->first_slice + (uint32_t)i;
+  run->arena = a->index;
+  return true;
+}
+
+INTERNAL bool arena_alloc_existing(affinity_t affinity, uint32_t count, uint32_t align,
+                                   placement_t placement, run_t* run) {
+  arena_t* a;
+  if (unlikely(affinity.arena != ARENA_NONE))
+    return (a = arena_at(affinity.arena)) != NULL &&
+           arena_alloc_in(a, count, align, placement, run);
+  if (unlikely(affinity.numa_node >= 0))
+    for (size_t i = 0; (a = arena_shared_at(i)) != NULL; i++)
+      if (a->numa_node == affinity.numa_node && arena_alloc_in(a, count, align, placement, run))
+        return true;
+  for (size_t i = 0; (a = arena_shared_at(i)) != NULL; i++)
+    if (arena_alloc_in(a, count, align, placement, run)) return true;
+  return false;
+}
+
+INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero) {
+  arena_t* a = arena_at(arena);
+  if (a == NULL) return false;
+  size_t i = slice - a->first_slice;
+  if (i + count > a->slices || !claim_at(a, i, count)) return false;
+  sub_relaxed(&a->free_count, count);
+  run_t run;
+  if (!arena_prepare(a, i, count, false, &run)) {
+    arena_return(a, i, count);
+    return false;
+  }
+  *zero = run.zero;
+  return true;
+}

@@ -1,0 +1,37 @@
+/* arena.h - claims runs of slices in the existing arenas, and returns them. */
+#ifndef MI_ARENA_H
+#define MI_ARENA_H
+
+#include "arena_types.h"
+
+/* Where the zones of an arena with huge pages begin, in sixteenths of the arena: further small
+ * pages first, then memory that is touched in part, large blocks, home slots. A request that finds
+ * no room in its zone searches the others. */
+enum { ZONES = 16, PARTLY_ZONE = 5, LARGE_ZONE = 8, HOME_ZONE = 14 };
+
+/* The time of the next purge, ms; 0: no purge is pending. See arena_purge.c. */
+static _Atomic(uint64_t) purge_at;
+
+/* Allocates `count` slices at a multiple of `align` slices (a power of two) in an existing arena;
+ * false if no arena has them. */
+INTERNAL bool arena_alloc_existing(affinity_t affinity, uint32_t count, uint32_t align,
+                                   placement_t placement, run_t* run);
+/* Allocates the `count` slices from `slice` on if they are free. `*zero`: all of them read as
+ * zero. */
+INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
+
+/* Frees the slices [i, i + n), which the caller holds. */
+INTERNAL void arena_return(arena_t* a, size_t i, size_t n);
+/* Between the two calls the caller may claim slices and return them: they are in flight. A thread
+ * that finds no slices searches again afterwards. A claim over two words of bits takes the bits of
+ * the first word before it knows whether the second has the others. */
+INTERNAL void flight_begin(size_t slices);
+INTERNAL void flight_end(size_t slices);
+/* Waits a moment if slices are in flight. False if none are, or if the threads that hold them have
+ * not returned them in about a second. It sleeps in the kernel, so that threads of any priority can
+ * go on. */
+INTERNAL bool wait_for_flight(unsigned round);
+/* For the child of a fork, where no other thread returns slices. */
+INTERNAL void flight_reset(void);
+
+#endif

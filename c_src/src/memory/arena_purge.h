@@ -1,0 +1,22 @@
+/* arena_purge.h - frees slices, and gives memory that stays free back to the system. */
+#ifndef MI_ARENA_PURGE_H
+#define MI_ARENA_PURGE_H
+
+#include "arena_types.h"
+
+/* Purges the due slices; cheap if there are none. With `force` purges all pending slices. */
+INTERNAL void arena_purge_due(bool force);
+/* Frees slices. Call slices_leave first, see slice_reuse.h. */
+INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
+/* For the child of a fork, where purges of other threads do not end. */
+INTERNAL void arena_reset_after_fork(void);
+
+typedef struct purge_stats_s {
+  size_t purges; /* system calls */
+  size_t purged; /* bytes, all purges together */
+} purge_stats_t;
+INTERNAL void arena_purge_stats(purge_stats_t* stats);
+/* Forgets the pending purges and the statistics. */
+INTERNAL void arena_purge_clear(void);
+
+#endif

@@ -1,0 +1,125 @@
+/* page_descriptor.h - the descriptor of a page: 64 bytes at a fixed address for each slice, 128 in
+ * secure builds.
+ *
+ * Owns:    nothing.
+ * Always:  a descriptor is whole cache lines; in the default build a local free touches one. The
+ *          word that other threads change lies elsewhere, see map_remote().
+ * Threads: see the table at page_t.
+ */
+#ifndef MI_PAGE_DESCRIPTOR_H
+#define MI_PAGE_DESCRIPTOR_H
+
+#include "../base/atomic.h"
+#include "../base/base.h"
+#include "../base/size_class.h"
+#include "owner.h"
+
+typedef struct block_s {
+  struct block_s* next;
+} block_t;
+
+typedef _Atomic(uint16_t) block_state_t; /* secure builds, see block_state.h */
+/* Bytes of block-state tables for each slice: a wide table for blocks below STATES_DENSE_FROM
+ * bytes, a dense one for the others. The dense tables of several slices share an OS page. */
+#define STATES_WIDE ((size_t)8192 * sizeof(block_state_t))
+#define STATES_DENSE ((size_t)512 * sizeof(block_state_t))
+#define STATES_DENSE_FROM (SLICE_SIZE / 512)
+
+/* A page: one or more adjacent slices with blocks of one size.
+ *
+ *  field                   written by                     read by
+ *  owner                   see owner.h                    any thread, relaxed
+ *  local, capacity         the owner                      the owner
+ *  used                    the owner                      the owner; any thread for statistics
+ *  next, prev              the owner                      the owner
+ *  flags                   the owner                      any thread, relaxed
+ *  cls                     the thread that sets it up     any thread, relaxed
+ *  the rest                the thread that sets it up     a thread that holds a block of it
+ *
+ * The thread that holds a large block owns its page. `next` and `prev` link the page into the list
+ * of a first-class heap, `os_mapped_next` and `os_mapped_prev` into the list of OS-mapped blocks.
+ * large_lock guards both lists.
+ */
+typedef struct page_s {
+  _Atomic(uintptr_t) owner; /* owner id and OWNER_ flags, see owner.h; 0: in no page */
+  union {
+    block_t* local; /* the local free list: blocks that the owner freed */
+    struct page_s* os_mapped_next;
+  };
+  union {
+    struct {
+      _Atomic(uint32_t) used; /* extended blocks not in `local`; counts the active free list too */
+      uint16_t capacity;      /* blocks that the page was extended by so far */
+      uint16_t reserved;      /* blocks that fit */
+    };
+    struct page_s* os_mapped_prev;
+  };
+  size_t block_size;   /* bytes; of a large block its usable size */
+  struct page_s* next; /* in a partial list of its heap */
+  struct page_s* prev;
+  uint32_t slice; /* number of the first slice: address >> SLICE_SHIFT */
+  _Atomic(uint32_t) slice_count;
+  uint16_t arena;         /* index; ARENA_NONE for an OS-mapped block */
+  _Atomic(uint8_t) cls;   /* size class; CLASS_LARGE for a page of one block */
+  _Atomic(uint8_t) flags; /* PAGE_ flags */
+  union {
+    uint32_t refill_to; /* small blocks: refill short lists up to this capacity */
+    uint32_t fragment;  /* large blocks: length of a fragment, see large_move.c */
+  };
+#if MI_SECURE > 0        /* see block_state.h */
+  block_state_t* states; /* of the blocks of a page; set up with the page */
+  char* start;
+  uint64_t reciprocal;
+  uint32_t link_shift;
+  uint32_t epoch;            /* of the random order of its blocks, see random.h */
+  _Atomic(uintptr_t) issued; /* of large blocks: the pointer that the program got */
+  uint64_t key[2];           /* of its canaries, see canary.c */
+#if UINTPTR_MAX > UINT32_MAX
+  /* Padding, not an aligned type: the address computed for an empty window is not aligned. */
+  uint64_t unused;
+#endif
+#endif
+} page_t;
+
+#if UINTPTR_MAX > UINT32_MAX
+_Static_assert(sizeof(page_t) == (MI_SECURE > 0 ? 128 : 64), "a descriptor is whole cache lines");
+#endif
+
+enum {
+  PAGE_INTERIOR = 1, /* the program has pointers into the middle of blocks */
+  PAGE_ZERO = 2,     /* its memory was zero when it was set up */
+  PAGE_MOVED = 4,    /* its range holds fragments that were moved here */
+  PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
+  PAGE_GUARDED = 16, /* its guard is in place */
+  PAGE_ABSENT = 32   /* secure level 4: its memory was not resident when it was set up */
+};
+#define ARENA_NONE UINT16_MAX
+
+static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
+
+static inline char* page_start(const page_t* page) { return slice_address(page->slice); }
+
+/* The thread that sets the page up writes it, and a resize of a large block. Relaxed: for the other
+ * threads it is a hint, see large.c. */
+static inline uint32_t page_slices(const page_t* page) { return load_relaxed(&page->slice_count); }
+static inline void page_set_slices(page_t* page, size_t count) {
+  store_relaxed(&page->slice_count, (uint32_t)count);
+}
+
+static inline void page_set_flag(page_t* page, uint8_t flag, bool on) {
+  uint8_t f = load_relaxed(&page->flags); /* only the owner writes */
+  store_relaxed(&page->flags, (uint8_t)(on ? f | flag : f & ~flag));
+}
+static inline bool page_has_flag(page_t* page, uint8_t flag) {
+  return (load_relaxed(&page->flags) & flag) != 0;
+}
+static inline size_t page_class(const page_t* page) {
+  return load_relaxed(&page->cls); /* set before the first block is allocated */
+}
+/* Only the owner writes it. Relaxed: other threads read it for statistics. */
+static inline uint32_t page_used(const page_t* page) { return load_relaxed(&page->used); }
+static inline void page_set_used(page_t* page, size_t used) {
+  store_relaxed(&page->used, (uint32_t)used);
+}
+
+#endif

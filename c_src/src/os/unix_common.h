@@ -1,0 +1,20 @@
+/* os/unix_common.h - the functions of os.h that unix.c and wasi.c share. */
+#ifndef MI_UNIX_COMMON_H
+#define MI_UNIX_COMMON_H
+
+#include "os.h"
+#include <unistd.h>
+
+extern char** environ;
+INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
+
+INTERNAL void os_write_error(const char* text, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, text, length);
+    if (n <= 0) return;
+    text += n;
+    length -= (size_t)n;
+  }
+}
+
+#endif

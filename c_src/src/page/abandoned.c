@@ -1,0 +1,112 @@
+/* abandoned.c - finds abandoned pages that have free blocks.
+ *
+ * Owns:    the bits for abandoned pages of each arena: one line of 512 bits per chunk and class,
+ *          and one summary word of chunks per class.
+ * Always:  bits are hints. The thread that clears a bit tries to claim the page. The thread that
+ *          makes a page worth claiming sets its bit.
+ * Threads: any.
+ *
+ * Argument: a bit that stays set for an owned or free page costs one failed claim. A page that is
+ * worth claiming but has no bit would be unusable until its last block is freed. This does not
+ * happen: the bit is set after the page became abandoned and worth claiming. If a thread clears the
+ * bit and its claim fails, then it cleared the bit before the page was abandoned, or another thread
+ * claimed the page. A summary bit is set after the bit in its line. It is cleared before the search
+ * reads the line again.
+ */
+#include "abandoned.h"
+#include "../memory/arena_list.h"
+
+#define PROBE_ARENAS ((size_t)4)
+#define PROBE_PAGES 8
+
+static abandoned_line_t* line_of(arena_t* a, size_t chunk, size_t cls) {
+  return &a->abandoned[chunk * CLASS_COUNT + cls];
+}
+
+INTERNAL void abandoned_publish(uint16_t arena, size_t cls, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice, chunk = i / CHUNK_SLICES;
+  bitmap_set(line_of(a, chunk, cls)->bits, i % CHUNK_SLICES, 1);
+  or_release(&a->abandoned_summary[cls], UINT64_C(1) << (chunk % 64));
+}
+
+/* False for the page of a tagged heap that has ended: no heap may claim it. */
+static bool may_be_claimed(page_t* page) {
+  return owner_tag(load_relaxed(&page->owner)) == 0; /* relaxed: this thread owns the page */
+}
+
+INTERNAL void abandon_page(page_t* page) {
+  for (;;) {
+    if (page_used(page) == 0) {
+      page_release(page);
+      return;
+    }
+    /* Read now: after page_try_abandon another thread may claim the page. */
+    uint16_t arena = page->arena;
+    size_t cls = page_class(page);
+    uint32_t slice = page->slice;
+    bool offer = page_free_count(page) >= page_claimable_count(page) && may_be_claimed(page);
+    if (page_try_abandon(page)) {
+      if (offer) abandoned_publish(arena, cls, slice);
+      return;
+    }
+    page_reclaim(page);
+  }
+}
+
+/* Tries the pages of one line; counts down `*probes`. */
+static page_t* claim_in_line(arena_t* a, size_t chunk, size_t cls, int* probes) {
+  abandoned_line_t* line = line_of(a, chunk, cls);
+  for (size_t w = 0; w < CHUNK_SLICES / 64; w++) {
+    uint64_t bits;
+    while (*probes > 0 && (bits = load_relaxed(&line->bits[w])) != 0) {
+      uint64_t bit = bits & (0 - bits);
+      if ((and_acquire(&line->bits[w], ~bit) & bit) == 0) continue; /* another thread took it */
+      (*probes)--;
+      size_t i = chunk * CHUNK_SLICES + w * 64 + lowest_bit(bit);
+      uint32_t slice = a->first_slice + (uint32_t)i;
+      if (!page_claim(slice)) continue;
+      page_t* page = map_descriptor_of_slice(slice);
+      if (page_class(page) == cls && may_be_claimed(page)) return page;
+      abandon_page(
+          page); /* the bit was from an earlier page at this slice, or the heap is tagged */
+    }
+  }
+  return NULL;
+}
+
+/* Tries the pages of one arena; counts down `*probes`. */
+static page_t* claim_in_arena(arena_t* a, size_t cls, int* probes) {
+  uint64_t summary = load_relaxed(&a->abandoned_summary[cls]);
+  while (summary != 0 && *probes > 0) {
+    size_t s = lowest_bit(summary);
+    summary &= summary - 1;
+    /* Clear first, then look: a thread that sets a bit meanwhile sets the summary bit again. */
+    (void)and_acquire(&a->abandoned_summary[cls], ~(UINT64_C(1) << s));
+    page_t* page = NULL;
+    bool left = false;
+    for (size_t chunk = s; chunk * CHUNK_SLICES < a->slices && page == NULL; chunk += 64) {
+      page = claim_in_line(a, chunk, cls, probes);
+      left |= page != NULL || bitmap_any(line_of(a, chunk, cls)->bits, 0, CHUNK_SLICES);
+    }
+    if (left) or_release(&a->abandoned_summary[cls], UINT64_C(1) << s);
+    if (page != NULL) return page;
+  }
+  return NULL;
+}
+
+/* Only heaps that are bound to no arena claim pages, so exclusive arenas are not searched. If there
+ * are more arenas than one search looks at, the next search begins where this one ended. */
+INTERNAL page_t* abandoned_claim(size_t cls) {
+  static _Atomic(size_t) next_arena; /* relaxed: a hint */
+  int probes = PROBE_PAGES;
+  size_t count = arena_shared_count(), i = 0;
+  if (count > PROBE_ARENAS) i = load_relaxed(&next_arena) % count;
+  for (size_t k = min_size(count, PROBE_ARENAS); k > 0 && probes > 0; k--) {
+    page_t* page = claim_in_arena(arena_shared_at(i), cls, &probes);
+    if (page != NULL) return page;
+    i = (i + 1) % count;
+  }
+  if (count > PROBE_ARENAS) store_relaxed(&next_arena, i);
+  return NULL;
+}

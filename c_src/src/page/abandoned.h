@@ -1,0 +1,16 @@
+/* abandoned.h - finds abandoned pages that have free blocks. */
+#ifndef MI_ABANDONED_H
+#define MI_ABANDONED_H
+
+#include "page.h"
+
+/* Publishes an abandoned page. A hint: the page may be claimed or released a moment later. */
+INTERNAL void abandoned_publish(uint16_t arena, size_t cls, uint32_t slice);
+/* Owner: an empty page is released; any other is abandoned, and published if it is worth claiming.
+ * The page must be in no list. The caller must not read it afterwards. */
+INTERNAL void abandon_page(page_t* page);
+/* Claims an abandoned page of the class, within a bounded number of probes; NULL if none was found.
+ */
+INTERNAL page_t* abandoned_claim(size_t cls);
+
+#endif

@@ -1,0 +1,451 @@
+/* options.c - the values of the options, and where they come from.
+ *
+ * Owns:    the values of all options.
+ * Always:  a value from the program overrides the environment, which overrides the program's
+ *          default string, which overrides the default of the build. An option accepts only values
+ *          in its range. Any other value is reported and changes nothing.
+ * Threads: any; each value is independent of the others, so all accesses are relaxed.
+ */
+#include "option_list.h"
+#include "options.h"
+#include "../base/atomic.h"
+#include "log.h"
+#include "../os/os.h"
+
+#define LEGACY_MAX 2
+
+typedef struct option_s {
+  const char* name;
+  const char* legacy[LEGACY_MAX]; /* names of other versions: accepted with a warning */
+  long min, max;
+  unsigned flags;
+  _Atomic(int) source;  /* a source_t */
+  _Atomic(int) refused; /* 1: a value from the program was refused and reported */
+  _Atomic(long) value;
+} option_t;
+
+/* The compiler checks the defaults, which a build may set. */
+#define IN_RANGE(value, min, max, flags)                                                           \
+  ((long)(value) + 0 * (long)sizeof(struct {                                                       \
+                     _Static_assert(((value) >= (min) && (value) <= (max)) ||                      \
+                                        (((flags)&OR_ZERO) != 0 && (value) == 0),                  \
+                                    "a build-time default is out of its range");                   \
+                     int unused;                                                                   \
+                   }))
+
+#define TABLE_ENTRY(name, NAME, min, max, flags, legacy1, legacy2)                                 \
+  [mi_option_##                                                                                    \
+      name] = {#name, {legacy1, legacy2}, min, max,                                                \
+               flags, FROM_BUILD,         0,   IN_RANGE(MI_DEFAULT_##NAME, min, max, flags)},
+static option_t option_table[OPTION_COUNT] = {OPTION_LIST(TABLE_ENTRY)};
+_Static_assert(MI_DEFAULT_GUARDED_MIN <= MI_DEFAULT_GUARDED_MAX, "two build-time defaults clash");
+
+INTERNAL bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
+static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & KIB) != 0; }
+
+INTERNAL long option_value(mi_option_t option) { return load_relaxed(&option_table[option].value); }
+
+/* Updates the copy that the log keeps of some options. */
+static void option_published(mi_option_t o, long value, bool at_start) {
+  switch (o) {
+  case mi_option_show_errors:
+    store_relaxed(&log_config.show_errors, value);
+    break;
+  case mi_option_verbose:
+    store_relaxed(&log_config.verbose, value);
+    break;
+  /* The limits are fixed at the start of the process. */
+  case mi_option_max_errors:
+    if (at_start) store_relaxed(&log_config.max_errors, value);
+    break;
+  case mi_option_max_warnings:
+    if (at_start) store_relaxed(&log_config.max_warnings, value);
+    break;
+  default:
+    break;
+  }
+}
+
+/* ---- parsing ---- */
+
+static char to_upper(char c) { return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c; }
+
+static bool equals_ignoring_case(const char* a, const char* b) {
+  while (*a != 0 && to_upper(*a) == to_upper(*b)) a++, b++;
+  return *a == 0 && *b == 0;
+}
+
+static bool parse_bool(const char* s, long* value) {
+  static const char* const yes[] = {"", "1", "TRUE", "YES", "ON"};
+  static const char* const no[] = {"0", "FALSE", "NO", "OFF"};
+  for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+    if (equals_ignoring_case(s, yes[i])) return *value = 1, true;
+  for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+    if (equals_ignoring_case(s, no[i])) return *value = 0, true;
+  return false;
+}
+
+/* A decimal integer with sign; saturates. `*rest` is what follows it. */
+static bool parse_integer(const char* s, long long* value, const char** rest) {
+  while (*s == ' ' || *s == '\t') s++;
+  bool negative = (*s == '-');
+  if (*s == '-' || *s == '+') s++;
+  if (*s < '0' || *s > '9') return false;
+  long long x = 0;
+  for (; *s >= '0' && *s <= '9'; s++)
+    if (!multiply_fits(x, 10LL, &x) || !add_fits(x, (long long)(*s - '0'), &x)) x = LLONG_MAX;
+  *value = negative ? -x : x;
+  *rest = s;
+  return true;
+}
+
+/* A number of bytes, or a number with a unit K, M, G or T, which IB or B may follow. `*value`
+ * becomes the size in KiB. */
+static bool parse_kib(const char* s, long* value) {
+  long long x;
+  if (!parse_integer(s, &x, &s)) return false;
+  static const char suffixes[] = "KMGT";
+  int shift = 0; /* from KiB; -1: the number counts bytes */
+  const char* suffix = (*s != 0) ? strchr(suffixes, to_upper(*s)) : NULL;
+  if (suffix != NULL) {
+    shift = (int)(suffix - suffixes) * 10;
+    s++;
+  } else {
+    shift = -1;
+  }
+  if (suffix != NULL && to_upper(s[0]) == 'I' && to_upper(s[1]) == 'B')
+    s += 2;
+  else if (to_upper(s[0]) == 'B')
+    s += 1;
+  if (*s != 0) return false;
+  if (x < 0) x = 0;
+  unsigned long long limit = ALLOC_MAX / KiB;
+  unsigned long long kib = (unsigned long long)x;
+  if (shift < 0)
+    kib = kib / 1024 + (kib % 1024 != 0);
+  else if (kib > (limit >> shift))
+    kib = limit;
+  else
+    kib <<= shift;
+  if (kib > limit) kib = limit;
+  *value = kib > LONG_MAX ? LONG_MAX : (long)kib;
+  return true;
+}
+
+static bool parse_value(mi_option_t o, const char* s, long* value) {
+  if (parse_bool(s, value)) return true;
+  if (is_counted_in_kib(o)) return parse_kib(s, value);
+  long long x;
+  if (!parse_integer(s, &x, &s) || *s != 0) return false;
+  *value = x > LONG_MAX ? LONG_MAX : x < LONG_MIN ? LONG_MIN : (long)x;
+  return true;
+}
+
+/* ---- setting ---- */
+
+/* True if the option accepts the number, which is clamped where the option says so. */
+static bool option_accepts(const option_t* opt, long* value) {
+  if (*value >= opt->min && *value <= opt->max) return true;
+  if ((opt->flags & OR_ZERO) != 0 && *value == 0) return true;
+  if ((opt->flags & CLAMPED) == 0) return false;
+  *value = *value < opt->min ? opt->min : opt->max;
+  return true;
+}
+
+static void option_store(mi_option_t o, long value, source_t source) {
+  store_relaxed(&option_table[o].value, value);
+  store_relaxed(&option_table[o].source, (int)source);
+  option_published(o, value, source == FROM_STRING || source == FROM_ENVIRONMENT);
+}
+
+INTERNAL source_t option_source(mi_option_t o) {
+  return (source_t)load_relaxed(&option_table[o].source);
+}
+
+/* Sets a value that the option accepts. guarded_min is never above guarded_max: a new value of one
+ * moves the other too, but only if the other's value comes from a source that does not override
+ * this one. Otherwise the new value stops at the other's. */
+static void option_set(mi_option_t o, long value, source_t source) {
+  if (o == mi_option_guarded_min || o == mi_option_guarded_max) {
+    bool is_min = (o == mi_option_guarded_min);
+    mi_option_t other = is_min ? mi_option_guarded_max : mi_option_guarded_min;
+    long limit = option_value(other);
+    if (is_min ? value > limit : value < limit) {
+      if (option_source(other) > source)
+        value = limit;
+      else
+        option_store(other, value, source);
+    }
+  }
+  option_store(o, value, source);
+}
+
+/* By source: the text before the name of an option in a message. */
+static const char* const prefixes[] = {"mi_option_set_default: ", "mi_default_options: ",
+                                       "environment option MIMALLOC_", "mi_option_set: "};
+
+static void report_refused(mi_option_t o, const char* text, source_t source) {
+  const option_t* opt = &option_table[o];
+  char range[64];
+  const char* zero = (opt->flags & OR_ZERO) != 0 ? "0 or " : "";
+  if ((opt->flags & KIB) != 0)
+    format_text(range, sizeof(range), "a size, as in 64MiB");
+  else if ((opt->flags & CLAMPED) != 0 || opt->min == ANY_MIN)
+    format_text(range, sizeof(range), "a number"); /* any number */
+  else if (opt->max == ANY_MAX)
+    format_text(range, sizeof(range), "at least %ld", opt->min);
+  else
+    format_text(range, sizeof(range), "%s%ld to %ld", zero, opt->min, opt->max);
+  log_warning("%s%s: invalid value ignored: \"%s\"; valid is %s\n", prefixes[source], opt->name,
+              text, range);
+}
+
+/* ---- names ---- */
+
+#define VALUE_MAX 64       /* further characters of a value are ignored */
+#define NAME_MAX_LENGTH 40 /* above the length of every name */
+
+static bool is_name(const char* text, size_t n, const char* name) {
+  size_t i = 0;
+  while (i < n && name[i] != 0 && to_upper(text[i]) == to_upper(name[i])) i++;
+  return i == n && name[i] == 0;
+}
+
+/* The option with this name; OPTION_COUNT if there is none. `*legacy` becomes the name if it comes
+ * from another version, else NULL. */
+static mi_option_t option_by_name(const char* text, size_t n, const char** legacy) {
+  for (int o = 0; o < OPTION_COUNT; o++) {
+    *legacy = NULL;
+    if (is_name(text, n, option_table[o].name)) return (mi_option_t)o;
+    for (int k = 0; k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++) {
+      *legacy = option_table[o].legacy[k];
+      if (is_name(text, n, *legacy)) return (mi_option_t)o;
+    }
+  }
+  return (mi_option_t)OPTION_COUNT;
+}
+
+/* How many characters must be inserted, removed or replaced to turn one text into the other. */
+static size_t name_distance(const char* text, size_t n, const char* name) {
+  unsigned char
+      row[NAME_MAX_LENGTH + 1]; /* from the first i characters of `text` to each prefix of `name` */
+  size_t length = strlen(name);
+  mi_assert_internal(n <= NAME_MAX_LENGTH && length <= NAME_MAX_LENGTH);
+  for (size_t k = 0; k <= length; k++) row[k] = (unsigned char)k;
+  for (size_t i = 1; i <= n; i++) {
+    size_t diagonal = row[0];
+    row[0] = (unsigned char)i;
+    for (size_t k = 1; k <= length; k++) {
+      size_t replaced = diagonal + (to_upper(text[i - 1]) != to_upper(name[k - 1]));
+      diagonal = row[k];
+      row[k] = (unsigned char)min_size(replaced, min_size(row[k], row[k - 1]) + 1);
+    }
+  }
+  return row[length];
+}
+
+/* The name of the option most like the text; NULL if none is like it. */
+static const char* similar_name(const char* text, size_t n) {
+  const char* best = NULL;
+  size_t least = 2 + n / 4; /* allows one wrong character, and one more for each four */
+  if (n > NAME_MAX_LENGTH) return NULL;
+  for (int o = 0; o < OPTION_COUNT; o++) {
+    size_t distance = name_distance(text, n, option_table[o].name);
+    for (int k = 0; k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++)
+      distance = min_size(distance, name_distance(text, n, option_table[o].legacy[k]));
+    if (distance >= least) continue;
+    least = distance;
+    best = option_table[o].name;
+  }
+  return best;
+}
+
+/* Shows `length` characters of `written`. The name has `n` characters. */
+static void report_unknown(const char* where, const char* written, size_t length, const char* name,
+                           size_t n) {
+  char text[VALUE_MAX + 1];
+  length = min_size(length, VALUE_MAX);
+  memcpy(text, written, length);
+  text[length] = 0;
+  const char* similar = similar_name(name, n);
+  if (similar != NULL)
+    log_warning("%s: no such option: \"%s\"; did you mean %s?\n", where, text, similar);
+  else
+    log_warning("%s: no such option: \"%s\"\n", where, text);
+}
+
+/* ---- texts: the environment and the program's default string ---- */
+
+#define ENVIRONMENT_MAX 10000 /* further entries are ignored */
+
+typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
+
+static const char name_prefix[] = "MIMALLOC_";
+
+/* The rest of `text` after `name`, ignoring case; NULL if `text` does not begin with `name`. */
+static const char* skip_name(const char* text, const char* name) {
+  for (; *name != 0; name++, text++)
+    if (to_upper(*text) != to_upper(*name)) return NULL;
+  return text;
+}
+
+static bool is_separator(char c) {
+  return c == ',' || c == ';' || c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The value ends at the terminator; in the default string it also ends at a separator. */
+static void option_from_text(mi_option_t o, const char* text, const char* legacy, source_t source,
+                             unsigned steps) {
+  char value[VALUE_MAX + 1];
+  size_t n = 0;
+  for (; n < VALUE_MAX && text[n] != 0; n++) {
+    if (source == FROM_STRING && is_separator(text[n])) break;
+    value[n] = text[n];
+  }
+  value[n] = 0;
+  if (legacy != NULL && (steps & REPORT) != 0)
+    log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, option_table[o].name);
+  long x;
+  if (parse_value(o, value, &x) && option_accepts(&option_table[o], &x)) {
+    if ((steps & APPLY) != 0) option_set(o, x, source);
+  } else if ((steps & REPORT) != 0) {
+    /* An invalid value of `verbose` is itself reported, even if messages are off. */
+    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, 1);
+    report_refused(o, value, source);
+    if (o == mi_option_verbose) store_relaxed(&log_config.verbose, option_value(o));
+  }
+}
+
+static bool looks_like_ours(const char* entry) {
+  return to_upper(entry[0]) == 'M' && to_upper(entry[1]) == 'I' && to_upper(entry[2]) == 'M';
+}
+
+/* Nearly every program sets no option in its environment. One pass finds that out, without a search
+ * for each option. */
+static bool environment_has_ours(void) {
+  const char* entry;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++)
+    if (looks_like_ours(entry)) return true;
+  return false;
+}
+
+/* The value of the first entry "MIMALLOC_<name>=value"; NULL if there is none. */
+static const char* environment_value(const char* name) {
+  const char* entry;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
+    if (!looks_like_ours(entry)) continue;
+    const char* rest = skip_name(entry, name_prefix);
+    if (rest != NULL) rest = skip_name(rest, name);
+    if (rest != NULL && *rest == '=') return rest + 1;
+  }
+  return NULL;
+}
+
+/* In the order of the list: show_errors and verbose come before the options whose messages they
+ * enable. */
+static void options_from_environment(void) {
+  for (int i = 0; i < OPTION_COUNT; i++) {
+    mi_option_t o = (mi_option_t)i;
+    const char* legacy = NULL;
+    const char* text = environment_value(option_table[o].name);
+    for (int k = 0; text == NULL && k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++) {
+      legacy = option_table[o].legacy[k];
+      text = environment_value(legacy);
+    }
+    if (text != NULL) option_from_text(o, text, legacy, FROM_ENVIRONMENT, APPLY | REPORT);
+  }
+}
+
+/* Reports variables with the prefix MIMALLOC_ that name no option: they are misspelt, or meant for
+ * another version. The search runs only if messages are shown. */
+static void report_unknown_variables(void) {
+  if (load_relaxed(&log_config.show_errors) == 0 && load_relaxed(&log_config.verbose) == 0) return;
+  const char *entry, *legacy;
+  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
+    const char* name = looks_like_ours(entry) ? skip_name(entry, name_prefix) : NULL;
+    const char* end = name != NULL ? strchr(name, '=') : NULL;
+    if (end == NULL) continue;
+    size_t n = (size_t)(end - name);
+    if (option_by_name(name, n, &legacy) == OPTION_COUNT)
+      report_unknown("environment", entry, (size_t)(end - entry), name, n);
+  }
+}
+
+#if defined(__ELF__)
+extern const char mi_default_options[] __attribute__((weak, visibility("default")));
+static const char* default_string(void) {
+  const char* text = mi_default_options;
+  /* A compiler may assume that an array is never NULL, but a weak one may be. */
+  __asm__("" : "+r"(text));
+  return text;
+}
+#else
+static const char* default_string(void) { return NULL; }
+#endif
+
+static void option_from_entry(const char* entry, size_t length, unsigned steps) {
+  const char* name = skip_name(entry, name_prefix);
+  if (name == NULL) name = entry;
+  size_t n = 0;
+  while (name[n] != 0 && name[n] != '=' && !is_separator(name[n])) n++;
+  const char* legacy;
+  mi_option_t o = option_by_name(name, n, &legacy);
+  /* A name alone has an empty value, which means 1. */
+  if (o != OPTION_COUNT)
+    option_from_text(o, name + n + (name[n] == '='), legacy, FROM_STRING, steps);
+  else if ((steps & REPORT) != 0)
+    report_unknown("mi_default_options", entry, length, name, n);
+}
+
+/* Entries "name=value" or "name"; a later entry overrides an earlier one. */
+static void options_from_string(const char* s, step_t step) {
+  while (*s != 0) {
+    const char* entry = s;
+    while (*s != 0 && !is_separator(*s)) s++;
+    if (s != entry) option_from_entry(entry, (size_t)(s - entry), step);
+    if (*s != 0) s++;
+  }
+}
+
+INTERNAL void options_init(void) {
+  const char* string = default_string();
+  for (int o = 0; o < OPTION_COUNT; o++)
+    option_published((mi_option_t)o, load_relaxed(&option_table[o].value), true);
+  if (string != NULL) options_from_string(string, APPLY);
+  bool is_given = !os_is_privileged() && environment_has_ours();
+  if (is_given) options_from_environment();
+  /* Reports come last, because the environment may enable them. */
+  if (is_given) report_unknown_variables();
+  if (string != NULL) options_from_string(string, REPORT);
+  if (option_value(mi_option_allow_thp) == 0 && !os_disable_huge_pages())
+    log_warning("cannot disable transparent huge pages\n");
+}
+
+INTERNAL void options_print(mi_output_fun* out, void* arg) {
+  for (int o = 0; o < OPTION_COUNT; o++)
+    log_print(out, arg, "mimalloc: option %s: %ld%s\n", option_table[o].name,
+              load_relaxed(&option_table[o].value),
+              is_counted_in_kib((mi_option_t)o) ? " KiB" : "");
+}
+
+INTERNAL size_t option_size_of(mi_option_t option, long x) {
+  size_t size = x < 0 ? 0 : (size_t)x;
+  if (!is_option(option) || !is_counted_in_kib(option)) return size;
+  return size > ALLOC_MAX / KiB ? ALLOC_MAX : size * KiB;
+}
+
+INTERNAL size_t option_size(mi_option_t option) {
+  return option_size_of(option, option_value(option));
+}
+
+INTERNAL void option_ask(mi_option_t o, long value, source_t source) {
+  option_t* opt = &option_table[o];
+  long accepted = value;
+  if (option_accepts(opt, &accepted)) {
+    option_set(o, accepted, source);
+  } else if (or_relaxed(&opt->refused, 1) == 0) {
+    char text[24];
+    format_text(text, sizeof(text), "%ld", value);
+    report_refused(o, text, source);
+  }
+}

@@ -1,0 +1,134 @@
+/* tick.c - see tick.h.
+ *
+ * Owns:    the callback for deferred frees.
+ * Threads: any, each for its own heaps.
+ */
+#include "tick.h"
+#include "heap_registry.h"
+#include "init.h"
+#include "../base/checker.h"
+#include "../heap/guard_sampling.h"
+#include "../heap/heap.h"
+#include "../heap/heap_check.h"
+#include "../heap/heap_free.h"
+#include "../heap/large.h"
+#include "../memory/arena_purge.h"
+#include "../memory/slice_reuse.h"
+#include "../runtime/callback.h"
+#include "../runtime/log.h"
+
+static callback_t deferred;
+
+/* ---- the callback for deferred frees ---- */
+
+/* With a callback each entry into the slow path is a tick, as its users expect. */
+static size_t wanted_tick_mask(mi_deferred_free_fun* fun) {
+  return fun != NULL ? 0 : tick_mask_without_callback();
+}
+
+/* Sets the mask of all heaps of the thread. */
+static void set_tick_mask(heap_t* backing, size_t mask) {
+  if (backing->tick_mask == mask) return;
+  backing->tick_mask = mask;
+  for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next) h->tick_mask = mask;
+}
+
+void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noexcept {
+  os_lock(&log_lock);
+  callback_set(&deferred, (uintptr_t)fun, arg);
+  os_unlock(&log_lock);
+  heap_t* backing =
+      heap_backing(heap_default); /* other threads find the callback at their next tick */
+  if (backing != NULL) set_tick_mask(backing, wanted_tick_mask(fun));
+}
+
+static void run_deferred(heap_t* heap, bool force) {
+  void* arg;
+  mi_deferred_free_fun* fun = (mi_deferred_free_fun*)callback_get(&deferred, &arg);
+  heap = heap_backing(heap);
+  set_tick_mask(heap, wanted_tick_mask(fun));
+  if (fun == NULL || heap->in_deferred) return;
+  int cancel = os_cancel_off();
+  heap->in_deferred = true;
+  fun(force, ++heap->heartbeat, arg); /* strictly growing on a thread, whichever heap is used */
+  heap->in_deferred = false;
+  os_cancel_restore(cancel);
+}
+
+/* ---- a tick ---- */
+
+#define TRIM_EVERY 64
+#define TRIM_CLASSES 8
+
+/* Trims a few classes at a time: an empty page that the heap no longer allocates from must not stay
+ * only because it is the active one. */
+static void heap_trim(heap_t* heap) {
+  heap_enter(heap);
+  heap_release_excess(heap);
+  for (int i = 0; i < TRIM_CLASSES; i++) {
+    if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
+    queue_t* q = &heap->queue[heap->trim_class];
+    if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
+    if (heap->is_first_class) heap_trim_kept(heap, heap->trim_class);
+  }
+  heap_leave(heap);
+}
+
+#define RECOVER_PAGES 64 /* of orphans, at a tick */
+
+INTERNAL COLD void heap_tick(heap_t* heap) {
+  run_deferred(heap, false);
+  orphans_recover(RECOVER_PAGES);
+  arena_purge_due(false);
+  heap_adjust_quarantine(heap_backing(heap));
+  /* `< 2`: a callback increments the heartbeat too, so an exact value may be skipped. */
+  if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
+}
+
+INTERNAL void large_tick(heap_t* heap) {
+  if (heap_is_real(heap) && (++heap->heartbeat & heap->tick_mask) == 0) heap_tick(heap);
+}
+
+/* ---- collecting ---- */
+
+static void collect_one(heap_t* heap) {
+  heap_enter(heap);
+  heap_collect(heap);
+  check_heap(heap);
+  heap_leave(heap);
+}
+
+INTERNAL void thread_collect_for_oom(void) {
+  heap_t* heap = heap_default;
+  large_flush_quarantine();
+  heaps_recover();
+  if (!heap_is_real(heap)) return;
+  run_deferred(heap, true);
+  heap = heap_backing(heap);
+  heap_flush_quarantine(heap);
+  collect_one(heap);
+  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+}
+
+INTERNAL void thread_collect(heap_t* heap, bool force) {
+  track_enter();
+  heaps_recover();
+  heap_t* backing = thread_backing(); /* the callback needs a heartbeat */
+  if (backing != NULL) {
+    run_deferred(backing, force);
+    if (force) heap_flush_quarantine(backing);
+    collect_one(heap != NULL ? heap : backing);
+    for (heap_t* h = heap != NULL ? NULL : backing->thread_heaps.first; h != NULL;
+         h = h->thread_next)
+      collect_one(h);
+  }
+  if (force) {
+    large_flush_quarantine();
+    fallback_collect();
+  }
+  arena_purge_due(force);
+  track_leave();
+  slices_report();
+}
+
+void mi_collect(bool force) mi_attr_noexcept { thread_collect(NULL, force); }
