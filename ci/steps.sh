@@ -160,7 +160,7 @@ c_tests() {
     --timeout $((600 * (scale > 1 ? scale : 1))))
   local targets=() start=()
   if [ -n "${C_TEST:-}" ]; then
-    if [ -f "ctest/$C_TEST.c" ] || [ -f "ctest/$C_TEST.cc" ]; then targets=(--target "$C_TEST"); fi
+    if compgen -G "ctest/*/$C_TEST.c*" >/dev/null; then targets=(--target "$C_TEST"); fi
     run+=(--tests-regex "^$C_TEST\$")
   fi
   if [[ $* == *MI_SANITIZE=thread* ]]; then start=("${tsan_start[@]}"); fi
@@ -178,7 +178,7 @@ step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 # zero there too; the attacks are a step of their own.
 step_secure() {
   local name
-  for name in secure secure_keys freed_memory zero; do C_TEST=$name step_ctest_secure; done
+  for name in secure secure_keys freed_memory zeroed_memory; do C_TEST=$name step_ctest_secure; done
 }
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.
@@ -271,14 +271,14 @@ step_ends() {
     CTEST_SCALE=50 "$work/ctest-release/thread_exit" "${way}_while_others_allocate"
   done
   "$work/ctest-release/thread_exit" ten_thousand_threads_in_waves_leave_memory_flat
-  "$work/ctest-release/remote" ten_thousand_threads_leave_memory_flat
+  "$work/ctest-release/remote_free" ten_thousand_threads_leave_memory_flat
   TEST_LIBRARY=$work/ctest-release/lib/libmimalloc.so.2 "$work/ctest-release/unload"
 }
 
 # Of each kind of system call the n-th fails, n up to 408.
 step_faults() {
   cmake_build ctest-release ctest -DMI_WERROR=ON
-  CTEST_SCALE=34 "$work/ctest-release/fault_kinds"
+  CTEST_SCALE=34 "$work/ctest-release/failing_calls_by_kind"
 }
 
 # All test programs under limits of address space and of writable memory.
