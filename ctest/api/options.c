@@ -1,15 +1,15 @@
-/* options.c - options from the environment and through the API, and the messages they control.
+/* options.c - options from the environment and through the API. Their messages: messages.c.
  * Each row of a table is a process of its own, for the environment is read once. The default
  * string of a program: options_string.c.
  */
-#include "probe.h"
+#include "messages.h"
 #include <limits.h>
-#include <mimalloc.h>
 #include <sys/prctl.h>
 
 #ifndef MI_TEST_DEBUG_FULL
 #define MI_TEST_DEBUG_FULL 0
 #endif
+
 #define LARGEST_KIB ((long)((size_t)65536 * (((size_t)1 << 32) - 2) / 1024))
 
 /* ---- what there is ---------------------------------------------------------------- */
@@ -28,6 +28,7 @@ typedef struct option_s {
 
 #define OPTION(name, number, value, min, max, kind, sample)                                        \
   { mi_option_##name, #name, number, value, min, max, kind, sample }
+
 #define MORE LONG_MAX
 
 static const option_t options[] = {
@@ -301,6 +302,7 @@ static void check_row(const row_t* row) {
 static long sample_value(const option_t* row) {
   return strtol(row->sample, NULL, 10) * ((row->kind & SIZE_IN_KIB) != 0 ? 1024 : 1);
 }
+
 static void each_option_is_read_by_its_name(void) {
   for (size_t i = 0; i < COUNT_OF(options); i++) {
     char variable[64] = "MIMALLOC_";
@@ -314,20 +316,24 @@ static void each_option_is_read_by_its_name(void) {
     check_row(&row);
   }
 }
+
 static void environment_is_parsed_by_the_rules(void) {
   for (size_t i = 0; i < COUNT_OF(parsed); i++) check_row(&parsed[i]);
 }
+
 static void current_name_wins_over_the_legacy_name(void) {
   setenv("MIMALLOC_RESET_DELAY", "33", 1);
   row_t row = {"MIMALLOC_PURGE_DELAY", "44", mi_option_purge_delay, 44};
   check_row(&row);
 }
+
 /* The current name is there, so the legacy name is not asked. */
 static void invalid_current_name_does_not_make_way_for_the_legacy_name(void) {
   setenv("MIMALLOC_RESET_DELAY", "33", 1);
   row_t row = {"MIMALLOC_PURGE_DELAY", "junk", mi_option_purge_delay, 10};
   check_row(&row);
 }
+
 /* D5.42, D8.64: a number that no long holds is either refused or the largest one. */
 static void numbers_beyond_long_do_not_wrap(void) {
   setenv("MIMALLOC_PURGE_DELAY", "99999999999999999999", 1);
@@ -401,6 +407,7 @@ static void helper_default_after_environment(const char* unused) {
   mi_option_set(mi_option_purge_delay, 72);
   CHECK_EQ(mi_option_get(mi_option_purge_delay), 72);
 }
+
 static void default_does_not_override_the_environment_but_set_does(void) {
   setenv("MIMALLOC_PURGE_DELAY", "70", 1);
   const char* args[] = {"helper_default_after_environment", "-", NULL};
@@ -428,7 +435,9 @@ static void options_out_of_range_read_as_0_and_ignore_being_set(void) {
 }
 
 static size_t reports;
+
 static char last_report[1024];
+
 static void on_report(const char* message, void* arg) {
   (void)arg;
   if (strncmp(message, "mimalloc: warning: ", 19) != 0) return;
@@ -490,12 +499,14 @@ static void guarded_sizes_drag_each_other(void) {
   CHECK_EQ(mi_option_get(mi_option_guarded_min), 300);
   CHECK_EQ(mi_option_get(mi_option_guarded_max), 300);
 }
+
 static void default_of_a_guarded_size_stops_at_what_was_set(void) {
   mi_option_set(mi_option_guarded_max, 1000);
   mi_option_set_default(mi_option_guarded_min, 2000);
   CHECK_EQ(mi_option_get(mi_option_guarded_min), 1000);
   CHECK_EQ(mi_option_get(mi_option_guarded_max), 1000);
 }
+
 static void guarded_sizes_drag_each_other_in_the_environment_too(void) {
   row_t row = {"MIMALLOC_GUARDED_MIN", "2000000000", mi_option_guarded_max, 2000000000};
   check_row(&row);
@@ -508,150 +519,6 @@ static void guarded_sizes_drag_each_other_in_the_environment_too(void) {
 
 /* ---- messages ---------------------------------------------------------------------- */
 
-static void helper_fail_ten_times(const char* unused) {
-  (void)unused;
-  for (int i = 0; i < 10; i++) CHECK_NULL(mi_malloc(opaque_size(SIZE_MAX)));
-}
-static void helper_do_nothing(const char* unused) {
-  (void)unused;
-  mi_free(mi_malloc(10));
-}
-
-static size_t count_of(const char* text, const char* part) {
-  size_t count = 0;
-  for (const char* at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) count++;
-  return count;
-}
-
-static void messages_of(const char* helper, char* text, size_t size) {
-  const char* args[] = {helper, "-", NULL};
-  int status = check_capture_self(args, true, text, size);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-static char messages[256 * 1024];
-
-static void errors_are_silent_by_default(void) {
-  if (MI_TEST_DEBUG_FULL) setenv("MIMALLOC_SHOW_ERRORS", "0", 1);
-  messages_of("helper_fail_ten_times", messages, sizeof messages);
-  CHECK_TEXT(messages, "");
-}
-static void show_errors_prints_them(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  messages_of("helper_fail_ten_times", messages, sizeof messages);
-  CHECK_GE(count_of(messages, "mimalloc: error: "), 10);
-  CHECK_EQ(count_of(messages, "thread 0x"), 0); /* only for other threads than the first */
-  size_t length = strlen(messages);
-  CHECK(length > 0 && messages[length - 1] == '\n');
-}
-static void max_errors_limits_them(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_MAX_ERRORS", "2", 1);
-  messages_of("helper_fail_ten_times", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "mimalloc: error: "), 2);
-  setenv("MIMALLOC_MAX_ERRORS", "-1", 1);
-  messages_of("helper_fail_ten_times", messages, sizeof messages);
-  CHECK_GE(count_of(messages, "mimalloc: error: "), 10);
-}
-static void invalid_value_gives_one_warning(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_PURGE_DELAY", "junk", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "mimalloc: warning: "), 1);
-  if (strstr(messages, "purge_delay") == NULL && strstr(messages, "PURGE_DELAY") == NULL) {
-    check_fail("the warning does not name the option: %s\n", messages);
-  }
-  setenv("MIMALLOC_SHOW_ERRORS", "0", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_TEXT(messages, "");
-}
-static void value_out_of_range_gives_one_warning_with_the_range(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_OS_TAG", "7", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "mimalloc: warning: "), 1);
-  CHECK_EQ(count_of(messages, "os_tag"), 1);
-  CHECK_EQ(count_of(messages, "\"7\""), 1);
-  CHECK_EQ(count_of(messages, "valid is 100 to 255\n"), 1);
-  unsetenv("MIMALLOC_OS_TAG");
-  setenv("MIMALLOC_MAX_VABITS", "31", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "valid is 0 or 32 to 64\n"), 1);
-  unsetenv("MIMALLOC_MAX_VABITS");
-  setenv("MIMALLOC_ARENA_PURGE_MULT", "-1", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "valid is at least 0\n"), 1);
-  unsetenv("MIMALLOC_ARENA_PURGE_MULT");
-  setenv("MIMALLOC_MAX_SEGMENT_RECLAIM", "7777", 1); /* clamped */
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_TEXT(messages, "");
-}
-static void longer_name_is_not_taken_for_a_shorter_one(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_PURGE_DELAYS", "junk", 1);
-  setenv("MIMALLOC_EAGER_COMMIT_DELAY", "7", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "invalid value"), 0);
-}
-
-/* What a user may write, and the name that is meant; NULL: none is like it. */
-static const struct {
-  const char *written, *meant;
-} misspelt[] = {
-    {"MIMALLOC_PURGE_DELY", "purge_delay"},
-    {"MIMALLOC_PURGE_DEALY", "purge_delay"},
-    {"MIMALLOC_PURGEDELAY", "purge_delay"},
-    {"MIMALLOC_SHOW_ERROR", "show_errors"},
-    {"MIMALLOC_VERBOES", "verbose"},
-    {"mimalloc_arena_resrve", "arena_reserve"},
-    {"MIMALLOC_RESET_DELAYS", "purge_delay"}, /* of an older version */
-    {"MIMALLOC_SHOW_LEAK", "show_leaks"},
-    {"MIMALLOC_PAGE_CROSS_THREAD_MAX_RECLAIMS", "page_cross_thread_max_reclaim"},
-    {"MIMALLOC_COLOUR", NULL},
-    {"MIMALLOC_", NULL},
-    {"MIMALLOC_A_NAME_THAT_IS_LONGER_THAN_THAT_OF_ANY_OPTION_THERE_IS", NULL},
-};
-
-static void misspelt_variable_is_named_once_with_the_nearest_name(void) {
-  for (size_t i = 0; i < COUNT_OF(misspelt); i++) {
-    setenv(misspelt[i].written, "1", 1);
-    setenv("MIMALLOC_SHOW_ERRORS", "0", 1);
-    messages_of("helper_do_nothing", messages, sizeof messages);
-    CHECK_TEXT(messages, "");
-    setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-    messages_of("helper_do_nothing", messages, sizeof messages);
-    char expected[200];
-    const char* meant = misspelt[i].meant;
-    int n =
-        snprintf(expected, sizeof expected,
-                 "mimalloc: warning: environment: no such option: \"%.64s\"", misspelt[i].written);
-    if (meant != NULL)
-      n += snprintf(expected + n, sizeof expected - (size_t)n, "; did you mean %s?", meant);
-    snprintf(expected + n, sizeof expected - (size_t)n, "\n");
-    CHECK_TEXT(messages, expected);
-    unsetenv(misspelt[i].written);
-  }
-}
-static void variables_of_others_are_not_looked_at(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOCATOR", "1", 1);
-  setenv("MIMIC_PURGE_DELY", "1", 1);
-  setenv("MI_PURGE_DELAY", "1", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_TEXT(messages, "");
-}
-static void legacy_name_gives_a_warning(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_RESET_DELAY", "12", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "mimalloc: warning: "), 1);
-}
-static void invalid_verbose_gives_only_its_warning(void) {
-  setenv("MIMALLOC_VERBOSE", "junk", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "mimalloc: warning: "), 1);
-  CHECK_EQ(count_of(messages, "\n"), 1);
-}
 static void verbose_lists_the_options(void) {
   setenv("MIMALLOC_VERBOSE", "1", 1);
   setenv("MIMALLOC_PURGE_DELAY", "123", 1);
@@ -659,91 +526,6 @@ static void verbose_lists_the_options(void) {
   CHECK_GE(count_of(messages, "mimalloc: "), COUNT_OF(options));
   CHECK(strstr(messages, "purge_delay") != NULL);
   CHECK(strstr(messages, "123") != NULL);
-}
-static void show_stats_prints_statistics_at_exit(void) {
-  setenv("MIMALLOC_SHOW_STATS", "1", 1);
-  messages_of("helper_do_nothing", messages, sizeof messages);
-  CHECK_EQ(count_of(messages, "metadata:"), 1);
-}
-
-static size_t replayed;
-static void on_output(const char* message, void* arg) {
-  (void)arg;
-  replayed += strlen(message);
-}
-static void helper_register_output(const char* unused) {
-  (void)unused;
-  mi_register_output(&on_output, NULL);
-  CHECK_GE(replayed, 100); /* the list of options was printed before */
-  CHECK_LE(replayed, 32 * KIB);
-  size_t before = replayed;
-  CHECK_NULL(mi_malloc(opaque_size(SIZE_MAX)));
-  CHECK_GE(replayed, before + 10);
-  mi_register_output(NULL, NULL);
-}
-static void new_sink_receives_what_was_printed_before(void) {
-  setenv("MIMALLOC_VERBOSE", "1", 1);
-  const char* args[] = {"helper_register_output", "-", NULL};
-  int quiet = open("/dev/null", O_WRONLY);
-  check_wait_ok(check_start_self(args, -1, quiet), args[0]);
-  close(quiet);
-}
-
-/* ---- an output function that allocates -------------------------------------------------- */
-
-static size_t allocating_calls;
-static void on_output_allocate(const char* message, void* arg) {
-  (void)message;
-  (void)arg;
-  allocating_calls++;
-  for (size_t size = 10; size <= 10000; size *= 10) {
-    char* p = (char*)mi_malloc(size);
-    REQUIRE(p != NULL);
-    memset(p, 1, size);
-    mi_free(p);
-  }
-}
-
-/* Before the library has begun, so that its first message comes while it begins. */
-__attribute__((constructor(101))) static void early_output(void) {
-  if (getenv("TEST_EARLY_OUTPUT") == NULL) return;
-  mi_register_output(&on_output_allocate, NULL);
-  mi_free(mi_malloc(10));
-}
-
-static char statistics[64 * KIB];
-static void on_statistics(const char* message, void* arg) {
-  (void)arg;
-  size_t used = strlen(statistics);
-  snprintf(statistics + used, sizeof statistics - used, "%s", message);
-}
-static size_t statistic(const char* name) {
-  statistics[0] = 0;
-  mi_stats_print_out(&on_statistics, NULL);
-  const char* at = strstr(statistics, name);
-  REQUIRE(at != NULL);
-  at += strlen(name);
-  return strtoul(at + strspn(at, " "), NULL, 10);
-}
-
-static void helper_output_allocates(const char* unused) {
-  (void)unused;
-  mi_register_output(NULL, NULL);
-  CHECK_GE(allocating_calls, 1);
-  CHECK_EQ(statistic("\nthreads:"), 1);
-}
-
-/* D1.1: the thread is set up once, also when a message of its set-up leads to an allocation. */
-static void output_that_allocates_during_the_first_call_sees_one_thread(void) {
-  setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
-  setenv("MIMALLOC_PURGE_DELAY", "junk", 1);
-  setenv("TEST_EARLY_OUTPUT", "1", 1);
-  const char* args[] = {"helper_output_allocates", "-", NULL};
-  check_wait_ok(check_start_self(args, -1, -1), args[0]);
-  setenv("MIMALLOC_VERBOSE", "1", 1);
-  int quiet = open("/dev/null", O_WRONLY);
-  check_wait_ok(check_start_self(args, -1, quiet), args[0]);
-  close(quiet);
 }
 
 /* ---- the system ------------------------------------------------------------------------------ */
@@ -753,6 +535,7 @@ static void helper_print_huge_pages(const char* unused) {
   CHECK_GE(mi_option_get(mi_option_allow_thp), 0); /* the first call */
   check_note("%d", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
 }
+
 static void allow_thp_0_disables_transparent_huge_pages(void) {
   if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0) {
     check_note("not tried: they are disabled already, or this system cannot tell\n");
@@ -767,6 +550,14 @@ static void allow_thp_0_disables_transparent_huge_pages(void) {
     CHECK_TEXT(text, allow == 0 ? "1" : "0");
   }
 }
+
+static const struct {
+  const char* name;
+  void (*run)(const char*);
+} helpers[] = {
+    CASE(helper_print_option), CASE(helper_default_after_environment), CASE(helper_do_nothing),
+    CASE(helper_list),         CASE(helper_print_huge_pages),
+};
 
 static const check_case_t cases[] = {
     CASE(numbers_are_those_of_the_interface),
@@ -785,35 +576,8 @@ static const check_case_t cases[] = {
     CASE(guarded_sizes_drag_each_other),
     CASE(default_of_a_guarded_size_stops_at_what_was_set),
     CASE(guarded_sizes_drag_each_other_in_the_environment_too),
-    CASE(errors_are_silent_by_default),
-    CASE(show_errors_prints_them),
-    CASE(max_errors_limits_them),
-    CASE(invalid_value_gives_one_warning),
-    CASE(value_out_of_range_gives_one_warning_with_the_range),
-    CASE(longer_name_is_not_taken_for_a_shorter_one),
-    CASE(misspelt_variable_is_named_once_with_the_nearest_name),
-    CASE(variables_of_others_are_not_looked_at),
-    CASE(legacy_name_gives_a_warning),
-    CASE(invalid_verbose_gives_only_its_warning),
     CASE(verbose_lists_the_options),
-    CASE(show_stats_prints_statistics_at_exit),
-    CASE(new_sink_receives_what_was_printed_before),
-    CASE(output_that_allocates_during_the_first_call_sees_one_thread),
     CASE(allow_thp_0_disables_transparent_huge_pages),
-};
-
-static const struct {
-  const char* name;
-  void (*run)(const char*);
-} helpers[] = {
-    CASE(helper_print_option),
-    CASE(helper_default_after_environment),
-    CASE(helper_fail_ten_times),
-    CASE(helper_do_nothing),
-    CASE(helper_register_output),
-    CASE(helper_output_allocates),
-    CASE(helper_list),
-    CASE(helper_print_huge_pages),
 };
 
 int main(int argc, char** argv) {

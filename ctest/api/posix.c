@@ -1,6 +1,6 @@
-/* posix.c - the POSIX, Unix and Microsoft names: what api.c and error_reports.c do not prove already.
- * That is reallocarr, _expand, the recalloc names, the copies of strings and of the environment,
- * and which of two numbers is the size.
+/* posix.c - the POSIX, Unix and Microsoft names: what allocation.c and error_reports.c do not prove
+ * already. That is reallocarr, _expand, the recalloc names, the copies of strings and of the
+ * environment, and which of two numbers is the size.
  */
 #include "probe.h"
 #include <limits.h>

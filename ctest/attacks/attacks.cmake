@@ -1,5 +1,5 @@
 # The attacks on secure mode, see run: a sample of the product, whose full run is a step of
-# ci/full. Secure builds must catch what attacks/expected.toml records and keep what attacks/rules.toml
+# `ci/run full`. Secure builds must catch what attacks/expected.toml records and keep what attacks/rules.toml
 # promises; a build without secure mode must fail the same gate, which shows that it can fail.
 #
 # Included at the end of CMakeLists.txt.

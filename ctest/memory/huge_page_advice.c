@@ -1,6 +1,6 @@
-/* huge_page_advice.c - which memory the system is advised to use transparent huge pages for: what will
- * be touched as a whole, in a program that is large already; never what would only make a small
- * program larger (D8.70, D14.106).
+/* huge_page_advice.c - which memory the system is advised to use transparent huge pages for: what
+ * will be touched as a whole, in a program that is large already; never what would only make a
+ * small program larger (D8.70, D14.106).
  *
  * The advice is read from /proc/self/smaps: the flag "hg" of a mapping. Whether the system follows
  * it is its own affair.

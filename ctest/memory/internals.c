@@ -1,5 +1,5 @@
 /* internals.c - bitmaps, size classes and the map, against naive models (D9.73 to D9.78). The
- * library is part of this program, so that what is inside can be called. ci/mutants plants faults
+ * library is part of this program, so that what is inside can be called. ci/faults plants faults
  * here (01 to 03, 16, 17, 32).
  */
 #include "all.c"

@@ -1,5 +1,5 @@
-/* managed_memory.c - memory given by the user with mi_manage_os_memory, as the only memory there is:
- * the program runs with MIMALLOC_DISALLOW_OS_ALLOC=1 (D7.57, D6.48, D6.50). Two arenas lie
+/* managed_memory.c - memory given by the user with mi_manage_os_memory, as the only memory there
+ * is: the program runs with MIMALLOC_DISALLOW_OS_ALLOC=1 (D7.57, D6.48, D6.50). Two arenas lie
  * within one GiB of addresses.
  */
 #include "probe.h"

@@ -1,5 +1,5 @@
-/* guard_sampling.c - one of N allocations ends at a guard page (D12.94), and what is still in use is told
- * at exit on request.
+/* guard_sampling.c - one of N allocations ends at a guard page (D12.94), and what is still in use
+ * is told at exit on request.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>

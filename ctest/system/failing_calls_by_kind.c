@@ -1,7 +1,7 @@
-/* failing_calls_by_kind.c - of each kind of system call the n-th fails, for each n (D8.65, D8.66, D9.76):
- * nothing crashes, blocks keep their contents, everything can be freed, and then no memory of an
- * arena is in use. Several threads and heaps work meanwhile. The calls are refused by os_fault.c;
- * failing_calls.c does the same for calls of any kind in one thread.
+/* failing_calls_by_kind.c - of each kind of system call the n-th fails, for each n (D8.65, D8.66,
+ * D9.76): nothing crashes, blocks keep their contents, everything can be freed, and then no memory
+ * of an arena is in use. Several threads and heaps work meanwhile. The calls are refused by
+ * os_fault.c; failing_calls.c does the same for calls of any kind in one thread.
  *
  * A run ends soon after the failure. Each kind has the options under which its calls are many.
  * CTEST_SCALE multiplies how far n goes: 12 at 1, 408 at 34.

@@ -1,5 +1,5 @@
-/* run_limited.c - runs a program under a limit that it cannot see coming, and which holds for all that it
- * starts:
+/* run_limited.c - runs a program under a limit that it cannot see coming, and which holds for all
+ * that it starts:
  *
  *   under as=512 PROGRAM...      MiB of address space (RLIMIT_AS)
  *   under data=512 PROGRAM...    MiB of private writable memory, touched or not (RLIMIT_DATA): what

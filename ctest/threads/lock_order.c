@@ -1,6 +1,6 @@
-/* lock_order.c - no thread takes a lock of the library that it has, and all threads take them in one
- * order (D10.83): then they never wait for each other in a circle. The linker option --wrap sends
- * the library's locking here.
+/* lock_order.c - no thread takes a lock of the library that it has, and all threads take them in
+ * one order (D10.83): then they never wait for each other in a circle. The linker option --wrap
+ * sends the library's locking here.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>

@@ -1,4 +1,5 @@
-/* priority_inversion.c - a thread of high priority never waits for one of low priority that is not running.
+/* priority_inversion.c - a thread of high priority never waits for one of low priority that is not
+ * running.
  *
  * Both threads share one processor, and the first one is a real-time thread: if it waited by
  * spinning, the other one would never go on, and the kernel would end that only after about a

@@ -22,7 +22,7 @@ file(GLOB cxx_headers_depends CONFIGURE_DEPENDS ${cxx_headers_include}/*.h
 set(cxx_headers_outputs "")
 
 # Without -g: half of the compilers' time.
-set(cxx_headers_flags -I${cxx_headers_include} -I${support} -fno-builtin
+set(cxx_headers_flags -I${cxx_headers_include} -iquote ${support} -fno-builtin
   -Wall -Wextra -Wundef -Wno-long-long)
 if(MI_WERROR)
   list(APPEND cxx_headers_flags -Werror)

@@ -65,8 +65,7 @@ target_link_options(own_malloc_fixed_preload PRIVATE -no-pie)
 # own_parts_library(<name> <source>)
 function(own_parts_library name source)
   add_library(${name} MODULE ${own_parts_source}/${source})
-  target_include_directories(${name} PRIVATE ${support})
-  target_compile_options(${name} PRIVATE ${test_flags})
+  target_compile_options(${name} PRIVATE ${support_flags} ${test_flags})
   set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX .so
     LIBRARY_OUTPUT_DIRECTORY ${own_parts_folder})
   target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
@@ -86,7 +85,7 @@ if(OWN_PARTS_CLANG)
     set(part ${own_parts_folder}/plugin_part_libcxx.so)
     add_custom_command(OUTPUT ${part} VERBATIM
       COMMAND ${OWN_PARTS_CLANG} -stdlib=libc++ -std=c++17 -O1 -fno-builtin -Wall -Wextra -Werror
-        -shared -fPIC -I${support} ${own_parts_source}/plugin_part.cc -o ${part}
+        -shared -fPIC -iquote ${support} ${own_parts_source}/plugin_part.cc -o ${part}
       DEPENDS ${own_parts_source}/plugin_part.cc ${support}/check.h
         ${support}/probe.h)
     add_custom_target(plugin_part_libcxx DEPENDS ${part})

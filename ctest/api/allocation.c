@@ -1,6 +1,7 @@
-/* api.c - the contract of each function of the header: ordinary calls, size 0, NULL,
- * overflow, wrong alignment. What fails and how it is reported is in error_reports.c, alignment in
- * aligned.c, contents over reallocation in realloc.c.
+/* allocation.c - the contract of the functions that allocate, resize and release: ordinary calls,
+ * size 0, NULL, overflow, wrong alignment; strings; the set-up of process and thread. What fails
+ * and how it is reported is in error_reports.c, alignment in aligned.c, contents over reallocation
+ * in realloc.c.
  */
 #include "probe.h"
 #include <limits.h>
@@ -9,23 +10,8 @@
 #ifndef MI_TEST_DEBUG_FULL
 #define MI_TEST_DEBUG_FULL 0
 #endif
-#define WALK_END (1 * MIB)       /* sizes walked one by one */
-#define LARGEST_CLASS (64 * MIB) /* boundaries of classes are looked for up to here */
-#define TOO_LARGE ((size_t)PTRDIFF_MAX + 1)
 
-static const void* const foreign_addresses[] = {(void*)1,
-                                                (void*)8,
-                                                (void*)4096,
-                                                (void*)65536,
-                                                (void*)0x10000000,
-                                                (void*)0x3fffffffff,
-                                                (void*)0x7ffffffff000,
-                                                (void*)0x7fffffffffff,
-                                                (void*)0x800000000000,
-                                                (void*)0xffff800000000000,
-                                                (void*)0xffffffffff600000,
-                                                (void*)(UINTPTR_MAX - 7),
-                                                (void*)UINTPTR_MAX};
+#define TOO_LARGE ((size_t)PTRDIFF_MAX + 1)
 
 static int some_global = 1;
 
@@ -103,145 +89,10 @@ static void free_keeps_errno_for_all_sizes(void) {
   }
 }
 
-static void null_has_no_size(void) {
-  CHECK_EQ(mi_usable_size(NULL), 0);
-  CHECK_EQ(mi_malloc_size(NULL), 0);
-  CHECK_EQ(mi_malloc_usable_size(NULL), 0);
-  CHECK(!mi_is_in_heap_region(NULL));
-}
-
 static void expand_of_null_is_null(void) {
   CHECK_NULL(mi_expand(NULL, 0));
   CHECK_NULL(mi_expand(NULL, 10));
 }
-
-/* ---- sizes -------------------------------------------------------------------- */
-
-static void blocks_are_aligned_to_16_from_size_1_on(void) {
-  for (size_t size = 1; size <= 4096; size++) {
-    void* blocks[3];
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-      blocks[i] = mi_malloc(size);
-      if (!CHECK(is_aligned(blocks[i], 16))) check_note("size %zu\n", size);
-    }
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) mi_free(blocks[i]);
-  }
-}
-
-static void align8_blocks_are_aligned_to_8(void) {
-  for (size_t size = 0; size <= 4096; size++) {
-    void* p = mi_malloc_align8(size);
-    void* z = mi_zalloc_align8(size);
-    CHECK_NOT_NULL(p);
-    CHECK(is_aligned(p, 8));
-    CHECK(is_aligned(z, 8));
-    CHECK_GE(mi_usable_size(p), size);
-    CHECK(all_bytes_are(z, mi_usable_size(z), 0));
-    memset(p, 0xA5, mi_usable_size(p));
-    memset(z, 0xA5, mi_usable_size(z));
-    mi_free(p);
-    mi_free(z);
-  }
-}
-
-/* D4.27's cousin: a block of the 8-byte classes must not stay in place in a function
- * that promises 16. */
-static void realloc_of_an_align8_block_is_aligned_to_16(void) {
-  for (size_t size = 16; size <= 512; size += 8) {
-    void* held[8];
-    for (size_t i = 0; i < COUNT_OF(held); i++) {
-      held[i] = mi_malloc_align8(size);
-      REQUIRE(held[i] != NULL);
-      pattern_fill(held[i], size, 3);
-    }
-    for (size_t i = 0; i < COUNT_OF(held); i++) {
-      held[i] = opaque(mi_realloc(held[i], size - 4));
-      CHECK(is_aligned(held[i], 16));
-      CHECK(pattern_holds(held[i], size - 4, 3));
-    }
-    for (size_t i = 0; i < COUNT_OF(held); i++) {
-      held[i] = mi_realloc_align8(held[i], size + 40);
-      CHECK(is_aligned(held[i], 8));
-      CHECK(pattern_holds(held[i], size - 4, 3));
-      mi_free(held[i]);
-    }
-  }
-}
-
-static void good_size_is_monotonic_and_stable(void) {
-  size_t last = mi_good_size(0);
-  CHECK_LE(last, 16);
-  for (size_t size = 1; size <= WALK_END; size++) {
-    size_t good = mi_good_size(size);
-    CHECK_GE(good, size);
-    CHECK_GE(good, last);
-    last = good;
-    if (!MI_TEST_DEBUG_FULL) CHECK_EQ(mi_good_size(good), good);
-  }
-}
-
-static void check_size(size_t size) {
-  void* p = mi_malloc(size);
-  if (!CHECK_NOT_NULL(p)) return;
-  size_t usable = mi_usable_size(p);
-  CHECK_GE(usable, size);
-  CHECK_EQ(mi_malloc_size(p), usable);
-  CHECK_EQ(mi_malloc_usable_size(p), usable);
-  size_t expected = USABLE_IS_EXACT ? size : mi_good_size(size);
-  if (!MI_TEST_DEBUG_FULL && !CHECK_EQ(usable, expected)) {
-    check_note("for a request of %zu bytes\n", size);
-  }
-  CHECK_EQ(mi_malloc_good_size(size), mi_good_size(size));
-  /* The ends of the usable part really are ours. */
-  bool is_accessible = usable != 0 || !SIZE_0_IS_INACCESSIBLE;
-  if (is_accessible) ((volatile char*)p)[0] = 1;
-  if (usable != 0) ((volatile char*)p)[usable - 1] = 2;
-  void* q = mi_malloc(size);
-  CHECK_NOT_NULL(q);
-  if (q != NULL && usable != 0) ((volatile char*)q)[mi_usable_size(q) - 1] = 3;
-  if (is_accessible) CHECK_EQ(((volatile char*)p)[0], usable == 1 ? 2 : 1);
-  mi_free(q);
-  mi_free(p);
-}
-
-/* The boundaries are found by asking, so the test knows nothing of the classes. */
-static void usable_size_is_good_size_around_each_class_boundary(void) {
-  size_t boundaries = 0;
-  for (size_t size = 1; size <= LARGEST_CLASS;) {
-    size_t good = mi_good_size(size);
-    if (!CHECK_GE(good, size)) return;
-    check_size(good - 1);
-    check_size(good);
-    check_size(good + 1);
-    boundaries++;
-    /* Above 64 KiB a class is an OS page wide: look at some of them only. */
-    size_t step = good < 128 * KIB ? 1 : good / 37;
-    size = good + step;
-  }
-  check_note("%zu class boundaries\n", boundaries);
-  CHECK_GE(boundaries, 30);
-}
-
-/* D7.59: around each power of two. */
-static void sizes_around_powers_of_two_work(void) {
-  for (unsigned bit = 0; bit <= (IS_64_BIT ? 33 : 29); bit++) {
-    for (int delta = -1; delta <= 1; delta++) check_size(((size_t)1 << bit) + (size_t)delta);
-  }
-}
-
-/* D5.41 */
-static void good_size_never_overflows(void) {
-  const size_t sizes[] = {SIZE_MAX,      SIZE_MAX - 1,           SIZE_MAX - 4095,
-                          SIZE_MAX / 2,  (size_t)PTRDIFF_MAX,    TOO_LARGE,
-                          SIZE_MAX - 15, SIZE_MAX - 64 * KIB + 1};
-  for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-    CHECK(mi_good_size(sizes[i]) == sizes[i]);
-    CHECK(mi_malloc_good_size(sizes[i]) == sizes[i]);
-  }
-}
-
-/* The block of 64 MiB and 8 bytes that once failed. */
-static void odd_huge_size_works(void) { check_size(67108872); }
 
 /* ---- the other allocating forms ------------------------------------------------- */
 
@@ -456,47 +307,6 @@ static void realpath_gives_our_block_or_fills_the_buffer(void) {
 
 /* ---- addresses that are not ours ------------------------------------------------------ */
 
-static void foreign_addresses_are_recognised(void) {
-  int local = 0;
-  CHECK(!mi_is_in_heap_region(&local));
-  CHECK(!mi_is_in_heap_region(&some_global));
-  CHECK(!mi_is_in_heap_region((void*)(uintptr_t)&foreign_addresses_are_recognised));
-  for (size_t i = 0; i < COUNT_OF(foreign_addresses); i++) {
-    if (!CHECK(!mi_is_in_heap_region(foreign_addresses[i]))) {
-      check_note("address %p\n", foreign_addresses[i]);
-    }
-  }
-  for (size_t size = 1; size <= 256 * MIB; size *= 4) {
-    char* p = (char*)mi_malloc(size);
-    REQUIRE(p != NULL);
-    CHECK(mi_is_in_heap_region(p));
-    CHECK(mi_is_in_heap_region(p + size / 2));
-    CHECK(mi_is_in_heap_region(p + size - 1));
-    mi_free(p);
-  }
-}
-
-/* D5.45 */
-static void ignore_error(int code, void* arg) { (void)code, (void)arg; }
-
-static void foreign_addresses_have_no_size_and_are_not_freed_by_cfree(void) {
-  int local = 7;
-  if (WRONG_ADDRESSES_ARE_REPORTED) mi_register_error(&ignore_error, NULL);
-  void* map = mmap(NULL, OS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  REQUIRE(map != MAP_FAILED);
-  const void* ours_not[] = {&local, &some_global, map};
-  for (size_t i = 0; i < COUNT_OF(ours_not); i++) {
-    CHECK_EQ(mi_usable_size(opaque(ours_not[i])), 0);
-    CHECK_EQ(mi_malloc_size(opaque(ours_not[i])), 0);
-    CHECK_EQ(mi_malloc_usable_size(opaque(ours_not[i])), 0);
-    mi_cfree(opaque(ours_not[i]));
-  }
-  for (size_t i = 0; i < COUNT_OF(foreign_addresses); i++) mi_cfree(opaque(foreign_addresses[i]));
-  CHECK_EQ(local, 7);
-  CHECK_EQ(some_global, 1);
-  munmap(map, OS_PAGE);
-}
-
 static void cfree_frees_our_blocks(void) {
   size_t before = 0;
   for (int round = 0; round < 2000; round++) {
@@ -688,145 +498,12 @@ static void process_info_tells_resident_memory(void) {
   CHECK_LE(rss, rss_bytes() + 4 * MIB);
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------- */
-
-typedef struct calls_s {
-  size_t count;
-  size_t forced;
-  size_t out_of_order;
-  unsigned long long heartbeat;
-  bool inside;
-  size_t nested;
-} calls_t;
-
-static void on_deferred_free(bool force, unsigned long long heartbeat, void* arg) {
-  calls_t* calls = (calls_t*)arg;
-  if (calls->inside) {
-    calls->nested++;
-    return;
-  }
-  calls->inside = true;
-  calls->count++;
-  calls->forced += force;
-  if (calls->count > 1 && heartbeat <= calls->heartbeat) calls->out_of_order++;
-  calls->heartbeat = heartbeat;
-  /* May allocate and free, even enough to need the slow path. */
-  void* p[64];
-  for (size_t i = 0; i < COUNT_OF(p); i++) p[i] = mi_malloc(3000 + i);
-  for (size_t i = 0; i < COUNT_OF(p); i++) mi_free(p[i]);
-  calls->inside = false;
-}
-
-static void deferred_free_is_called_on_collect_with_its_force(void) {
-  calls_t calls = {0};
-  mi_free(mi_malloc(10));
-  mi_register_deferred_free(&on_deferred_free, &calls);
-  mi_collect(false);
-  CHECK_GE(calls.count, 1);
-  CHECK_EQ(calls.forced, 0);
-  mi_collect(true);
-  CHECK_GE(calls.forced, 1);
-  CHECK_EQ(calls.out_of_order, 0);
-  CHECK_EQ(calls.nested, 0);
-  size_t before = calls.count;
-  mi_register_deferred_free(NULL, NULL);
-  mi_collect(true);
-  CHECK_EQ(calls.count, before);
-}
-
-static void deferred_free_is_called_while_a_program_only_allocates(void) {
-  calls_t calls = {0};
-  mi_register_deferred_free(&on_deferred_free, &calls);
-  enum { BLOCKS = 200000 };
-  void** last = NULL;
-  for (int i = 0; i < BLOCKS; i++) {
-    void** p = (void**)mi_malloc(48);
-    REQUIRE(p != NULL);
-    *p = (void*)last;
-    last = p;
-  }
-  check_note("%zu calls in %d allocations\n", calls.count, BLOCKS);
-  CHECK_GE(calls.count, 10);
-  CHECK_EQ(calls.out_of_order, 0);
-  CHECK_EQ(calls.nested, 0);
-  mi_register_deferred_free(NULL, NULL);
-  while (last != NULL) {
-    void** next = (void**)*last;
-    mi_free((void*)last);
-    last = next;
-  }
-}
-
-/* The bound on allocations between two calls holds also when each block is freed at once. */
-static void deferred_free_is_called_while_a_program_allocates_and_frees_one_block(void) {
-  calls_t calls = {0};
-  mi_register_deferred_free(&on_deferred_free, &calls);
-  for (int i = 0; i < 1000000; i++) mi_free(opaque(mi_malloc(48)));
-  check_note("%zu calls\n", calls.count);
-  CHECK_GE(calls.count, 10);
-  mi_register_deferred_free(NULL, NULL);
-}
-
-typedef struct sink_s {
-  size_t lines;
-  size_t used;
-  char text[64 * 1024];
-} sink_t;
-
-static void on_output(const char* message, void* arg) {
-  sink_t* sink = (sink_t*)arg;
-  sink->lines++;
-  size_t length = strlen(message);
-  if (length > sizeof sink->text - 1 - sink->used) length = sizeof sink->text - 1 - sink->used;
-  memcpy(sink->text + sink->used, message, length);
-  sink->used += length;
-  sink->text[sink->used] = 0;
-}
-
-static void statistics_go_to_the_given_or_the_registered_sink(void) {
-  static sink_t given;
-  static sink_t registered;
-  mi_stats_print_out(&on_output, &given);
-  CHECK_GE(given.used, 20);
-  CHECK(strstr(given.text, "metadata:") != NULL);
-  CHECK(given.used > 0 && given.text[given.used - 1] == '\n');
-  mi_register_output(&on_output, &registered);
-  size_t before = registered.used;
-  mi_stats_print_out(NULL, NULL);
-  CHECK_GE(registered.used, before + 20);
-  CHECK(strstr(registered.text, "metadata:") != NULL);
-  size_t after = registered.used;
-  mi_register_output(NULL, NULL);
-  static sink_t again;
-  mi_stats_print_out(&on_output, &again);
-  CHECK_GE(again.used, 20);
-  CHECK_EQ(registered.used, after);
-}
-
-static void deferred_free_is_called_by_a_collect_that_is_the_first_call(void) {
-  calls_t calls = {0};
-  mi_register_deferred_free(&on_deferred_free, &calls);
-  mi_collect(true);
-  CHECK_GE(calls.forced, 1);
-  mi_register_deferred_free(NULL, NULL);
-}
-
 static const check_case_t cases[] = {
-    CASE(deferred_free_is_called_by_a_collect_that_is_the_first_call),
     CASE(malloc_zero_gives_distinct_blocks),
     CASE(zero_sized_forms_give_blocks),
     CASE(free_of_null_is_ignored_and_keeps_errno),
     CASE(free_keeps_errno_for_all_sizes),
-    CASE(null_has_no_size),
     CASE(expand_of_null_is_null),
-    CASE(blocks_are_aligned_to_16_from_size_1_on),
-    CASE(align8_blocks_are_aligned_to_8),
-    CASE(realloc_of_an_align8_block_is_aligned_to_16),
-    CASE(good_size_is_monotonic_and_stable),
-    CASE(usable_size_is_good_size_around_each_class_boundary),
-    CASE(sizes_around_powers_of_two_work),
-    CASE(good_size_never_overflows),
-    CASE(odd_huge_size_works),
     CASE(calloc_is_zero_over_its_usable_size),
     CASE(small_forms_work_up_to_their_limit),
     CASE(overflowing_products_give_null),
@@ -838,8 +515,6 @@ static const check_case_t cases[] = {
     CASE(strings_are_copied),
     CASE(strndup_reads_no_more_than_n_bytes),
     CASE(realpath_gives_our_block_or_fills_the_buffer),
-    CASE(foreign_addresses_are_recognised),
-    CASE(foreign_addresses_have_no_size_and_are_not_freed_by_cfree),
     CASE(cfree_frees_our_blocks),
     CASE(told_sizes_free_like_free),
     CASE(posix_memalign_follows_posix),
@@ -851,10 +526,6 @@ static const check_case_t cases[] = {
     CASE(process_and_thread_set_up_may_be_repeated),
     CASE(thread_done_keeps_blocks_and_the_thread_starts_anew),
     CASE(process_info_tells_resident_memory),
-    CASE(deferred_free_is_called_on_collect_with_its_force),
-    CASE(deferred_free_is_called_while_a_program_only_allocates),
-    CASE(deferred_free_is_called_while_a_program_allocates_and_frees_one_block),
-    CASE(statistics_go_to_the_given_or_the_registered_sink),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }
