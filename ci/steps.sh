@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The steps of our checks. Run any of them by hand:   ci/steps.sh NAME...   (no name: lists them)
 #
-# .ci/run and ci/full call the same functions through run_steps, which times each step, keeps its
-# output below target/ci/logs, and stops at the first one that fails. Everything that a step builds
-# is below target/ci, so a second run only rebuilds what changed.
+# ci/run calls the same functions through run_steps, which times each step, keeps its output below
+# target/ci/logs, and stops at the first one that fails. Everything that a step builds is below
+# target/ci, so a second run only rebuilds what changed. Checks that are programs are in ci/checks.
 #
 # CTEST_SCALE (1 when not given) is handed to the C tests, which multiply their rounds by it.
 set -euo pipefail
@@ -21,7 +21,7 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
   libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc spin
-  # other targets: what `ci/cross --packages --quick` lists
+  # other targets: what `ci/checks/cross --packages --quick` lists
   g++-mingw-w64-x86-64-posix gcc-aarch64-linux-gnu gcc-i686-linux-gnu gcc-mingw-w64-x86-64-posix
   libc6-dev-arm64-cross libc6-dev-i386-cross musl-tools qemu-user wine64)
 
@@ -78,7 +78,7 @@ step_format() {
   clang-format --dry-run -Werror "${files[@]}"
   cargo fmt --check
   cargo fmt --check --manifest-path bench/Cargo.toml
-  cargo fmt --check --manifest-path ci/bindings/Cargo.toml
+  cargo fmt --check --manifest-path ci/checks/bindings/Cargo.toml
   cargo fmt --check --all --manifest-path tests/fixtures/Cargo.toml
 }
 
@@ -108,14 +108,12 @@ step_alone() {
 
 step_layers() { ci/layers; }
 
-# The model of the protocol of page.h, and the faults that it must show.
-step_model() {
-  ci/spin
-  ci/spin --self-test
-}
+# The model of the protocol of page.h.
+step_model() { ci/checks/model; }
+step_model_faults() { ci/faults model; }
 
 # The library's own code in every order in which a few threads can meet, within bounds.
-step_interleave() { ci/interleave; }
+step_interleave() { ci/checks/interleave; }
 
 # --- building and testing the C half --------------------------------------------------------------
 
@@ -160,11 +158,13 @@ c_tests() {
     --timeout $((600 * (scale > 1 ? scale : 1))))
   local targets=() start=()
   if [ -n "${C_TEST:-}" ]; then
-    if compgen -G "ctest/*/$C_TEST.c*" >/dev/null; then targets=(--target "$C_TEST"); fi
     run+=(--tests-regex "^$C_TEST\$")
   fi
   if [[ $* == *MI_SANITIZE=thread* ]]; then start=("${tsan_start[@]}"); fi
   cmake -S ctest -B "$build" -DMI_WERROR=ON "$@"
+  if cmake --build "$build" --target help | grep -Fx "... ${C_TEST:-}" >/dev/null; then
+    targets=(--target "$C_TEST")
+  fi
   cmake --build "$build" --parallel "$jobs" "${targets[@]}"
   "${start[@]}" ctest --test-dir "$build" "${run[@]}"
 }
@@ -187,16 +187,19 @@ step_ctest_secure() {
   for level in 1 2 3 4; do c_tests "ctest-secure-$level" -DMI_SECURE="$level"; done
 }
 
-step_preload() { ci/preload; }
+step_preload() { ci/checks/preload; }
 
 # --- other targets --------------------------------------------------------------------------------
 
 # Musl, Arm, Windows and 32 bits: the library, and four programs that run in emulators. Then the scan
 # of what is shipped for instructions that older processors do not have.
 step_cross_quick() {
-  ci/cross --quick
+  ci/checks/cross --quick
+  step_baseline
+}
+step_baseline() {
   cmake_build baseline c_src -DMI_BUILD_STATIC=OFF -DMI_BUILD_SHARED=OFF
-  ci/baseline x86-64 "$work"/baseline/CMakeFiles/mimalloc-obj.dir/src/all.c.o
+  ci/checks/baseline x86-64 "$work"/baseline/CMakeFiles/mimalloc-obj.dir/src/all.c.o
 }
 
 # --- the Rust half --------------------------------------------------------------------------------
@@ -212,15 +215,15 @@ step_package() {
 
 step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features; }
 
-# The bindings against the headers and the list of 2.1.7, and the faults that this must find.
+# The bindings against the headers and the list of 2.1.7.
 step_bindings() {
-  local run=(cargo run --quiet --manifest-path ci/bindings/Cargo.toml --target-dir "$work/bindings" --)
-  "${run[@]}"
-  "${run[@]}" --self-test
+  cargo run --quiet --manifest-path ci/checks/bindings/Cargo.toml \
+    --target-dir "${BINDINGS_TARGET:-$work/bindings}"
 }
+step_bindings_faults() { ci/faults bindings; }
 
 # Programs and crates of others change to ours with one line.
-step_switch() { ci/switch; }
+step_switch() { ci/checks/switch; }
 
 # Ours has not become slower: instructions, system calls and page faults against bench/bounds.toml.
 guard() {
@@ -229,7 +232,7 @@ guard() {
 }
 step_guard() { guard; }
 
-# --- the longer ones, for ci/full -----------------------------------------------------------------
+# --- the longer ones, for ci/run full -----------------------------------------------------------------
 
 # Minutes of random work in eight threads, and less of it in a secure build.
 step_stress_tsan() {
@@ -288,43 +291,40 @@ step_limits() {
     --output-on-failure
 }
 
-# Each check that has a demonstration of its own, then one planted fault for each gate.
-step_self_tests() {
-  fuzz/self-test
-  ci/layers --self-test
-  ci/baseline --self-test
-  ci/preload --self-test
-  guard --self-test
-}
-step_gates() { ci/gates; }
+# Each fault of the catalogue can still be planted.
+step_catalogue() { ci/faults --check; }
+
+# Each gate fails on the faults that are planted for it. Those of the C tests, the interleavings and the
+# attacks are steps of their own.
+step_planted_faults() { ci/faults; }
+step_fuzz_faults() { ci/faults fuzz; }
 
 # The same with wider bounds, with the assertions, and by the other compiler; then its planted faults.
 step_interleave_full() {
-  ci/interleave --full
-  ci/interleave --debug
-  CC=clang ci/interleave
-  ci/spin --full
+  ci/checks/interleave --full
+  ci/checks/interleave --debug
+  CC=clang ci/checks/interleave
+  ci/checks/model --full
 }
-step_interleave_faults() { ci/interleave --self-test; }
+step_interleave_faults() { ci/faults interleave; }
 
-# Every target that Debian has a compiler and an emulator for, and the faults that this must find.
+# Every target that Debian has a compiler and an emulator for.
 step_cross() {
   local cross
-  mapfile -d ' ' -t cross < <(ci/cross --packages | tr -d '\n')
+  mapfile -d ' ' -t cross < <(ci/checks/cross --packages | tr -d '\n')
   install_packages "${cross[@]}"
-  ci/cross
-  ci/cross --self-test
+  ci/checks/cross
 }
 
 # cargo check for every target whose standard library is installed, or can be had; then a program with
 # the flags of distributions and testers.
-step_targets() { ci/targets; }
+step_targets() { ci/checks/targets; }
 
 # A Rust program under sanitizers, Valgrind and Miri.
-step_checkers() { ci/checkers; }
+step_checkers() { ci/checks/checkers; }
 
 # Every Cargo feature and every pair of them.
-step_features() { ci/features; }
+step_features() { ci/checks/features; }
 
 # The whole product of attacks against all levels and the hardened peers; writes docs/attacks.md.
 step_attacks() {
@@ -339,7 +339,7 @@ step_attacks() {
 }
 
 # A hundred planted faults; nine of ten must be caught.
-step_mutants() { ci/mutants; }
+step_mutants() { ci/faults tests; }
 
 # The race also writes bench/report.
 step_bench() {
@@ -382,8 +382,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | model | interleave* | bindings | guard | switch | features | mutants | \
-        self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+      preload | layers | model | *_faults | catalogue | interleave* | bindings | guard | switch | features | mutants | \
+        bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
         cross_quick | cross | targets | checkers)
         cat "$log"
         ;;
@@ -392,13 +392,20 @@ run_steps() {
   done
 }
 
+list_steps() { declare -F | sed -n 's/^declare -f step_//p'; }
+
+check_steps() {
+  local name
+  for name in "$@"; do
+    declare -F "step_$name" >/dev/null || { echo "no such step: $name (ci/run --list)" >&2 && exit 2; }
+  done
+}
+
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   if [ $# -eq 0 ]; then
-    declare -F | sed -n 's/^declare -f step_//p'
+    list_steps
     exit 0
   fi
-  for name in "$@"; do
-    declare -F "step_$name" >/dev/null || { echo "no such step: $name" >&2 && exit 2; }
-    "step_$name"
-  done
+  check_steps "$@"
+  for name in "$@"; do "step_$name"; done
 fi

@@ -13,7 +13,7 @@
  * one need not see is an error. The word itself is one atomic object, whose values all threads see in
  * one order.
  *
- * The steps, marked below with their names in brackets, and the lines of C that they stand for. ci/spin
+ * The steps, marked below with their names in brackets, and the lines of C that they stand for. ci/checks/model
  * compares: each text in quotes is once in its function.
  *
  *   push: load           page_push_remote   "uint64_t word = load_acquire(remote), pushed;"
@@ -40,7 +40,7 @@
  * word keeps saying owned), the offer bits of unowned.c, and the owner word: a thread knows whether
  * it owns the page. Those are in ctest/interleave, where the C code itself runs.
  *
- * The environment variable FAULT plants a fault, by the numbers that ci/spin has.
+ * Faults that are planted here, to show that the properties would catch them: ctest/mutants/gates/model-*.
  */
 #ifndef BLOCKS
 #define BLOCKS 3
@@ -53,8 +53,6 @@
 #define MODULUS (2 * BLOCKS + 1) /* of the balance, in place of 2^16: more than there are pushes */
 #define LIST 8 /* holder: the block is in some list of the page */
 #define NOBODY 8
-
-byte fault = 0;
 
 /* The remote word. */
 bool owned = true;
@@ -199,23 +197,14 @@ inline take(t) {
   if
   :: head == NONE /* [take: look] */
   :: else ->
-       if
-       :: fault == 4 -> /* in two steps */
-            d_step { acquire(t); list = head; count = (MODULUS - balance) % MODULUS };
-            d_step { head = NONE; balance = 0 }
-       :: else ->
-            d_step { /* [take: exchange] */
-              release(t);
-              if
-              :: fault != 11 -> acquire(t)
-              :: else
-              fi;
-              list = head;
-              count = (MODULUS - balance) % MODULUS;
-              head = NONE;
-              balance = 0
-            }
-       fi
+       d_step { /* [take: exchange] */
+         release(t);
+         acquire(t);
+         list = head;
+         count = (MODULUS - balance) % MODULUS;
+         head = NONE;
+         balance = 0
+       }
   fi
 }
 
@@ -229,13 +218,10 @@ inline let_go(t) {
      fi;
      d_step {
        if
-       :: fault == 1 || (head == NONE && balance == 0) -> /* [disown: exchange] */
-            if
-            :: fault != 6 -> release(t)
-            :: else
-            fi;
+       :: head == NONE && balance == 0 -> /* [disown: exchange] */
+            release(t);
             owned = false;
-            balance = (fault == 2 -> BLOCKS : next);
+            balance = next;
             owner = NOBODY;
             next = NONE + 1
        :: else -> acquire(t); next = 0
@@ -256,18 +242,12 @@ inline push(t, home) {
      d_step {
        if
        :: UNCHANGED -> /* [push: exchange] [push: count] */
-            next = (fault == 3 -> saw_balance : (saw_balance + MODULUS - 1) % MODULUS);
-            if
-            :: fault != 7 -> acquire(t)
-            :: else
-            fi;
-            if
-            :: fault != 5 -> release(t)
-            :: else
-            fi;
+            next = (saw_balance + MODULUS - 1) % MODULUS;
+            acquire(t);
+            release(t);
             holder[b] = LIST;
             if
-            :: !saw_owned && next == 0 && fault != 8 -> result = 1 /* [push: last] */
+            :: !saw_owned && next == 0 -> result = 1 /* [push: last] */
             :: !saw_owned && next != 0 && home -> result = 2 /* [push: taken] */
             :: else -> result = 3 /* PUSH_QUEUED or PUSH_CLAIMABLE */
             fi;
@@ -358,14 +338,11 @@ proctype claimer(byte me; byte turns) {
               if
               :: UNCHANGED -> /* [claim: exchange] */
                    release(me);
-                   if
-                   :: fault != 9 -> acquire(me)
-                   :: else
-                   fi;
+                   acquire(me);
                    list = head;
                    count = balance;
                    owned = true;
-                   head = (fault == 10 -> head : NONE);
+                   head = NONE;
                    balance = 0;
                    owner = me;
                    result = 1
@@ -387,10 +364,6 @@ proctype claimer(byte me; byte turns) {
 
 init {
   byte i = 0;
-  c_code {
-    const char* text = getenv("FAULT");
-    now.fault = text == NULL ? 0 : (uchar)atoi(text);
-  };
   atomic {
     do
     :: i < BLOCKS ->
