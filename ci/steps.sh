@@ -170,6 +170,13 @@ c_tests() {
 }
 
 step_ctest_release() { c_tests ctest-release; }
+# The names that the libraries export; no test program is built for it.
+step_exports() {
+  local build=$work/ctest-release
+  cmake -S ctest -B "$build" -DMI_WERROR=ON
+  cmake --build "$build" --parallel "$jobs" --target mimalloc mimalloc-static mimalloc-obj
+  ctest --test-dir "$build" --tests-regex '^exports$' --no-tests=error --output-on-failure
+}
 step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
