@@ -326,7 +326,7 @@ step_checkers() { ci/checkers; }
 # Every Cargo feature and every pair of them.
 step_features() { ci/features; }
 
-# The whole product of attacks against all levels and the hardened peers; writes docs/attacks.md.
+# The whole product of attacks against all levels and the hardened peers; writes ctest/attacks/results.
 step_attacks() {
   local peers=mi217-secure,mi2-secure,mi3-secure,snmalloc-check,hardened,scudo
   ctest/attacks/run --self-test --quick
