@@ -1,9 +1,9 @@
-# The tests that the documents name exist: each file of ctest/ or tests/, and each case, which is any
-# name in backticks of at least four words that is neither a function's nor an option's.
+# The tests that the documents name exist, wherever below ctest/ or tests/ they stand: each case, which is
+# any name in backticks of at least four words that is no name of the headers, and each path.
 #   cmake -DROOT=<folder of the repository> -P ...
 cmake_minimum_required(VERSION 3.18)
 
-file(GLOB sources ${ROOT}/ctest/*.c ${ROOT}/ctest/*.cc ${ROOT}/tests/*.rs)
+file(GLOB_RECURSE sources ${ROOT}/ctest/*.c ${ROOT}/ctest/*.cc ${ROOT}/tests/*.rs)
 set(tests "")
 foreach(source IN LISTS sources)
   file(READ ${source} text)
@@ -11,31 +11,35 @@ foreach(source IN LISTS sources)
 endforeach()
 
 file(READ ${ROOT}/c_src/include/mimalloc.h header)
+file(READ ${ROOT}/c_src/include/mimalloc-stats.h more)
+string(APPEND header "${more}")
 
 set(count 0)
-foreach(name guarantees compatibility guide)
-  file(READ ${ROOT}/docs/${name}.md text)
+file(GLOB documents ${ROOT}/*.md ${ROOT}/docs/*.md ${ROOT}/*/README.md)
+foreach(document IN LISTS documents)
+  file(RELATIVE_PATH name ${ROOT} ${document})
+  file(READ ${document} text)
   string(REGEX REPLACE "[][;]" "," text "${text}") # what lists would trip over
-  string(REGEX MATCHALL "`c?tests?/[a-z0-9_./]+`" files "${text}")
+  string(REGEX MATCHALL "`(ctest|tests|ci|fuzz|bench|docs|c_src)/[a-zA-Z0-9_./-]+`" files "${text}")
   string(REGEX MATCHALL "`[a-z0-9]+_[a-z0-9]+_[a-z0-9]+_[a-z0-9_]+`" cases "${text}")
-  list(FILTER cases EXCLUDE REGEX "^`mi_")
+  list(FILTER cases EXCLUDE REGEX "^`(mi|os|deprecated)_") # functions, and older names of options
   list(REMOVE_DUPLICATES files)
   list(REMOVE_DUPLICATES cases)
   foreach(file IN LISTS files)
     string(REPLACE "`" "" file "${file}")
     if(NOT EXISTS ${ROOT}/${file})
-      message(SEND_ERROR "docs/${name}.md names ${file}, which does not exist")
+      message(SEND_ERROR "${name} names ${file}, which does not exist")
     endif()
   endforeach()
   foreach(case IN LISTS cases)
     string(REPLACE "`" "" case "${case}")
-    string(FIND "${header}" "mi_option_${case}" at)
+    string(FIND "${header}" "${case}" at)
     if(NOT at EQUAL -1)
       continue()
     endif()
     string(FIND "${tests}" "${case}(" at)
     if(at EQUAL -1)
-      message(SEND_ERROR "docs/${name}.md names the test ${case}, which does not exist")
+      message(SEND_ERROR "${name} names the test ${case}, which does not exist")
     endif()
     math(EXPR count "${count} + 1")
   endforeach()

@@ -1,6 +1,6 @@
-# docs/options.md tells the truth: each option of the header stands there once, in order, with its
+# The reference in docs/guide.md tells the truth: each option of the header stands there once, in order, with its
 # environment name, its default in a clean environment, and its valid values.
-#   cmake -DPROGRAM=<test program options> -DHEADER=<mimalloc.h> -DDOCS=<options.md> -P ...
+#   cmake -DPROGRAM=<test program options> -DHEADER=<mimalloc.h> -DDOCS=<guide.md> -P ...
 
 file(READ ${HEADER} text)
 string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" " " text "${text}")

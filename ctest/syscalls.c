@@ -1,4 +1,4 @@
-/* syscalls.c - the library makes the system calls that docs/syscalls.md lists, and no others.
+/* syscalls.c - the library makes the system calls that docs/guarantees.md lists, and no others.
  *
  * A helper installs a seccomp filter before anything can have allocated, and runs a workload. A
  * call that is not allowed ends it with SIGSYS and a line that names the call. The filter allows
@@ -94,13 +94,17 @@ static void rows_read(void) {
   const char* path = getenv("TEST_SYSCALLS");
   REQUIRE(path != NULL);
   read_file(path, document, sizeof document);
-  for (const char* at = strstr(document, "\n| `"); at != NULL; at = strstr(at + 1, "\n| `")) {
+  char* appendix = strstr(document, "\n## Appendix: system calls\n");
+  REQUIRE(appendix != NULL);
+  char* next = strstr(appendix + 1, "\n## ");
+  if (next != NULL) *next = 0;
+  for (const char* at = strstr(appendix, "\n| `"); at != NULL; at = strstr(at + 1, "\n| `")) {
     row_t* row = &rows[row_count];
     cell(cell(at + 2, row->name, sizeof row->name), row->mode, sizeof row->mode);
     row->number = -1;
     for (size_t i = 0; i < COUNT_OF(calls); i++)
       if (strcmp(calls[i].name, row->name) == 0) row->number = calls[i].number;
-    if (row->number < 0) check_fail("docs/syscalls.md: no call is named %s\n", row->name);
+    if (row->number < 0) check_fail("docs/guarantees.md: no call is named %s\n", row->name);
     REQUIRE(row->number >= 0 && ++row_count < COUNT_OF(rows));
   }
   REQUIRE(row_count >= 10); /* else the table looks different from what we think */
