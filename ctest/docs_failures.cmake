@@ -1,4 +1,4 @@
-# docs/testing.md lists what failed in other allocators, line by line. Each line names a test case or a script
+# docs/testing.md lists what failed in other allocators, line by line. Each line names a test case or a gate
 # that exists, or says why there is none.
 #   cmake -DROOT=<folder of the repository> [-DLINES=<how many lines there are>] -P ...
 cmake_minimum_required(VERSION 3.18)
@@ -13,6 +13,8 @@ foreach(source IN LISTS sources)
   file(READ ${source} text)
   string(APPEND tests "${text}")
 endforeach()
+
+file(READ ${ROOT}/ci/steps.sh steps)
 
 # The rows of the tables below "Known failures": | what must hold | proof |
 file(READ ${ROOT}/docs/testing.md text)
@@ -37,21 +39,19 @@ foreach(row IN LISTS rows)
     continue()
   endif()
   set(proof "${CMAKE_MATCH_1}")
-  string(REGEX MATCHALL "`[a-z0-9_/]+`" names "${proof}")
+  string(REGEX MATCHALL "`[a-z0-9_]+`" names "${proof}")
   if(NOT names AND NOT proof MATCHES "(not proved|does not apply): ")
     message(SEND_ERROR "neither a proof nor a reason: ${row}")
   endif()
   foreach(name IN LISTS names)
     string(REPLACE "`" "" name "${name}")
-    if(name MATCHES "^ci/")
-      if(NOT EXISTS ${ROOT}/${name})
-        message(SEND_ERROR "docs/testing.md names ${name}, which does not exist")
-      endif()
+    if(proof MATCHES "^gates? ")
+      string(FIND "${steps}" "step_${name}()" at)
     else()
       string(FIND "${tests}" "${name}(" at)
-      if(at EQUAL -1)
-        message(SEND_ERROR "docs/testing.md names the test ${name}, which does not exist")
-      endif()
+    endif()
+    if(at EQUAL -1)
+      message(SEND_ERROR "docs/testing.md names the proof ${name}, which does not exist")
     endif()
     math(EXPR proved "${proved} + 1")
   endforeach()

@@ -1,5 +1,6 @@
-# The tests that the documents name exist, wherever below ctest/ or tests/ they stand: each case, which is
-# any name in backticks of at least four words that is no name of the headers, and each path.
+# What the documents name exists. Test cases, wherever below ctest/ or tests/ they stand: any name in backticks
+# of at least four words that is no name of the headers. Paths. In docs/testing.md the gates and the scenarios;
+# in docs/design.md the files of the library.
 #   cmake -DROOT=<folder of the repository> -P ...
 cmake_minimum_required(VERSION 3.18)
 
@@ -44,6 +45,59 @@ foreach(document IN LISTS documents)
     math(EXPR count "${count} + 1")
   endforeach()
 endforeach()
+
+# named_in(<document> <heading of a table's first row> <pattern of a name> <variable>)
+function(named_in document heading pattern out)
+  file(READ ${ROOT}/${document} text)
+  string(REGEX REPLACE "[][;]" "," text "${text}")
+  string(FIND "${text}" "\n${heading}" at)
+  if(at EQUAL -1)
+    message(SEND_ERROR "${document} has no table ${heading}")
+    return()
+  endif()
+  string(SUBSTRING "${text}" ${at} -1 text)
+  string(FIND "${text}" "\n\n" end)
+  string(SUBSTRING "${text}" 0 ${end} text)
+  string(REGEX MATCHALL "${pattern}" names "${text}")
+  list(TRANSFORM names REPLACE "`" "")
+  set(${out} "${names}" PARENT_SCOPE)
+endfunction()
+
+file(READ ${ROOT}/ci/steps.sh steps)
+foreach(heading "| gate | what it finds |" "| gate of the long check | what it does |")
+  named_in(docs/testing.md "${heading}" "`[a-z_]+`" gates)
+  foreach(gate IN LISTS gates)
+    string(FIND "${steps}" "step_${gate}()" at)
+    if(at EQUAL -1)
+      message(SEND_ERROR "docs/testing.md names the gate ${gate}, which does not exist")
+    endif()
+  endforeach()
+endforeach()
+
+file(READ ${ROOT}/ctest/interleave/interleave.c scenarios)
+named_in(docs/testing.md "| protocol | scenarios |" "`[a-z_]+`" names)
+foreach(name IN LISTS names)
+  string(FIND "${scenarios}" "SCENARIO(${name}," at)
+  if(at EQUAL -1)
+    message(SEND_ERROR "docs/testing.md names the scenario ${name}, which does not exist")
+  endif()
+endforeach()
+
+# The files of the library by their names alone. (Its folders: with them files have got the names that are told.)
+if(IS_DIRECTORY ${ROOT}/c_src/src/api)
+  file(GLOB_RECURSE sources RELATIVE ${ROOT}/c_src/src ${ROOT}/c_src/src/*.[ch])
+  list(TRANSFORM sources REPLACE "^.*/" "")
+  file(READ ${ROOT}/docs/design.md text)
+  string(REGEX REPLACE "[][;]" "," text "${text}")
+  string(REGEX MATCHALL "`[a-z_]+[.][ch]`" names "${text}")
+  list(TRANSFORM names REPLACE "`" "")
+  foreach(name IN LISTS names)
+    if(NOT name IN_LIST sources)
+      message(SEND_ERROR "docs/design.md names ${name}, which does not exist")
+    endif()
+  endforeach()
+endif()
+
 message(STATUS "${count} names of tests")
 if(count LESS 40)
   message(FATAL_ERROR "only ${count} names found: the pattern is wrong")
