@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The steps of our checks. Run any of them by hand:   ci/steps.sh NAME...   (no name: lists them)
 #
-# .ci/run and ci/full call the same functions through run_steps, which times each step, keeps its
-# output below target/ci/logs, and stops at the first one that fails. Everything that a step builds
-# is below target/ci, so a second run only rebuilds what changed.
+# ci/run calls the same functions through run_steps, which times each step, keeps its output below
+# target/ci/logs, and stops at the first one that fails. Everything that a step builds is below
+# target/ci, so a second run only rebuilds what changed. Checks that are programs are in ci/checks.
 #
 # CTEST_SCALE (1 when not given) is handed to the C tests, which multiply their rounds by it.
 set -euo pipefail
@@ -21,7 +21,7 @@ warnings=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 
 packages=(git cmake make gcc g++ clang clang-format libclang-rt-14-dev llvm binutils
   libc++-dev libc++abi-dev pkg-config python3 sqlite3 nginx valgrind strace mandoc spin
-  # other targets: what `ci/cross --packages --quick` lists
+  # other targets: what `ci/checks/cross --packages --quick` lists
   g++-mingw-w64-x86-64-posix gcc-aarch64-linux-gnu gcc-i686-linux-gnu gcc-mingw-w64-x86-64-posix
   libc6-dev-arm64-cross libc6-dev-i386-cross musl-tools qemu-user wine64)
 
@@ -78,7 +78,7 @@ step_format() {
   clang-format --dry-run -Werror "${files[@]}"
   cargo fmt --check
   cargo fmt --check --manifest-path bench/Cargo.toml
-  cargo fmt --check --manifest-path ci/bindings/Cargo.toml
+  cargo fmt --check --manifest-path ci/checks/bindings/Cargo.toml
   cargo fmt --check --all --manifest-path tests/fixtures/Cargo.toml
 }
 
@@ -91,7 +91,8 @@ step_lint() {
 # Each source and each header compiles alone: it includes what it uses.
 step_alone() {
   local compiler file
-  local flags=(-std=c11 "${warnings[@]}" -fsyntax-only -Ic_src/include)
+  # Functions of other rooms are not static then; not all that a room sees is used in it.
+  local flags=(-std=c11 "${warnings[@]}" -fsyntax-only -Wno-unused -DINTERNAL= -Ic_src/include)
   [ -f c_src/src/all.c ]
   for compiler in gcc clang; do
     while read -r file; do
@@ -106,16 +107,14 @@ step_alone() {
   done
 }
 
-step_layers() { ci/layers; }
+step_layers() { ci/checks/layers; }
 
-# The model of the protocol of page.h, and the faults that it must show.
-step_model() {
-  ci/spin
-  ci/spin --self-test
-}
+# The model of the protocol of page.h.
+step_model() { ci/checks/model; }
+step_model_faults() { ci/faults model; }
 
 # The library's own code in every order in which a few threads can meet, within bounds.
-step_interleave() { ci/interleave; }
+step_interleave() { ci/checks/interleave; }
 
 # --- building and testing the C half --------------------------------------------------------------
 
@@ -160,16 +159,25 @@ c_tests() {
     --timeout $((600 * (scale > 1 ? scale : 1))))
   local targets=() start=()
   if [ -n "${C_TEST:-}" ]; then
-    if [ -f "ctest/$C_TEST.c" ] || [ -f "ctest/$C_TEST.cc" ]; then targets=(--target "$C_TEST"); fi
     run+=(--tests-regex "^$C_TEST\$")
   fi
   if [[ $* == *MI_SANITIZE=thread* ]]; then start=("${tsan_start[@]}"); fi
   cmake -S ctest -B "$build" -DMI_WERROR=ON "$@"
+  if cmake --build "$build" --target help | grep -Fx "... ${C_TEST:-}" >/dev/null; then
+    targets=(--target "$C_TEST")
+  fi
   cmake --build "$build" --parallel "$jobs" "${targets[@]}"
   "${start[@]}" ctest --test-dir "$build" "${run[@]}"
 }
 
 step_ctest_release() { c_tests ctest-release; }
+# The names that the libraries export; no test program is built for it.
+step_exports() {
+  local build=$work/ctest-release
+  cmake -S ctest -B "$build" -DMI_WERROR=ON
+  cmake --build "$build" --parallel "$jobs" --target mimalloc mimalloc-static mimalloc-obj
+  ctest --test-dir "$build" --tests-regex '^exports$' --no-tests=error --output-on-failure
+}
 step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
@@ -178,7 +186,7 @@ step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 # zero there too; the attacks are a step of their own.
 step_secure() {
   local name
-  for name in secure secure_keys freed_memory zero; do C_TEST=$name step_ctest_secure; done
+  for name in secure secure_keys freed_memory zeroed_memory; do C_TEST=$name step_ctest_secure; done
 }
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.
@@ -187,16 +195,19 @@ step_ctest_secure() {
   for level in 1 2 3 4; do c_tests "ctest-secure-$level" -DMI_SECURE="$level"; done
 }
 
-step_preload() { ci/preload; }
+step_preload() { ci/checks/preload; }
 
 # --- other targets --------------------------------------------------------------------------------
 
 # Musl, Arm, Windows and 32 bits: the library, and four programs that run in emulators. Then the scan
 # of what is shipped for instructions that older processors do not have.
 step_cross_quick() {
-  ci/cross --quick
+  ci/checks/cross --quick
+  step_baseline
+}
+step_baseline() {
   cmake_build baseline c_src -DMI_BUILD_STATIC=OFF -DMI_BUILD_SHARED=OFF
-  ci/baseline x86-64 "$work"/baseline/CMakeFiles/mimalloc-obj.dir/src/all.c.o
+  ci/checks/baseline x86-64 "$work"/baseline/CMakeFiles/mimalloc-obj.dir/src/all.c.o
 }
 
 # --- the Rust half --------------------------------------------------------------------------------
@@ -212,15 +223,15 @@ step_package() {
 
 step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features; }
 
-# The bindings against the headers and the list of 2.1.7, and the faults that this must find.
+# The bindings against the headers and the list of 2.1.7.
 step_bindings() {
-  local run=(cargo run --quiet --manifest-path ci/bindings/Cargo.toml --target-dir "$work/bindings" --)
-  "${run[@]}"
-  "${run[@]}" --self-test
+  cargo run --quiet --manifest-path ci/checks/bindings/Cargo.toml \
+    --target-dir "${BINDINGS_TARGET:-$work/bindings}"
 }
+step_bindings_faults() { ci/faults bindings; }
 
 # Programs and crates of others change to ours with one line.
-step_switch() { ci/switch; }
+step_switch() { ci/checks/switch; }
 
 # Ours has not become slower: instructions, system calls and page faults against bench/bounds.toml.
 guard() {
@@ -229,7 +240,7 @@ guard() {
 }
 step_guard() { guard; }
 
-# --- the longer ones, for ci/full -----------------------------------------------------------------
+# --- the longer ones, for ci/run full -----------------------------------------------------------------
 
 # Minutes of random work in eight threads, and less of it in a secure build.
 step_stress_tsan() {
@@ -271,14 +282,14 @@ step_ends() {
     CTEST_SCALE=50 "$work/ctest-release/thread_exit" "${way}_while_others_allocate"
   done
   "$work/ctest-release/thread_exit" ten_thousand_threads_in_waves_leave_memory_flat
-  "$work/ctest-release/remote" ten_thousand_threads_leave_memory_flat
+  "$work/ctest-release/remote_free" ten_thousand_threads_leave_memory_flat
   TEST_LIBRARY=$work/ctest-release/lib/libmimalloc.so.2 "$work/ctest-release/unload"
 }
 
 # Of each kind of system call the n-th fails, n up to 408.
 step_faults() {
   cmake_build ctest-release ctest -DMI_WERROR=ON
-  CTEST_SCALE=34 "$work/ctest-release/fault_kinds"
+  CTEST_SCALE=34 "$work/ctest-release/failing_calls_by_kind"
 }
 
 # All test programs under limits of address space and of writable memory.
@@ -288,45 +299,42 @@ step_limits() {
     --output-on-failure
 }
 
-# Each check that has a demonstration of its own, then one planted fault for each gate.
-step_self_tests() {
-  fuzz/self-test
-  ci/layers --self-test
-  ci/baseline --self-test
-  ci/preload --self-test
-  guard --self-test
-}
-step_gates() { ci/gates; }
+# Each fault of the catalogue can still be planted.
+step_catalogue() { ci/faults --check; }
+
+# Each gate fails on the faults that are planted for it. Those of the C tests, the interleavings and the
+# attacks are steps of their own.
+step_planted_faults() { ci/faults; }
+step_fuzz_faults() { ci/faults fuzz; }
 
 # The same with wider bounds, with the assertions, and by the other compiler; then its planted faults.
 step_interleave_full() {
-  ci/interleave --full
-  ci/interleave --debug
-  CC=clang ci/interleave
-  ci/spin --full
+  ci/checks/interleave --full
+  ci/checks/interleave --debug
+  CC=clang ci/checks/interleave
+  ci/checks/model --full
 }
-step_interleave_faults() { ci/interleave --self-test; }
+step_interleave_faults() { ci/faults interleave; }
 
-# Every target that Debian has a compiler and an emulator for, and the faults that this must find.
+# Every target that Debian has a compiler and an emulator for.
 step_cross() {
   local cross
-  mapfile -d ' ' -t cross < <(ci/cross --packages | tr -d '\n')
+  mapfile -d ' ' -t cross < <(ci/checks/cross --packages | tr -d '\n')
   install_packages "${cross[@]}"
-  ci/cross
-  ci/cross --self-test
+  ci/checks/cross
 }
 
 # cargo check for every target whose standard library is installed, or can be had; then a program with
 # the flags of distributions and testers.
-step_targets() { ci/targets; }
+step_targets() { ci/checks/targets; }
 
 # A Rust program under sanitizers, Valgrind and Miri.
-step_checkers() { ci/checkers; }
+step_checkers() { ci/checks/checkers; }
 
 # Every Cargo feature and every pair of them.
-step_features() { ci/features; }
+step_features() { ci/checks/features; }
 
-# The whole product of attacks against all levels and the hardened peers; writes docs/attacks.md.
+# The whole product of attacks against all levels and the hardened peers; writes ctest/attacks/results.
 step_attacks() {
   local peers=mi217-secure,mi2-secure,mi3-secure,snmalloc-check,hardened,scudo
   ctest/attacks/run --self-test --quick
@@ -339,7 +347,7 @@ step_attacks() {
 }
 
 # A hundred planted faults; nine of ten must be caught.
-step_mutants() { ci/mutants; }
+step_mutants() { ci/faults tests; }
 
 # The race also writes bench/report.
 step_bench() {
@@ -382,8 +390,8 @@ run_steps() {
     fi
     # What a step measured or counted is worth seeing when all is well, too.
     case $name in
-      preload | layers | model | interleave* | bindings | guard | switch | features | mutants | \
-        self_tests | gates | bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+      preload | layers | model | *_faults | catalogue | interleave* | bindings | guard | switch | features | mutants | \
+        bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
         cross_quick | cross | targets | checkers)
         cat "$log"
         ;;
@@ -392,13 +400,20 @@ run_steps() {
   done
 }
 
+list_steps() { declare -F | sed -n 's/^declare -f step_//p'; }
+
+check_steps() {
+  local name
+  for name in "$@"; do
+    declare -F "step_$name" >/dev/null || { echo "no such step: $name (ci/run --list)" >&2 && exit 2; }
+  done
+}
+
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   if [ $# -eq 0 ]; then
-    declare -F | sed -n 's/^declare -f step_//p'
+    list_steps
     exit 0
   fi
-  for name in "$@"; do
-    declare -F "step_$name" >/dev/null || { echo "no such step: $name" >&2 && exit 2; }
-    "step_$name"
-  done
+  check_steps "$@"
+  for name in "$@"; do "step_$name"; done
 fi

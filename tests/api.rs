@@ -66,7 +66,6 @@ unsafe fn check_zero(p: *mut c_void, size: usize, alignment: usize) {
 
 // ---- basic ------------------------------------------------------------------------------------
 
-/// D1.1
 #[test]
 fn null_is_accepted_everywhere() {
     unsafe {
@@ -151,7 +150,6 @@ fn basic_functions_give_blocks() {
     }
 }
 
-/// D5.38, D8.69
 #[test]
 fn sizes_that_cannot_be_served_give_null() {
     for size in TOO_LARGE {
@@ -178,7 +176,6 @@ fn sizes_that_cannot_be_served_give_null() {
     }
 }
 
-/// D5.38
 #[test]
 fn products_that_overflow_give_null() {
     for (count, size) in OVERFLOWS {
@@ -214,7 +211,6 @@ fn free_keeps_errno() {
 
 // ---- resizing -----------------------------------------------------------------------------------
 
-/// D4.36
 #[test]
 fn realloc_follows_the_rules_of_c() {
     unsafe {
@@ -271,7 +267,6 @@ fn reallocn_and_reallocarray_multiply() {
     }
 }
 
-/// D4.34
 #[test]
 fn expand_never_moves() {
     unsafe {
@@ -286,7 +281,6 @@ fn expand_never_moves() {
     }
 }
 
-/// D4.35
 #[test]
 fn zeroing_reallocation_zeroes_what_is_gained() {
     let steps = [1, 30, 100, 1000, 999, 20_000, 300_000, 5 << 20];
@@ -321,7 +315,6 @@ fn zeroing_reallocation_zeroes_what_is_gained() {
 
 // ---- sizes --------------------------------------------------------------------------------------
 
-/// D5.41
 #[test]
 fn good_size_is_what_malloc_gives() {
     unsafe {
@@ -341,7 +334,6 @@ fn good_size_is_what_malloc_gives() {
     }
 }
 
-/// D5.45, D5.46
 #[test]
 fn addresses_that_are_not_ours_are_recognised() {
     let on_the_stack = 0_u64;
@@ -360,7 +352,6 @@ fn addresses_that_are_not_ours_are_recognised() {
 
 // ---- aligned ------------------------------------------------------------------------------------
 
-/// D4.30
 #[test]
 fn aligned_functions_align() {
     for shift in 0..=26 {
@@ -383,7 +374,6 @@ fn aligned_functions_align() {
     }
 }
 
-/// D4.27
 #[test]
 fn offsets_move_the_aligned_address() {
     for alignment in [8, 16, 64, 4096, 65_536] {
@@ -406,7 +396,6 @@ fn offsets_move_the_aligned_address() {
     }
 }
 
-/// D4.37
 #[test]
 fn an_alignment_that_is_none_gives_null() {
     for alignment in NO_ALIGNMENTS {
@@ -458,7 +447,6 @@ fn valloc_and_pvalloc_start_at_an_os_page() {
 
 // ---- strings --------------------------------------------------------------------------------------
 
-/// D5.39
 #[test]
 fn strings_are_copied() {
     unsafe {
@@ -531,7 +519,6 @@ fn collecting_keeps_live_blocks() {
     }
 }
 
-/// D11.87
 #[test]
 fn process_info_fills_what_is_asked_for() {
     let mut values = [usize::MAX; 8];
@@ -561,7 +548,7 @@ fn statistics_are_printed_as_text() {
     assert!(report.ends_with('\n'), "{report:?}");
 }
 
-/// D6.50, in part: the memory is accepted; what its flags do is tested in C.
+/// In part: the memory is accepted; what its flags do is tested in C.
 #[test]
 fn memory_of_the_caller_is_taken_from_64_kib_on() {
     const SLICE: usize = 64 << 10;

@@ -112,7 +112,7 @@ fn what_is_understood_compiles() {
 /// The list of names that Rust has is that of the C code, with those of other versions.
 #[test]
 fn every_name_that_c_knows_compiles() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c_src/src/options.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c_src/src/runtime/options.c");
     let source = fs::read_to_string(source).expect("the options");
     let (_, table) =
         source.split_once("static option_t options[OPTION_COUNT] = {").expect("a table");

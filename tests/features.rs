@@ -1,6 +1,6 @@
-//! Each Cargo feature can be seen from outside. ci/features runs this with every feature and every pair
+//! Each Cargo feature can be seen from outside. ci/checks/features runs this with every feature and every pair
 //! of them; what is seen in the object file instead (`asm`, `local-dynamic-tls`, `valgrind`, `asan`) is
-//! looked at there, and what the memory checkers find in ci/checkers.
+//! looked at there, and what the memory checkers find in ci/checks/checkers.
 //!
 //! The C functions are declared here because `extended` may be off.
 

@@ -60,7 +60,6 @@ fn assert_aligned(p: *mut u8, size: usize, align: usize) {
     assert_eq!(p as usize % align, 0, "{size} bytes, alignment {align}: {p:p}");
 }
 
-/// D4.29
 #[test]
 fn every_layout_is_aligned_and_large_enough() {
     for align in alignments() {
@@ -82,7 +81,7 @@ fn every_layout_is_aligned_and_large_enough() {
     }
 }
 
-/// D15.109, D4.27: also when the block was at an address of higher or lower alignment before.
+/// Also when the block was at an address of higher or lower alignment before.
 #[test]
 fn realloc_keeps_alignment_and_contents() {
     let steps =
@@ -107,7 +106,7 @@ fn realloc_keeps_alignment_and_contents() {
     }
 }
 
-/// D4.28: a vector that grows byte by byte within its block stays where it is.
+/// A vector that grows byte by byte within its block stays where it is.
 #[test]
 fn realloc_within_the_block_does_not_move() {
     unsafe {
@@ -118,7 +117,6 @@ fn realloc_within_the_block_does_not_move() {
     }
 }
 
-/// D6.48
 #[test]
 fn zeroed_memory_is_zero_after_reuse() {
     for align in alignments() {
@@ -167,7 +165,7 @@ fn a_request_that_cannot_be_served_gives_null() {
         let p = alloc(small);
         fill(p, 100, 9);
         assert!(realloc(p, small, isize::MAX as usize - ALIGN_MAX).is_null());
-        assert!(has_pattern(p, 100, 9), "D4.36: the old block is intact");
+        assert!(has_pattern(p, 100, 9), "the old block is intact");
         dealloc(p, small);
     }
     assert!(Vec::<u8>::new().try_reserve(isize::MAX as usize).is_err());
@@ -226,7 +224,6 @@ fn ownership_travels_through_channels() {
     middle.join().expect("no panic");
 }
 
-/// D2.11
 #[test]
 fn blocks_of_finished_threads_stay_valid() {
     for round in 0..20 {
@@ -260,7 +257,7 @@ thread_local! {
     static LATE: Hoard = Hoard(RefCell::new(vec![String::from("late")]));
 }
 
-/// D2.12: destructors run in an order that nobody promises, some after the allocator's own.
+/// Destructors run in an order that nobody promises, some after the allocator's own.
 #[test]
 fn thread_local_destructors_may_allocate_and_free() {
     let threads: Vec<_> = (0..100)

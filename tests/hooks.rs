@@ -103,7 +103,7 @@ fn output_goes_to_the_callback() {
     }
 }
 
-/// D10.82 is about threads that allocate meanwhile; here is what each callback is for.
+/// What each callback is for; the C tests have threads that allocate meanwhile.
 #[test]
 fn callbacks_are_called_and_can_be_removed() {
     output_goes_to_the_callback();

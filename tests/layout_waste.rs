@@ -44,7 +44,7 @@ fn small_requests_of_alignment_8_waste_at_most_7_bytes() {
     }
 }
 
-/// D4.28 for all small sizes: an alignment of 16 costs nothing beyond the multiple of 16.
+/// All small sizes: an alignment of 16 costs nothing beyond the multiple of 16.
 #[test]
 fn small_requests_of_alignment_16_waste_at_most_15_bytes() {
     for size in 1..=SMALL_MAX {

@@ -1,4 +1,4 @@
-//! The allocator in programs and libraries of other shapes than a plain Rust program (D15.110, D13.102):
+//! The allocator in programs and libraries of other shapes than a plain Rust program:
 //! with C code in it, wholly static, as a shared library in a C program, with link-time optimisation.
 //! Each is built from tests/fixtures by a Cargo of its own and run.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -62,7 +62,7 @@ fn override_needs_no_call_of_ours() {
     }
 }
 
-/// D1.7, D15.110. With the C library of the GNU system: a musl target may not be there.
+/// With the C library of the GNU system: a musl target may not be there.
 #[test]
 fn override_works_in_a_static_executable() {
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
@@ -140,7 +140,6 @@ fn a_rust_library_may_be_unloaded_before_its_threads_end() {
     }
 }
 
-/// D13.102
 #[test]
 fn two_copies_in_one_process_keep_apart() {
     let program = program("copies");
@@ -152,7 +151,6 @@ fn two_copies_in_one_process_keep_apart() {
     }
 }
 
-/// D15.110
 #[test]
 fn link_time_optimisation_keeps_what_is_needed() {
     let host = host("fat");
@@ -166,7 +164,7 @@ fn link_time_optimisation_keeps_what_is_needed() {
     assert_eq!(line(&text(&output), "c"), "ours");
 }
 
-/// D15.110, D15.111: and nothing is said on standard error.
+/// And nothing is said on standard error.
 #[test]
 fn a_dev_profile_with_another_opt_level_works() {
     let arguments = ["--profile", "dev-opt"];

@@ -1,4 +1,4 @@
-//! D15.111: a program that asks for nothing sees nothing of the allocator on standard error, in the
+//! a program that asks for nothing sees nothing of the allocator on standard error, in the
 //! dev profile too. A program of its own because the question is about a whole process.
 #![cfg(not(any(feature = "debug", feature = "debug_in_debug")))]
 

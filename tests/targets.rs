@@ -1,4 +1,4 @@
-//! What `build.rs` makes of targets that this machine cannot build for (D13.98 to D13.102), and of
+//! What `build.rs` makes of targets that this machine cannot build for, and of
 //! environments: the build script runs as Cargo would start it for the target, with a compiler that
 //! only writes down how it was called.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -159,7 +159,7 @@ fn glibc_has_initial_exec_variables_and_its_library_of_threads() {
     }
 }
 
-/// No instruction set is asked for: the baseline of the target is what counts. [D13.97]
+/// No instruction set is asked for: the baseline of the target is what counts.
 #[test]
 fn no_target_gets_instructions_above_its_baseline() {
     for (triple, arch, width) in [
@@ -193,7 +193,6 @@ fn the_feature_asks_for_local_dynamic_variables() {
     assert!(b.has("-ftls-model=local-dynamic"), "{}", b.command);
 }
 
-/// D13.101.
 #[test]
 fn libatomic_is_linked_where_the_processor_lacks_64_bits() {
     let b = linux("armv7-unknown-linux-gnueabihf", "arm", "gnu", "32", MANY);

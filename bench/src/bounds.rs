@@ -1,6 +1,8 @@
 //! bounds.toml: what `guard` recorded, and how much more it allows.
 
 use crate::tools;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a gate compares.
@@ -29,15 +31,44 @@ pub struct Entry {
     pub count: f64,
 }
 
+#[derive(Deserialize)]
 pub struct Listed {
     pub name: String,
+    #[serde(default)]
     pub threads: bool,
     /// Of the quick run; other arguments make other counts.
+    #[serde(default)]
     pub args: String,
+    calls: f64,
+    faults: f64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Slack {
+    instructions_percent: f64,
+    calls_percent: f64,
+    calls: f64,
+    faults_percent: f64,
+    faults: f64,
+}
+
+/// bounds.toml.
+#[derive(Deserialize)]
+struct File {
+    slack: Slack,
+    #[serde(default)]
+    slack_of_threads: Slack,
+    /// By the number of live blocks.
+    #[serde(default)]
+    instructions: BTreeMap<String, f64>,
+    #[serde(default)]
+    workload: Vec<Listed>,
 }
 
 pub struct Bounds {
-    table: toml::Table,
+    slack: Slack,
+    slack_of_threads: Slack,
     pub workloads: Vec<Listed>,
     pub live: Vec<usize>,
     pub recorded: Vec<Entry>,
@@ -47,59 +78,37 @@ fn file() -> PathBuf {
     tools::root().join("bounds.toml")
 }
 
-fn number(value: Option<&toml::Value>) -> Option<f64> {
-    match value? {
-        toml::Value::Integer(n) => Some(*n as f64),
-        toml::Value::Float(n) => Some(*n),
-        _ => None,
-    }
-}
-
 pub fn read() -> Result<Bounds, String> {
     parse(&tools::read(&file())?)
 }
 
 fn parse(text: &str) -> Result<Bounds, String> {
-    let fault = |what: String| format!("bounds.toml: {what}");
-    let table: toml::Table = text.parse().map_err(|e| fault(format!("{e}")))?;
-    let (mut workloads, mut live, mut recorded) = (Vec::new(), Vec::new(), Vec::new());
-    let instructions = table.get("instructions").and_then(toml::Value::as_table);
-    for (key, value) in instructions.into_iter().flatten() {
-        let blocks = key.parse().map_err(|_| fault(format!("'{key}' is no number of blocks")))?;
-        let count = number(Some(value)).ok_or(fault(format!("'{key}' has no count")))?;
+    let file: File = toml::from_str(text).map_err(|e| format!("bounds.toml: {e}"))?;
+    let mut recorded = Vec::new();
+    let mut live = Vec::new();
+    for (of, count) in file.instructions {
+        let blocks =
+            of.parse().map_err(|_| format!("bounds.toml: '{of}' is no number of blocks"))?;
         live.push(blocks);
-        recorded.push(Entry { gate: Gate::Instructions, of: key.clone(), count });
-    }
-    let listed = table.get("workload").and_then(toml::Value::as_array);
-    for entry in listed.into_iter().flatten().filter_map(toml::Value::as_table) {
-        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-        let name = text("name").ok_or(fault("a workload has no name".to_owned()))?;
-        for (gate, key) in [(Gate::Calls, "calls"), (Gate::Faults, "faults")] {
-            let count =
-                number(entry.get(key)).ok_or(fault(format!("{name} has no number of {key}")))?;
-            recorded.push(Entry { gate, of: name.clone(), count });
-        }
-        workloads.push(Listed {
-            threads: entry.get("threads").and_then(toml::Value::as_bool).unwrap_or(false),
-            args: text("args").unwrap_or_default(),
-            name,
-        });
+        recorded.push(Entry { gate: Gate::Instructions, of, count });
     }
     live.sort_unstable();
-    Ok(Bounds { table, workloads, live, recorded })
+    for w in &file.workload {
+        recorded.push(Entry { gate: Gate::Calls, of: w.name.clone(), count: w.calls });
+        recorded.push(Entry { gate: Gate::Faults, of: w.name.clone(), count: w.faults });
+    }
+    let File { slack, slack_of_threads, workload: workloads, .. } = file;
+    Ok(Bounds { slack, slack_of_threads, workloads, live, recorded })
 }
 
 impl Bounds {
+    /// The percentage, and what comes on top of it.
     fn slack(&self, gate: Gate, threads: bool) -> (f64, f64) {
-        let name = if threads { "slack_of_threads" } else { "slack" };
-        let of = |key: &str| {
-            let slack = self.table.get(name).and_then(toml::Value::as_table);
-            number(slack.and_then(|slack| slack.get(key))).unwrap_or(0.0)
-        };
+        let slack = if threads { &self.slack_of_threads } else { &self.slack };
         match gate {
-            Gate::Instructions => (of("instructions_percent"), 0.0),
-            Gate::Calls => (of("calls_percent"), of("calls")),
-            Gate::Faults => (of("faults_percent"), of("faults")),
+            Gate::Instructions => (slack.instructions_percent, 0.0),
+            Gate::Calls => (slack.calls_percent, slack.calls),
+            Gate::Faults => (slack.faults_percent, slack.faults),
         }
     }
 

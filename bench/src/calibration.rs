@@ -2,8 +2,10 @@
 
 use crate::figures::{Group, Measure, Race};
 use crate::tools;
+use serde::Deserialize;
 use serde_json::{json, Value};
 
+#[derive(Deserialize)]
 pub struct Reference {
     pub library: String,
     pub time: f64,
@@ -12,38 +14,18 @@ pub struct Reference {
     pub note: Option<String>,
 }
 
+/// calibration.toml.
+#[derive(Deserialize)]
 pub struct Published {
     pub tolerance: f64,
     pub groups: Vec<Group>,
+    #[serde(rename = "reference")]
     pub references: Vec<Reference>,
 }
 
 pub fn published() -> Result<Published, String> {
-    let fault = |what: &str| format!("calibration.toml: {what}");
-    let table: toml::Table = tools::read(&tools::root().join("calibration.toml"))?
-        .parse()
-        .map_err(|e| format!("calibration.toml: {e}"))?;
-    let number = |t: &toml::Table, key: &str| {
-        t.get(key).and_then(toml::Value::as_float).ok_or(fault(&format!("'{key}' is missing")))
-    };
-    let list = |key: &str| table.get(key).and_then(toml::Value::as_array).into_iter().flatten();
-    let mut references = Vec::new();
-    for entry in list("reference").filter_map(toml::Value::as_table) {
-        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-        references.push(Reference {
-            library: text("library").ok_or(fault("a reference has no library"))?,
-            time: number(entry, "time")?,
-            memory: number(entry, "memory")?,
-            note: text("note"),
-        });
-    }
-    let groups: Option<Vec<Group>> =
-        list("groups").map(|g| Group::named(g.as_str().unwrap_or_default())).collect();
-    Ok(Published {
-        tolerance: number(&table, "tolerance")?,
-        groups: groups.ok_or(fault("an unknown group"))?,
-        references,
-    })
+    let text = tools::read(&tools::root().join("calibration.toml"))?;
+    toml::from_str(&text).map_err(|e| format!("calibration.toml: {e}"))
 }
 
 /// One line of the comparison; `None` where this race has no such library.

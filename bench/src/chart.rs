@@ -1,9 +1,8 @@
-//! The chart: geometric means as bars on top, a block for each group of workloads and one for all;
-//! every workload as a strip of dots below.
-//! Left half time, right half peak memory, both as ratios to the base on a logarithmic scale.
+//! What the charts share: a white area that reads well on any background, text, and logarithmic
+//! scales that are as wide as the figures on them.
 
-use crate::figures::{Group, Measure, Race, SCOPES};
-use crate::library::BASE;
+use crate::bootstrap::Interval;
+use crate::library::{BASE, OURS};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -11,68 +10,54 @@ use std::path::Path;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-pub const WIDTH: i32 = 1100;
-pub const MARGIN: i32 = 20;
-pub const LABELS: i32 = 190;
-const GAP: i32 = 40;
-const BAR: i32 = 18;
-/// Between blocks, with the block's title in it.
-const BLOCK: i32 = 46;
-const DOT_STEP: i32 = 5;
-const TITLE: i32 = 76;
-const AXIS: i32 = 30;
-
-/// Ratios beyond these are drawn at the edge.
-const LOWEST: f64 = 0.25;
-const HIGHEST: f64 = 4.0;
-const TICKS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
+pub const WIDTH: i32 = 1000;
+pub const MARGIN: i32 = 16;
+/// The names of the allocators stand here, beside what belongs to them.
+pub const LABELS: i32 = 168;
 
 const INK: RGBColor = RGBColor(34, 34, 34);
-pub const FAINT: RGBColor = RGBColor(222, 222, 222);
-const STRIPE: RGBColor = RGBColor(246, 247, 249);
-/// For the base, and for ours.
-pub const GREY: RGBColor = RGBColor(120, 120, 120);
-const RED: RGBColor = RGBColor(208, 40, 60);
-/// For the others, in order; chosen to stay apart for colour-blind eyes.
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 158, 115),
-    RGBColor(230, 159, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(148, 103, 60),
-    RGBColor(110, 70, 170),
-    RGBColor(60, 60, 60),
-];
+pub const SOFT: RGBColor = RGBColor(110, 110, 110);
+pub const FAINT: RGBColor = RGBColor(225, 225, 225);
+/// Behind the row of ours.
+const TINT: RGBColor = RGBColor(232, 242, 250);
+/// Ours and the others: rows have names, so that colours need not tell them apart.
+const BLUE: RGBColor = RGBColor(0, 98, 168);
+const GREY: RGBColor = RGBColor(95, 95, 95);
+/// Of a scale that holds only one figure.
+const NARROWEST: f64 = 1.1;
+/// Where a scale may have marks, and how far apart these are at least.
+const MARKS: [f64; 17] =
+    [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
+const MARK_GAP: i32 = 24;
 
-/// One half of the picture.
-struct Panel {
-    left: i32,
-    right: i32,
-    measure: Measure,
-    title: &'static str,
-}
-
-impl Panel {
-    fn x(&self, ratio: f64) -> i32 {
-        let place = (ratio.clamp(LOWEST, HIGHEST) / LOWEST).log2() / (HIGHEST / LOWEST).log2();
-        self.left + (place * f64::from(self.right - self.left)).round() as i32
+pub fn colour(name: &str) -> RGBColor {
+    if name == OURS {
+        BLUE
+    } else {
+        GREY
     }
 }
 
-pub fn colours(names: &[String]) -> Vec<RGBColor> {
-    let mut others = COLOURS.iter().cycle();
-    let mut of = |name: &str| match name {
-        BASE => GREY,
-        "ours" => RED,
-        _ => *others.next().unwrap_or(&INK),
-    };
-    names.iter().map(|name| of(name)).collect()
+pub fn area(file: &Path, height: i32) -> Result<Area<'_>, String> {
+    let area = SVGBackend::new(file, (WIDTH as u32, height as u32)).into_drawing_area();
+    area.fill(&WHITE).map_err(|e| e.to_string())?;
+    Ok(area)
 }
 
 pub fn write(area: &Area, text: &str, at: (i32, i32), size: i32, h: HPos) -> Result<(), String> {
+    write_in(area, text, at, size, h, INK)
+}
+
+pub fn write_in(
+    area: &Area,
+    text: &str,
+    at: (i32, i32),
+    size: i32,
+    h: HPos,
+    colour: RGBColor,
+) -> Result<(), String> {
     let style = TextStyle::from(("sans-serif", size).into_font())
-        .color(&INK)
+        .color(&colour)
         .pos(Pos::new(h, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(|e| e.to_string())
 }
@@ -81,107 +66,155 @@ pub fn fill(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> 
     area.draw(&Rectangle::new([from, to], colour.filled())).map_err(|e| e.to_string())
 }
 
-pub fn line(area: &Area, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<(), String> {
-    area.draw(&PathElement::new(vec![from, to], colour.stroke_width(1))).map_err(|e| e.to_string())
+pub fn line(
+    area: &Area,
+    from: (i32, i32),
+    to: (i32, i32),
+    colour: RGBColor,
+    width: u32,
+) -> Result<(), String> {
+    let style = colour.stroke_width(width);
+    area.draw(&PathElement::new(vec![from, to], style)).map_err(|e| e.to_string())
 }
 
-fn grid(area: &Area, panel: &Panel, top: i32, bottom: i32) -> Result<(), String> {
-    for tick in TICKS {
-        let x = panel.x(tick);
-        let colour = if tick == 1.0 { GREY } else { FAINT };
-        line(area, (x, top), (x, bottom), colour)?;
-        write(area, &format!("{tick}"), (x, bottom + 12), 12, HPos::Center)?;
+pub fn dot(
+    area: &Area,
+    at: (i32, i32),
+    radius: i32,
+    colour: RGBColor,
+    hollow: bool,
+) -> Result<(), String> {
+    let draw = |radius: i32, style: ShapeStyle| {
+        area.draw(&Circle::new(at, radius, style)).map_err(|e| e.to_string())
+    };
+    draw(radius, colour.filled())?;
+    if hollow {
+        draw(radius - 1, WHITE.filled())?;
     }
     Ok(())
 }
 
-fn bars(area: &Area, race: &Race, groups: &[Group], panel: &Panel, top: i32) -> Result<(), String> {
-    let colours = colours(&race.names);
-    for (at, colour) in colours.iter().enumerate() {
-        let y = top + at as i32 * BAR;
-        let Some((mean, _)) = race.mean(groups, at, panel.measure) else {
-            continue;
-        };
-        let (from, to) = (panel.x(mean.min(1.0)), panel.x(mean.max(1.0)));
-        fill(area, (from, y + 4), (to.max(from + 1), y + BAR - 4), *colour)?;
-        let (x, side) = if mean < 1.0 { (from - 6, HPos::Right) } else { (to + 6, HPos::Left) };
-        write(area, &format!("{mean:.2}"), (x, y + BAR / 2), 13, side)?;
+/// The name of an allocator at the left of its row, which has the height `height`. Ours has a tint
+/// behind its whole row.
+pub fn row_label(
+    area: &Area,
+    name: &str,
+    label: &str,
+    (top, height): (i32, i32),
+) -> Result<(), String> {
+    if name == OURS {
+        fill(area, (MARGIN - 8, top), (WIDTH - MARGIN + 8, top + height), TINT)?;
     }
-    Ok(())
+    write_in(area, label, (MARGIN, top + height / 2), 13, HPos::Left, colour(name))
 }
 
-fn dots(area: &Area, race: &Race, panel: &Panel, top: i32, height: i32) -> Result<(), String> {
-    let colours = colours(&race.names);
-    for (number, row) in race.rows.iter().enumerate() {
-        let y = top + number as i32 * height;
-        for (at, colour) in colours.iter().enumerate() {
-            let Some(ratio) = race.ratio(row, at, panel.measure) else {
-                continue;
-            };
-            let centre = (panel.x(ratio), y + (at as i32 + 1) * DOT_STEP);
-            let radius = if race.names[at] == "ours" { 5 } else { 3 };
-            area.draw(&Circle::new(centre, radius, colour.filled())).map_err(|e| e.to_string())?;
-        }
-    }
-    Ok(())
+/// A logarithmic scale from left to right.
+pub struct Scale {
+    left: i32,
+    right: i32,
+    low: f64,
+    high: f64,
 }
 
-/// `labels` in the order of `race.names`.
-pub fn draw(file: &Path, race: &Race, labels: &[String], caption: &str) -> Result<(), String> {
-    let strip = (race.names.len() as i32 + 1) * DOT_STEP;
-    let bars_top = TITLE;
-    let bars_height = race.names.len() as i32 * BAR;
-    let blocks: Vec<_> =
-        SCOPES.into_iter().filter(|(_, groups)| race.rows_of(groups).count() > 0).collect();
-    let dots_top = bars_top + blocks.len() as i32 * (bars_height + BLOCK) + 6;
-    let dots_bottom = dots_top + race.rows.len() as i32 * strip;
-    let height = dots_bottom + AXIS + MARGIN;
+/// The ends that hold all figures and 1, with a little room at both.
+pub fn ends(figures: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = figures.fold((1.0_f64, 1.0_f64), |(l, h), f| (l.min(f), h.max(f)));
+    let room = (high / low).max(NARROWEST).powf(0.06);
+    (low / room, high * room)
+}
 
-    let half = (WIDTH - 2 * MARGIN - LABELS - GAP) / 2;
-    let left = MARGIN + LABELS;
-    let panels = [
-        Panel { left, right: left + half, measure: Measure::TimeMin, title: "time (minimum)" },
-        Panel {
-            left: left + half + GAP,
-            right: left + 2 * half + GAP,
-            measure: Measure::Peak,
-            title: "peak resident memory (median)",
-        },
-    ];
+impl Scale {
+    pub fn new(left: i32, width: i32, (low, high): (f64, f64)) -> Scale {
+        Scale { left, right: left + width, low, high }
+    }
 
-    let area = SVGBackend::new(file, (WIDTH as u32, height as u32)).into_drawing_area();
-    area.fill(&WHITE).map_err(|e| e.to_string())?;
-    let title = "Ratio to mimalloc 2.1.7, left of 1 is better; dots at the edge lie beyond it";
-    write(&area, title, (MARGIN, 20), 18, HPos::Left)?;
-    write(&area, caption, (MARGIN, 42), 12, HPos::Left)?;
-    for (block, (scope, groups)) in blocks.iter().enumerate() {
-        let top = bars_top + block as i32 * (bars_height + BLOCK);
-        let count = race.rows_of(groups).count();
-        write(&area, &format!("{scope}: {count} workloads"), (MARGIN, top - 12), 13, HPos::Left)?;
-        for (at, label) in labels.iter().enumerate() {
-            let y = top + at as i32 * BAR + BAR / 2;
-            area.draw(&Circle::new((MARGIN + 5, y), 5, colours(&race.names)[at].filled()))
-                .map_err(|e| e.to_string())?;
-            write(&area, label, (MARGIN + 16, y), 13, HPos::Left)?;
+    pub fn x(&self, ratio: f64) -> i32 {
+        let ratio = ratio.clamp(self.low, self.high);
+        let place = (ratio / self.low).ln() / (self.high / self.low).ln();
+        self.left + (place * f64::from(self.right - self.left)).round() as i32
+    }
+
+    /// 1, and as many others as have room.
+    fn marks(&self) -> Vec<f64> {
+        let mut shown: Vec<f64> = vec![1.0];
+        let mut inside: Vec<f64> =
+            MARKS.into_iter().filter(|m| (self.low..=self.high).contains(m)).collect();
+        // Round ones first.
+        inside.sort_by_key(|m| ![0.5, 2.0, 4.0].contains(m));
+        for mark in inside {
+            if shown.iter().all(|s| (self.x(*s) - self.x(mark)).abs() >= MARK_GAP) {
+                shown.push(mark);
+            }
         }
-        for panel in &panels {
-            let means = format!("{}, geometric mean", panel.title);
-            write(&area, &means, (panel.left, top - 12), 13, HPos::Left)?;
-            grid(&area, panel, top, top + bars_height)?;
-            bars(&area, race, groups, panel, top)?;
+        shown
+    }
+
+    pub fn grid(&self, area: &Area, top: i32, bottom: i32) -> Result<(), String> {
+        for mark in self.marks() {
+            let x = self.x(mark);
+            let colour = if mark == 1.0 { SOFT } else { FAINT };
+            line(area, (x, top), (x, bottom), colour, 1)?;
+            write_in(area, &format!("{mark}"), (x, bottom + 10), 11, HPos::Center, SOFT)?;
+        }
+        Ok(())
+    }
+
+    /// A dot with its interval, and the figure where there is room beside it and beside the `others`.
+    pub fn figure(
+        &self,
+        area: &Area,
+        y: i32,
+        figure: f64,
+        interval: Option<Interval>,
+        others: &[f64],
+        colour: RGBColor,
+    ) -> Result<(), String> {
+        let x = self.x(figure);
+        let (mut from, mut to) = (x, x);
+        if let Some(i) = interval {
+            (from, to) = (self.x(i.low), self.x(i.high));
+            line(area, (from, y), (to, y), colour, 2)?;
+            for end in [from, to] {
+                line(area, (end, y - 3), (end, y + 3), colour, 1)?;
+            }
+        }
+        dot(area, (x, y), 4, colour, false)?;
+        for other in others {
+            (from, to) = (from.min(self.x(*other) - 3), to.max(self.x(*other) + 3));
+        }
+        let text = format!("{figure:.2}");
+        if to + 34 <= self.right {
+            write_in(area, &text, (to + 6, y), 12, HPos::Left, colour)
+        } else {
+            write_in(area, &text, (from - 6, y), 12, HPos::Right, colour)
         }
     }
-    for (number, row) in race.rows.iter().enumerate() {
-        let y = dots_top + number as i32 * strip;
-        if number % 2 == 0 {
-            fill(&area, (MARGIN, y), (WIDTH - MARGIN, y + strip), STRIPE)?;
-        }
-        write(&area, &row.workload, (MARGIN + 16, y + strip / 2), 13, HPos::Left)?;
+}
+
+/// "mimalloc 2.1.7": what the base of all ratios is called.
+pub fn base_label(names: &[String], labels: &[String]) -> String {
+    let at = names.iter().position(|name| name == BASE);
+    at.and_then(|at| labels.get(at)).cloned().unwrap_or(BASE.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_as_wide_as_its_figures() {
+        let (low, high) = ends([0.8, 1.6].into_iter());
+        assert!(low > 0.75 && low < 0.8 && high > 1.6 && high < 1.7);
+        let scale = Scale::new(0, 100, (low, high));
+        assert!(scale.x(0.8) < 10 && scale.x(1.6) > 90);
+        assert!(scale.marks().contains(&1.0));
     }
-    for panel in &panels {
-        write(&area, panel.title, (panel.left, dots_top - 12), 13, HPos::Left)?;
-        grid(&area, panel, dots_top, dots_bottom)?;
-        dots(&area, race, panel, dots_top, strip)?;
+
+    #[test]
+    fn marks_have_room_between_them() {
+        let scale = Scale::new(0, 120, (0.2, 5.0));
+        let mut places: Vec<i32> = scale.marks().iter().map(|m| scale.x(*m)).collect();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|w| w[1] - w[0] >= MARK_GAP));
     }
-    area.present().map_err(|e| e.to_string())
 }

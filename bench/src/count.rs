@@ -8,8 +8,9 @@
 //! which is linked into the program. There the program's own function is left out.
 
 use crate::library::Library;
+use crate::options::Options;
 use crate::tools::{self, output};
-use crate::{machine, race, Options};
+use crate::{machine, race};
 use serde_json::{json, Map, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub struct Count {
     outside: f64,
 }
 
-pub fn run(options: &Options) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<Value, String> {
     output(Command::new("valgrind").arg("--version"))?;
     let live = options.live.clone().unwrap_or(LIVE.to_vec());
     let pairs = options.pairs.unwrap_or(if options.quick { QUICK_PAIRS } else { PAIRS });
@@ -94,7 +95,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         "pairs": pairs,
         "counts": rows,
     });
-    tools::keep(&options.stem("count"), &report)
+    Ok(report)
 }
 
 /// The program whose instructions are counted.

@@ -2,6 +2,7 @@
 
 use crate::launch::Run;
 use crate::library::BASE;
+use serde::{Deserialize, Serialize};
 
 /// All that was measured of one allocator over one workload.
 pub struct Sample {
@@ -10,7 +11,7 @@ pub struct Sample {
 }
 
 /// System calls of one more run, which is not timed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 pub struct Calls {
     pub total: u64,
     /// Those that get, change and return memory.
@@ -34,7 +35,8 @@ impl Cell {
 }
 
 /// Workloads of one kind; each has a mean of its own.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Group {
     /// C programs of ours, each about one thing.
     Own,
@@ -53,10 +55,6 @@ impl Group {
             Group::Real => "real",
             Group::Rust => "rust",
         }
-    }
-
-    pub fn named(name: &str) -> Option<Group> {
-        Group::ALL.into_iter().find(|g| g.name() == name)
     }
 }
 

@@ -2,58 +2,24 @@
 //!
 //! Three gates: instructions of a pair of malloc and free, system calls and page faults of quick
 //! runs of some workloads, each against bounds.toml. Times are printed and not judged. Only ours is
-//! built. `--record` writes the bounds, `--self-test` plants a fault for each gate and expects that
-//! gate to fail.
+//! built. `--record` writes the bounds. `ci/faults guard` plants a fault for each gate and expects that gate
+//! to fail.
 
 use crate::bounds::{self, Bounds, Entry, Gate};
 use crate::launch::Launcher;
-use crate::library::{self, Kind, Library};
+use crate::library::{self, Library};
+use crate::options::Options;
 use crate::probe::Prober;
 use crate::syscalls::Tracer;
 use crate::workload::{self, Workload};
-use crate::{count, make, tools, Options};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use crate::{count, make};
+use std::path::PathBuf;
 
 /// Enough for a digit behind the point.
 const PAIRS: usize = 500_000;
 /// The smallest count of this many runs: what disturbs a run only adds to it.
 const RUNS: usize = 2;
 const NO_HUGE: [(&str, &str); 1] = [("BENCH_NO_HUGE", "1")];
-
-/// A change that must be found: text put behind the only place where `after` stands in `file`.
-struct Fault {
-    name: &'static str,
-    gate: Gate,
-    file: &'static str,
-    after: &'static str,
-    insert: &'static str,
-}
-
-const FAULTS: [Fault; 3] = [
-    Fault {
-        name: "loop",
-        gate: Gate::Instructions,
-        file: "src/alloc.h",
-        after: "static inline void* alloc_any_in(heap_t* heap, size_t size) {",
-        insert: "for (volatile int turn = 0; turn < 1; turn++) {\n}",
-    },
-    Fault {
-        name: "purge",
-        gate: Gate::Calls,
-        file: "src/arena.c",
-        after: "static long purge_delay_ms(void) {",
-        insert: "return 0;",
-    },
-    Fault {
-        name: "carve",
-        gate: Gate::Faults,
-        file: "src/page.c",
-        after: "INTERNAL block_t* page_carve(page_t* page, size_t* count) {",
-        insert: "for (size_t at = page->capacity; at < page->reserved; at++)\n\
-            *(volatile char*)(page_start(page) + at * page->block_size) = 0;",
-    },
-];
 
 struct Guard {
     bounds: Bounds,
@@ -78,13 +44,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     let above = guard.judge(&counts);
     if !above.is_empty() {
-        let list: Vec<String> = above.iter().map(|(_, text)| format!("  {text}")).collect();
+        let list: Vec<String> = above.iter().map(|text| format!("  {text}")).collect();
         return Err(format!("above the bounds of bounds.toml:\n{}", list.join("\n")));
     }
     println!("guard: all counts are within their bounds");
-    if options.self_test {
-        guard.self_test()?;
-    }
     Ok(())
 }
 
@@ -162,69 +125,15 @@ impl Guard {
     }
 
     /// What is above its bound.
-    fn judge(&self, counts: &[Entry]) -> Vec<(Gate, String)> {
+    fn judge(&self, counts: &[Entry]) -> Vec<String> {
         counts
             .iter()
             .filter_map(|entry| {
                 let bound = self.bounds.bound(entry.gate, &entry.of)?;
                 let gate = entry.gate.name();
-                (entry.count > bound).then(|| {
-                    let text = format!("{gate}, {}: {} > {bound:.1}", entry.of, entry.count);
-                    (entry.gate, text)
-                })
+                (entry.count > bound)
+                    .then(|| format!("{gate}, {}: {} > {bound:.1}", entry.of, entry.count))
             })
             .collect()
     }
-
-    fn self_test(&self) -> Result<(), String> {
-        let mut missed = Vec::new();
-        for fault in &FAULTS {
-            println!("\nplanted: {} in {}", fault.name, fault.file);
-            let counts = self.measure(&planted(fault)?)?;
-            let above = self.judge(&counts);
-            for (_, text) in &above {
-                println!("found: {text}");
-            }
-            if !above.iter().any(|(gate, _)| *gate == fault.gate) {
-                missed.push(format!("{} did not show in {}", fault.name, fault.gate.name()));
-            }
-        }
-        if !missed.is_empty() {
-            return Err(format!("self-test: {}", missed.join("; ")));
-        }
-        println!("\nguard: each gate failed on the fault that was planted for it");
-        Ok(())
-    }
-}
-
-/// Builds a copy of ours with one fault.
-fn planted(fault: &Fault) -> Result<Library, String> {
-    let ours = library::ours()?;
-    let Kind::Cmake { source, file } = &ours.kind else {
-        return Err("ours is not built by CMake".to_owned());
-    };
-    let dir = tools::out().join("planted").join(fault.name);
-    let copy = dir.join("c_src");
-    let _ = std::fs::remove_dir_all(&copy);
-    tools::make_dir(&dir)?;
-    tools::output(Command::new("cp").arg("-R").arg(tools::root().join(source)).arg(&copy))?;
-    plant(fault, &copy.join(fault.file))?;
-    let library = Library {
-        name: format!("planted-{}", fault.name),
-        label: ours.label.clone(),
-        // As libraries.toml has it, relative to this package.
-        kind: Kind::Cmake { source: tools::shown(&copy), file: file.clone() },
-        version: None,
-        by_name: false,
-    };
-    make::build(&library)?;
-    Ok(library)
-}
-
-fn plant(fault: &Fault, file: &Path) -> Result<(), String> {
-    let text = tools::read(file)?;
-    let [before, after] = text.split(fault.after).collect::<Vec<_>>()[..] else {
-        return Err(format!("{}: `{}` does not stand there once", fault.file, fault.after));
-    };
-    tools::write(file, &format!("{before}{}\n{}\n{after}", fault.after, fault.insert))
 }

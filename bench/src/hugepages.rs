@@ -3,13 +3,16 @@
 
 use crate::figures::{Group, Measure, MEASURES};
 use crate::launch::Launcher;
+use crate::options::Options;
 use crate::race::{header, proven, race_one, workload_json};
 use crate::record::{self, rounded};
-use crate::sections::{self, MODES};
-use crate::{machine, tools, workload, Options};
+use crate::{machine, workload};
 use serde_json::{json, Map, Value};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+
+/// Of transparent huge pages, as the system names them.
+pub const MODES: [&str; 3] = ["never", "madvise", "always"];
 
 const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const ROUNDS: usize = 3;
@@ -50,10 +53,10 @@ fn set(mode: &str) -> Result<(), String> {
     }
 }
 
-pub fn run(options: &Options) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<Option<Value>, String> {
     let Some(before) = machine::huge_pages() else {
         println!("hugepages: this system has no {SETTING}");
-        return Ok(());
+        return Ok(None);
     };
     let rounds = options.rounds_or(ROUNDS, QUICK_ROUNDS);
     let libraries = proven(options)?;
@@ -89,10 +92,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let _ = std::io::stdout().flush();
     report["modes"] = Value::Object(modes);
     add_means(&mut report, &before)?;
-    if let Some(text) = sections::of("hugepages", &report) {
-        println!("{text}");
-    }
-    tools::keep(&options.stem("hugepages"), &report)
+    Ok(Some(report))
 }
 
 /// Of each mode, to the base in the same mode.

@@ -5,11 +5,15 @@
 
 use crate::figures::median;
 use crate::launch::{Job, Launcher};
+use crate::options::Options;
 use crate::race::{header, proven};
-use crate::sections::{self, CALLS, PERCENTILES};
-use crate::{tools, workload, Options};
+use crate::workload;
 use serde_json::{json, Map, Value};
 use std::io::Write;
+
+/// What is timed, and what is reported of each.
+pub const CALLS: [&str; 2] = ["malloc", "free"];
+pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 const ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
@@ -20,7 +24,7 @@ const QUICK_STEPS: usize = 300_000;
 /// Nanoseconds by call and percentile.
 type Times = [[f64; PERCENTILES.len()]; CALLS.len()];
 
-pub fn run(options: &Options) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<Value, String> {
     let rounds = options.rounds_or(ROUNDS, QUICK_ROUNDS);
     let steps = if options.quick { QUICK_STEPS } else { STEPS };
     let libraries = proven(options)?;
@@ -57,10 +61,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         .map(|((library, _), result)| (library.name.clone(), result_json(result)))
         .collect();
     report["results"] = Value::Object(results);
-    if let Some(text) = sections::of("latency", &report) {
-        println!("{text}");
-    }
-    tools::keep(&options.stem("latency"), &report)
+    Ok(report)
 }
 
 fn parse(said: &str) -> Result<Times, String> {

@@ -1,6 +1,7 @@
 //! Runs one program under one preload, through helpers/launch.c, and reads what it cost.
 
 use crate::tools::{self, make_dir, read};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +21,8 @@ pub struct Job {
     pub env: Vec<(String, String)>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Run {
     pub wall_ns: u64,
     pub user_us: u64,

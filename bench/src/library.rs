@@ -1,7 +1,8 @@
 //! The allocators that race, as libraries.toml and the command line name them.
 
+use crate::options::Options;
 use crate::tools;
-use crate::Options;
+use serde::Deserialize;
 use std::path::PathBuf;
 
 /// The base of every ratio.
@@ -14,6 +15,12 @@ pub const OURS: &str = "ours";
 /// a peer is what its project ships as a shared library.
 const CFLAGS: &str = "-fno-semantic-interposition";
 
+fn cflags() -> String {
+    CFLAGS.to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Kind {
     /// Ours, by CMake from `source`; `file` is what is built.
     Cmake { source: String, file: String },
@@ -21,26 +28,43 @@ pub enum Kind {
     Package {
         package: String,
         archive: String,
+        #[serde(default = "cflags")]
         cflags: String,
+        #[serde(default)]
         link: Vec<String>,
+        #[serde(default)]
         alias: Vec<String>,
     },
     /// A file of a Debian package.
-    Debian { package: String, file: String },
+    Debian {
+        #[serde(rename = "debian")]
+        package: String,
+        file: String,
+    },
     /// The C library of the system: no preload.
     Libc,
     /// Given on the command line.
+    #[serde(skip)]
     Given(PathBuf),
 }
 
+#[derive(Deserialize)]
 pub struct Library {
     pub name: String,
     pub label: String,
+    #[serde(flatten)]
     pub kind: Kind,
     /// What the library must say of itself.
     pub version: Option<String>,
     /// Takes part only where the command line names it.
+    #[serde(default)]
     pub by_name: bool,
+}
+
+/// libraries.toml.
+#[derive(Deserialize)]
+struct Libraries {
+    library: Vec<Library>,
 }
 
 impl Library {
@@ -67,53 +91,10 @@ impl Library {
     }
 }
 
-fn text(entry: &toml::Table, key: &str) -> Result<String, String> {
-    entry
-        .get(key)
-        .and_then(toml::Value::as_str)
-        .map(str::to_owned)
-        .ok_or(format!("libraries.toml: '{key}' is missing"))
-}
-
-fn texts(entry: &toml::Table, key: &str) -> Vec<String> {
-    let Some(values) = entry.get(key).and_then(toml::Value::as_array) else {
-        return Vec::new();
-    };
-    values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-}
-
-fn library(entry: &toml::Table) -> Result<Library, String> {
-    let kind = match text(entry, "kind")?.as_str() {
-        "cmake" => Kind::Cmake { source: text(entry, "source")?, file: text(entry, "file")? },
-        "package" => Kind::Package {
-            package: text(entry, "package")?,
-            archive: text(entry, "archive")?,
-            cflags: text(entry, "cflags").unwrap_or(CFLAGS.to_owned()),
-            link: texts(entry, "link"),
-            alias: texts(entry, "alias"),
-        },
-        "debian" => Kind::Debian { package: text(entry, "debian")?, file: text(entry, "file")? },
-        "libc" => Kind::Libc,
-        other => return Err(format!("libraries.toml: unknown kind '{other}'")),
-    };
-    Ok(Library {
-        name: text(entry, "name")?,
-        label: text(entry, "label")?,
-        kind,
-        version: text(entry, "version").ok(),
-        by_name: entry.get("by_name").and_then(toml::Value::as_bool).unwrap_or(false),
-    })
-}
-
 fn all() -> Result<Vec<Library>, String> {
-    let table: toml::Table = tools::read(&tools::root().join("libraries.toml"))?
-        .parse()
-        .map_err(|e| format!("libraries.toml: {e}"))?;
-    let entries = table
-        .get("library")
-        .and_then(toml::Value::as_array)
-        .ok_or("libraries.toml: no [[library]]")?;
-    entries.iter().filter_map(toml::Value::as_table).map(library).collect()
+    let text = tools::read(&tools::root().join("libraries.toml"))?;
+    let all: Libraries = toml::from_str(&text).map_err(|e| format!("libraries.toml: {e}"))?;
+    Ok(all.library)
 }
 
 /// Without any peer.
@@ -150,4 +131,18 @@ pub fn chosen(options: &Options) -> Result<Vec<Library>, String> {
         });
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_can_be_read() {
+        let all = all().unwrap();
+        let named = |name: &str| all.iter().find(|l| l.name == name).unwrap();
+        assert!(matches!(named(OURS).kind, Kind::Cmake { .. }) && !named(OURS).by_name);
+        assert!(matches!(named("glibc").kind, Kind::Libc));
+        assert!(matches!(&named(BASE).kind, Kind::Package { archive, .. } if !archive.is_empty()));
+    }
 }

@@ -2,9 +2,9 @@
 //! Rust workloads.
 
 use crate::library::{self, Kind, Library};
+use crate::options::Options;
 use crate::probe::Prober;
 use crate::tools::{self, make_dir, output, shown};
-use crate::Options;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -3,10 +3,11 @@
 use crate::figures::{Cell, Measure, Sample};
 use crate::launch::{Launcher, Run};
 use crate::library::{self, Library};
+use crate::options::Options;
 use crate::probe::{Prober, Proof};
 use crate::syscalls::Tracer;
 use crate::workload::{self, Kind, Start, Workload};
-use crate::{machine, record, report, Options};
+use crate::{machine, record};
 use serde_json::{json, Map, Value};
 use std::io::Write;
 
@@ -30,10 +31,8 @@ pub fn proven(options: &Options) -> Result<Vec<(Library, Proof)>, String> {
     }
 }
 
-pub fn run(options: &Options) -> Result<(), String> {
-    if options.rerender {
-        return report::rerender(options);
-    }
+/// The runs, without any figure that follows from them.
+pub fn run(options: &Options) -> Result<Value, String> {
     let rounds = options.rounds_or(ROUNDS, QUICK_ROUNDS);
     let libraries = proven(options)?;
     let chosen = workload::chosen(options)?;
@@ -62,7 +61,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     let mut raw = header(&libraries, rounds, options.quick);
     raw["workloads"] = Value::Array(rows);
-    report::write(options, raw)
+    Ok(raw)
 }
 
 /// Where, when, with what and who.

@@ -4,83 +4,89 @@ use crate::bootstrap::{interval, mean_interval, Interval, INTERVALS};
 use crate::figures::{Calls, Cell, Group, Race, Row, Sample, MEASURES, SCOPES};
 use crate::launch::Run;
 use crate::library::BASE;
+use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
+use std::collections::HashMap;
 
-fn run_json(run: &Run) -> Value {
-    json!({
-        "wall_ns": run.wall_ns,
-        "user_us": run.user_us,
-        "sys_us": run.sys_us,
-        "peak_kib": run.peak_kib,
-        "minor_faults": run.minor_faults,
-        "major_faults": run.major_faults,
-    })
+/// What was measured of one allocator over one workload. A report has figures beside it that follow from
+/// it; they are made anew.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct CellRecord {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<Run>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Calls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    absent: bool,
 }
 
-pub fn runs_json(runs: &[Run]) -> Value {
-    runs.iter().map(run_json).collect()
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
-/// What was measured, without any figure that follows from it.
-pub fn cell_json(cell: &Cell) -> Value {
-    match cell {
-        Cell::Absent => json!({ "absent": true }),
-        Cell::Failed(why) => json!({ "failed": why }),
-        Cell::Done(sample) => {
-            let mut value = json!({ "runs": runs_json(&sample.runs) });
-            if let Some(calls) = sample.calls {
-                value["calls"] = json!({ "total": calls.total, "memory": calls.memory });
-            }
-            value
+/// What a race needs of a report.
+#[derive(Deserialize)]
+struct Report {
+    libraries: Vec<Named>,
+    workloads: Vec<Workload>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Workload {
+    name: String,
+    group: Group,
+    #[serde(default = "one")]
+    weight: f64,
+    results: HashMap<String, CellRecord>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl From<CellRecord> for Cell {
+    fn from(record: CellRecord) -> Cell {
+        match record {
+            CellRecord { failed: Some(why), .. } => Cell::Failed(why),
+            CellRecord { runs, .. } if runs.is_empty() => Cell::Absent,
+            CellRecord { runs, calls, .. } => Cell::Done(Sample { runs, calls }),
         }
     }
 }
 
-pub fn parse_runs(value: &Value) -> Vec<Run> {
-    let number = |run: &Value, key: &str| run[key].as_u64().unwrap_or_default();
-    let run = |run: &Value| Run {
-        wall_ns: number(run, "wall_ns"),
-        user_us: number(run, "user_us"),
-        sys_us: number(run, "sys_us"),
-        peak_kib: number(run, "peak_kib"),
-        minor_faults: number(run, "minor_faults"),
-        major_faults: number(run, "major_faults"),
-    };
-    value.as_array().into_iter().flatten().map(run).collect()
+/// What was measured, without any figure that follows from it.
+pub fn cell_json(cell: &Cell) -> Value {
+    json!(match cell {
+        Cell::Absent => CellRecord { absent: true, ..CellRecord::default() },
+        Cell::Failed(why) => CellRecord { failed: Some(why.clone()), ..CellRecord::default() },
+        Cell::Done(sample) =>
+            CellRecord { runs: sample.runs.clone(), calls: sample.calls, ..CellRecord::default() },
+    })
 }
 
-fn parse_cell(value: &Value) -> Cell {
-    if let Some(why) = value["failed"].as_str() {
-        return Cell::Failed(why.to_owned());
-    }
-    let runs = parse_runs(&value["runs"]);
-    if runs.is_empty() {
-        return Cell::Absent;
-    }
-    let call = |key: &str| value["calls"][key].as_u64();
-    let calls = match (call("total"), call("memory")) {
-        (Some(total), Some(memory)) => Some(Calls { total, memory }),
-        _ => None,
-    };
-    Cell::Done(Sample { runs, calls })
+/// Empty where there are none.
+pub fn parse_runs(value: &Value) -> Vec<Run> {
+    Vec::deserialize(value).unwrap_or_default()
 }
 
 pub fn parse(report: &Value) -> Result<Race, String> {
-    let list = |key: &str| report[key].as_array().ok_or(format!("the report has no '{key}'"));
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let names: Vec<String> = list("libraries")?.iter().map(|l| text(&l["name"])).collect();
-    let mut rows = Vec::new();
-    for workload in list("workloads")? {
-        let name = text(&workload["name"]);
-        let group = Group::named(workload["group"].as_str().unwrap_or_default())
-            .ok_or(format!("{name} has no group"))?;
-        rows.push(Row {
-            group,
-            weight: workload["weight"].as_f64().unwrap_or(1.0),
-            cells: names.iter().map(|n| parse_cell(&workload["results"][n])).collect(),
-            workload: name,
-        });
-    }
+    let report = Report::deserialize(report).map_err(|e| format!("the report: {e}"))?;
+    let names: Vec<String> = report.libraries.into_iter().map(|l| l.name).collect();
+    let rows = report.workloads.into_iter().map(|mut w| Row {
+        cells: names.iter().map(|n| w.results.remove(n).unwrap_or_default().into()).collect(),
+        workload: w.name,
+        group: w.group,
+        weight: w.weight,
+    });
+    let rows = rows.collect();
     Ok(Race { names, rows })
 }
 

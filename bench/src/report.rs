@@ -1,7 +1,11 @@
-//! From the raw results of a race to report/: JSON, chart and text, now or again later.
+//! From what the commands measured to report/: JSON, charts and text, now or again later.
 
+use crate::options::Options;
 use crate::targets::Data;
-use crate::{calibration, chart, machine, markdown, record, sections, targets, tools, Options};
+use crate::{
+    calibration, machine, markdown, overview, race_chart, record, scaling_chart, sections, targets,
+    tools,
+};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -9,24 +13,51 @@ fn file(options: &Options, kind: &str, extension: &str) -> PathBuf {
     tools::report().join(format!("{}.{extension}", options.stem(kind)))
 }
 
-/// A report of another command, if it was written.
-fn other(options: &Options, kind: &str) -> Option<Value> {
-    let text = std::fs::read_to_string(file(options, kind, "json")).ok()?;
-    serde_json::from_str(&text).ok()
+/// A report that was written before.
+pub fn read(options: &Options, kind: &str) -> Result<Value, String> {
+    let file = file(options, kind, "json");
+    serde_json::from_str(&tools::read(&file)?).map_err(|e| format!("{}: {e}", tools::shown(&file)))
 }
 
-/// Makes chart, text and figures again from the runs that are kept.
-pub fn rerender(options: &Options) -> Result<(), String> {
-    let file = file(options, "race", "json");
-    let raw = serde_json::from_str(&tools::read(&file)?)
-        .map_err(|e| format!("{}: {e}", tools::shown(&file)))?;
-    write(options, raw)
+/// What a command other than the race measured: its table on the terminal, and its file.
+pub fn keep(options: &Options, kind: &str, report: &Value) -> Result<(), String> {
+    show(kind, report);
+    tools::keep(&options.stem(kind), report)
 }
 
-pub fn write(options: &Options, mut report: Value) -> Result<(), String> {
+fn show(kind: &str, report: &Value) {
+    if let Some(text) = sections::of(kind, report) {
+        println!("{text}");
+    }
+}
+
+fn caption(report: &Value, what: &str) -> String {
+    let date = report["date"].as_str().unwrap_or_default();
+    let rounds = &report["rounds"];
+    format!("{date}, {what}{rounds} rounds. {}", machine::line(&report["machine"]))
+}
+
+fn labels(report: &Value) -> Vec<String> {
+    let libraries = report["libraries"].as_array().into_iter().flatten();
+    let label =
+        |l: &Value| l["short"].as_str().or(l["name"].as_str()).unwrap_or_default().to_owned();
+    libraries.map(label).collect()
+}
+
+pub fn scaling(options: &Options, report: &Value) -> Result<(), String> {
+    show("scaling", report);
+    let file = file(options, "scaling", "svg");
+    scaling_chart::draw(&file, report, &caption(report, ""))?;
+    println!("written: {}", tools::shown(&file));
+    Ok(())
+}
+
+/// The race with all figures that follow from it, and with the tables of the other commands.
+pub fn race(options: &Options, mut report: Value) -> Result<(), String> {
     let race = record::parse(&report)?;
     record::add_figures(&mut report, &race);
-    let [count, touch, latency] = ["count", "touch", "latency"].map(|kind| other(options, kind));
+    let [count, touch, latency] =
+        ["count", "touch", "latency"].map(|kind| read(options, kind).ok());
     let lines = calibration::compare(&race, calibration::published()?);
     let data = Data {
         race: &race,
@@ -38,7 +69,7 @@ pub fn write(options: &Options, mut report: Value) -> Result<(), String> {
     let targets = targets::all(&data);
     let mut text = markdown::render(&data, &lines, &targets);
     for kind in ["touch", "count", "latency", "hugepages", "scaling"] {
-        if let Some(section) = other(options, kind).and_then(|r| sections::of(kind, &r)) {
+        if let Some(section) = read(options, kind).ok().and_then(|r| sections::of(kind, &r)) {
             text += &section;
         }
     }
@@ -48,22 +79,13 @@ pub fn write(options: &Options, mut report: Value) -> Result<(), String> {
     println!("\n{text}");
     tools::make_dir(&tools::report())?;
     let [json_file, svg_file, md_file] = ["json", "svg", "md"].map(|e| file(options, "race", e));
+    let overview_file = file(options, "overview", "svg");
     tools::write_json(&json_file, &report)?;
     tools::write_text(&md_file, &text)?;
-    let labels: Vec<String> = report["libraries"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|l| l["short"].as_str().or(l["name"].as_str()).unwrap_or_default().to_owned())
-        .collect();
-    let caption = format!(
-        "{}, {} rounds. {}",
-        report["date"].as_str().unwrap_or_default(),
-        report["rounds"],
-        machine::line(&report["machine"])
-    );
-    chart::draw(&svg_file, &race, &labels, &caption)?;
-    let shown = [&json_file, &svg_file, &md_file].map(|f| tools::shown(f));
-    println!("written: {}", shown.join(", "));
+    let (labels, caption) = (labels(&report), caption(&report, ""));
+    race_chart::draw(&svg_file, &race, &labels, &caption)?;
+    overview::draw(&overview_file, &race, &labels, &caption)?;
+    let written = [&json_file, &svg_file, &overview_file, &md_file].map(|f| tools::shown(f));
+    println!("written: {}", written.join(", "));
     Ok(())
 }

@@ -5,28 +5,22 @@
 
 use crate::figures::Measure;
 use crate::launch::Launcher;
+use crate::options::Options;
 use crate::race::{header, proven, race_one, workload_json};
-use crate::{machine, scaling_chart, sections, tools, workload, Options};
+use crate::workload;
 use serde_json::{json, Map, Value};
 
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 2;
 const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
 
-pub fn run(options: &Options) -> Result<(), String> {
-    let stem = options.stem("scaling");
-    if options.rerender {
-        let file = tools::report().join(format!("{stem}.json"));
-        let report: Value = serde_json::from_str(&tools::read(&file)?)
-            .map_err(|e| format!("{}: {e}", tools::shown(&file)))?;
-        return render(&stem, &report);
-    }
+pub fn run(options: &Options) -> Result<Option<Value>, String> {
     let rounds = options.rounds_or(ROUNDS, QUICK_ROUNDS);
     let mut chosen = workload::chosen(options)?;
     chosen.ready.retain(|w| w.threads_arg.is_some());
     if chosen.ready.is_empty() {
         println!("scaling: no workload of these has `threads_arg`");
-        return Ok(());
+        return Ok(None);
     }
     let libraries = proven(options)?;
     let launcher = Launcher::new()?;
@@ -55,22 +49,5 @@ pub fn run(options: &Options) -> Result<(), String> {
     let mut report = header(&libraries, rounds, options.quick);
     report["threads"] = json!(counts);
     report["workloads"] = Value::Array(workloads);
-    tools::keep(&stem, &report)?;
-    render(&stem, &report)
-}
-
-fn render(stem: &str, report: &Value) -> Result<(), String> {
-    if let Some(text) = sections::of("scaling", report) {
-        println!("{text}");
-    }
-    let caption = format!(
-        "{}, minimum of {} rounds. {}",
-        report["date"].as_str().unwrap_or_default(),
-        report["rounds"],
-        machine::line(&report["machine"])
-    );
-    let file = tools::report().join(format!("{stem}.svg"));
-    scaling_chart::draw(&file, report, &caption)?;
-    println!("written: {}", tools::shown(&file));
-    Ok(())
+    Ok(Some(report))
 }

@@ -1,108 +1,130 @@
-//! The chart of `scaling`: a panel for each workload, a line for each allocator; time against the
-//! number of threads, relative to the base with one thread, both axes logarithmic.
+//! The chart of `scaling`: a panel for each workload, a row for each allocator. Its dots are the median
+//! times with each number of threads, relative to the base with one; the last one has its interval.
 
-use crate::chart::{colours, line, write, Area, FAINT, GREY, LABELS, MARGIN, WIDTH};
-use crate::library::{BASE, OURS};
-use plotters::prelude::*;
+use crate::bootstrap::interval;
+use crate::chart::{self, Area, Scale, LABELS, MARGIN, SOFT, WIDTH};
+use crate::figures::{Cell, Group, Measure, Row, Sample};
+use crate::library::BASE;
+use crate::record::parse_runs;
 use plotters::style::text_anchor::HPos;
 use serde_json::Value;
 use std::path::Path;
 
 const COLUMNS: i32 = 3;
-const PANEL: i32 = 240;
-const GAP: i32 = 46;
-const TOP: i32 = 90;
+const TOP: i32 = 84;
+const ROW: i32 = 22;
+const GAP: i32 = 22;
+/// Below the rows of a panel: its scale, and room for the title of the next.
+const BELOW: i32 = 58;
 
-/// Times beyond these, relative to the base with one thread, are drawn at the edge.
-const LOWEST: f64 = 0.25;
-const HIGHEST: f64 = 16.0;
-const TICKS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
-
+/// The runs of one workload: by allocator, then by number of threads.
 struct Panel {
-    left: i32,
-    top: i32,
-    width: i32,
-    last: usize,
+    title: String,
+    rows: Vec<Vec<Option<Row>>>,
 }
 
-impl Panel {
-    fn x(&self, at: usize) -> i32 {
-        self.left + self.width * at as i32 / self.last.max(1) as i32
-    }
-
-    fn y(&self, ratio: f64) -> i32 {
-        let place = (ratio.clamp(LOWEST, HIGHEST) / LOWEST).log2() / (HIGHEST / LOWEST).log2();
-        self.top + PANEL - (place * f64::from(PANEL)).round() as i32
+fn sample(workload: &Value, count: u64, name: &str) -> Cell {
+    let runs = parse_runs(&workload["runs"][count.to_string()]["results"][name]["runs"]);
+    if runs.is_empty() {
+        Cell::Absent
+    } else {
+        Cell::Done(Sample { runs, calls: None })
     }
 }
 
-fn panel(
+/// Two cells: an allocator with so many threads, and the base with one.
+fn pair(workload: &Value, count: u64, name: &str) -> Option<Row> {
+    let cells = vec![sample(workload, count, name), sample(workload, 1, BASE)];
+    cells.iter().all(|cell| cell.done().is_some()).then(|| Row {
+        workload: String::new(),
+        group: Group::Own,
+        weight: 1.0,
+        cells,
+    })
+}
+
+fn ratio(row: &Row) -> Option<f64> {
+    let of = |at: usize| Measure::TimeMedian.of(row.cells[at].done()?);
+    Some(of(0)? / of(1)?)
+}
+
+fn panel(workload: &Value, names: &[String], counts: &[u64]) -> Panel {
+    Panel {
+        title: workload["name"].as_str().unwrap_or_default().to_owned(),
+        rows: names
+            .iter()
+            .map(|name| counts.iter().map(|count| pair(workload, *count, name)).collect())
+            .collect(),
+    }
+}
+
+fn draw_panel(
     area: &Area,
     panel: &Panel,
-    workload: &Value,
     names: &[String],
-    counts: &[u64],
+    (left, top, width): (i32, i32, i32),
 ) -> Result<(), String> {
-    let title = workload["name"].as_str().unwrap_or_default();
-    write(area, title, (panel.left, panel.top - 14), 14, HPos::Left)?;
-    for tick in TICKS {
-        let y = panel.y(tick);
-        let colour = if tick == 1.0 { GREY } else { FAINT };
-        line(area, (panel.left, y), (panel.left + panel.width, y), colour)?;
-        write(area, &format!("{tick}"), (panel.left - 6, y), 11, HPos::Right)?;
-    }
-    for (at, count) in counts.iter().enumerate() {
-        let below = (panel.x(at), panel.top + PANEL + 12);
-        write(area, &count.to_string(), below, 11, HPos::Center)?;
-    }
-    let time = |name: &str, count: u64| workload["time_min"][name][count.to_string()].as_f64();
-    let Some(one) = counts.first().and_then(|count| time(BASE, *count)) else { return Ok(()) };
-    for (name, colour) in names.iter().zip(colours(names)) {
-        let points: Vec<(i32, i32)> = counts
-            .iter()
-            .enumerate()
-            .filter_map(|(at, count)| Some((panel.x(at), panel.y(time(name, *count)? / one))))
-            .collect();
-        let width = if name == OURS { 3 } else { 1 };
-        for point in &points {
-            area.draw(&Circle::new(*point, 2 + width as i32 / 2, colour.filled()))
-                .map_err(|e| e.to_string())?;
+    chart::write(area, &panel.title, (left, top - 12), 13, HPos::Left)?;
+    let ratios = panel.rows.iter().flatten().flatten().filter_map(ratio);
+    let intervals = panel.rows.iter().filter_map(|row| {
+        let i = interval((0, row.last()?.as_ref()?), 0, 1, Measure::TimeMedian)?;
+        Some([i.low, i.high])
+    });
+    let figures: Vec<f64> = ratios.chain(intervals.flatten()).collect();
+    let scale = Scale::new(left, width, chart::ends(figures.into_iter()));
+    scale.grid(area, top, top + names.len() as i32 * ROW)?;
+    for (at, (row, name)) in panel.rows.iter().zip(names).enumerate() {
+        let y = top + at as i32 * ROW + ROW / 2;
+        let colour = chart::colour(name);
+        let Some((Some(last), before)) = row.split_last() else { continue };
+        let Some(end) = ratio(last) else { continue };
+        let fewer: Vec<f64> = before.iter().flatten().filter_map(ratio).collect();
+        for ratio in &fewer {
+            chart::line(area, (scale.x(*ratio), y), (scale.x(end), y), chart::FAINT, 2)?;
         }
-        area.draw(&PathElement::new(points, colour.stroke_width(width)))
-            .map_err(|e| e.to_string())?;
+        for ratio in &fewer {
+            chart::dot(area, (scale.x(*ratio), y), 4, colour, true)?;
+        }
+        let interval = interval((0, last), 0, 1, Measure::TimeMedian);
+        scale.figure(area, y, end, interval, &fewer, colour)?;
     }
     Ok(())
 }
 
 pub fn draw(file: &Path, report: &Value, caption: &str) -> Result<(), String> {
     let list = |key: &str| report[key].as_array().cloned().unwrap_or_default();
-    let (libraries, workloads) = (list("libraries"), list("workloads"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let libraries = list("libraries");
     let names: Vec<String> = libraries.iter().map(|l| text(&l["name"])).collect();
+    let labels: Vec<String> = libraries.iter().map(|l| text(&l["short"])).collect();
     let counts: Vec<u64> = list("threads").iter().filter_map(Value::as_u64).collect();
+    let panels: Vec<Panel> = list("workloads").iter().map(|w| panel(w, &names, &counts)).collect();
 
-    let rows = (workloads.len() as i32 + COLUMNS - 1) / COLUMNS;
-    let height = (TOP + rows * (PANEL + GAP) + MARGIN).max(TOP + names.len() as i32 * 20);
+    let lines = (panels.len() as i32 + COLUMNS - 1) / COLUMNS;
+    let rows = names.len() as i32 * ROW;
+    let area = chart::area(file, TOP + lines * (rows + BELOW))?;
+    let most = counts.last().copied().unwrap_or(1);
+    let base = chart::base_label(&names, &labels);
+    let title = format!("Time with 1 to {most} threads, relative to {base} with one");
+    chart::write(&area, &title, (MARGIN, 20), 17, HPos::Left)?;
+    let legend = format!(
+        "left is better; hollow: fewer threads, filled: {most} with the 95 % interval; medians, \
+         logarithmic scales"
+    );
+    chart::write_in(&area, &legend, (MARGIN, 42), 12, HPos::Left, SOFT)?;
     let width = (WIDTH - 2 * MARGIN - LABELS) / COLUMNS - GAP;
-    let area = SVGBackend::new(file, (WIDTH as u32, height as u32)).into_drawing_area();
-    area.fill(&WHITE).map_err(|e| e.to_string())?;
-    let title = "Time by number of threads, relative to mimalloc 2.1.7 with one; lower is better";
-    write(&area, title, (MARGIN, 20), 18, HPos::Left)?;
-    write(&area, caption, (MARGIN, 42), 12, HPos::Left)?;
-    for (at, (library, colour)) in libraries.iter().zip(colours(&names)).enumerate() {
-        let y = TOP + at as i32 * 20;
-        area.draw(&Circle::new((MARGIN + 5, y), 5, colour.filled())).map_err(|e| e.to_string())?;
-        write(&area, &text(&library["short"]), (MARGIN + 16, y), 13, HPos::Left)?;
+    for line in 0..lines {
+        let top = TOP + line * (rows + BELOW);
+        for (row, (name, label)) in names.iter().zip(&labels).enumerate() {
+            chart::row_label(&area, name, label, (top + row as i32 * ROW, ROW))?;
+        }
     }
-    for (at, workload) in workloads.iter().enumerate() {
-        let (column, row) = (at as i32 % COLUMNS, at as i32 / COLUMNS);
-        let place = Panel {
-            left: MARGIN + LABELS + GAP + column * (width + GAP),
-            top: TOP + row * (PANEL + GAP),
-            width,
-            last: counts.len().saturating_sub(1),
-        };
-        panel(&area, &place, workload, &names, &counts)?;
+    for (at, panel) in panels.iter().enumerate() {
+        let (column, line) = (at as i32 % COLUMNS, at as i32 / COLUMNS);
+        let left = MARGIN + LABELS + column * (width + GAP);
+        draw_panel(&area, panel, &names, (left, TOP + line * (rows + BELOW), width))?;
     }
+    let foot = (WIDTH - MARGIN, TOP + lines * (rows + BELOW) - 14);
+    chart::write_in(&area, caption, foot, 11, HPos::Right, SOFT)?;
     area.present().map_err(|e| e.to_string())
 }

@@ -1,18 +1,16 @@
 //! What other commands measured, as sections of the race's text.
 
+use crate::hugepages::MODES;
+use crate::latency::{CALLS, PERCENTILES};
 use crate::markdown::{table, words};
+use crate::touch::WORKLOAD;
+use crate::touch_ratio::{advice, ratio};
 use serde_json::Value;
-
-/// Of transparent huge pages, as the system names them.
-pub const MODES: [&str; 3] = ["never", "madvise", "always"];
-/// What `latency` times, and what it reports of each.
-pub const CALLS: [&str; 2] = ["malloc", "free"];
-pub const PERCENTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 pub fn of(kind: &str, report: &Value) -> Option<String> {
     match kind {
         "count" => count(report),
-        "touch" => crate::touch::section(report),
+        "touch" => touch(report),
         "latency" => latency(report),
         "hugepages" => huge_pages(report),
         "scaling" => scaling(report),
@@ -135,4 +133,28 @@ fn scaling(report: &Value) -> Option<String> {
         out += &format!("\n{}", table(&header, &rows));
     }
     Some(out)
+}
+
+fn touch(report: &Value) -> Option<String> {
+    let results = report["results"].as_object()?;
+    let rows: Vec<Vec<String>> = results
+        .keys()
+        .map(|name| {
+            let of = |advice: &str| {
+                ratio(report, name, advice).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+            };
+            let advice = advice(report, name).unwrap_or("-").to_owned();
+            vec![name.clone(), of("plain"), of("huge"), advice]
+        })
+        .collect();
+    Some(format!(
+        "\n## Workload {WORKLOAD} against touching a fresh mapping of {} MiB\n\n\
+         Measured on {}. Minima of whole processes, {} rounds; each run of an allocator stands \
+         between touches without advice and with MADV_HUGEPAGE. The last column says which of the \
+         two the allocator asks for.\n\n{}",
+        report["mebibytes"].as_str()?,
+        report["date"].as_str()?,
+        report["rounds"],
+        table(&words(&["allocator", "of plain", "of huge", "advice"]), &rows)
+    ))
 }

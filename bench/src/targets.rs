@@ -6,7 +6,7 @@
 use crate::bootstrap::interval;
 use crate::figures::{Group, Measure, Race, Row, SCOPES};
 use crate::library::{BASE, OURS};
-use crate::touch;
+use crate::touch_ratio;
 use serde_json::{json, Value};
 
 /// Leaves out caches of threads, and pays for it in time.
@@ -206,8 +206,8 @@ fn vector(touch: Option<&Value>) -> Target {
     let size = touch.and_then(|touch| touch["mebibytes"].as_str()).unwrap_or("512");
     let what = format!("vector to {size} MiB, cold <= {VECTOR_TO_TOUCH} of touching a mapping");
     let result = touch.and_then(|report| {
-        let advice = touch::advice(report, OURS)?;
-        let of = |advice: &str| touch::ratio(report, OURS, advice);
+        let advice = touch_ratio::advice(report, OURS)?;
+        let of = |advice: &str| touch_ratio::ratio(report, OURS, advice);
         let (plain, huge) = (of("plain")?, of("huge")?);
         let ratio = if advice == "huge" { huge } else { plain };
         let text = format!("{plain:.2} of plain, {huge:.2} of huge pages; ours asks for {advice}");

@@ -3,8 +3,9 @@
 use crate::figures::Group;
 use crate::launch::Job;
 use crate::library::Library;
+use crate::options::Options;
 use crate::tools;
-use crate::Options;
+use serde::Deserialize;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -86,13 +87,37 @@ pub struct Chosen {
     pub missing: Vec<(String, String)>,
 }
 
-fn text(entry: &toml::Table, key: &str) -> Option<String> {
-    entry.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+/// workloads.toml.
+#[derive(Deserialize)]
+struct Workloads {
+    workload: Vec<Entry>,
 }
 
-fn texts(entry: &toml::Table, key: &str) -> Option<Vec<String>> {
-    let values = entry.get(key)?.as_array()?;
-    Some(values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
+/// A workload as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    about: String,
+    group: Option<Group>,
+    #[serde(default = "one")]
+    weight: f64,
+    /// One of these three says what is run.
+    source: Option<String>,
+    program: Option<String>,
+    rust: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    quick: Option<Vec<String>>,
+    input: Option<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    threads_arg: Option<usize>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn dir() -> PathBuf {
@@ -106,19 +131,19 @@ pub fn compiled(source: &str) -> Result<PathBuf, String> {
 }
 
 /// Compiles or finds the program; of a Rust program only the name, as each library has its own.
-fn program(entry: &toml::Table) -> Result<(PathBuf, Kind), String> {
-    if let Some(source) = text(entry, "source") {
-        return Ok((compiled(&source)?, Kind::Own));
+fn program(entry: &Entry) -> Result<(PathBuf, Kind), String> {
+    if let Some(source) = &entry.source {
+        return Ok((compiled(source)?, Kind::Own));
     }
-    if let Some(bin) = text(entry, "rust") {
-        return if in_some_folder(&bin) {
+    if let Some(bin) = &entry.rust {
+        return if in_some_folder(bin) {
             Ok((PathBuf::from(bin), Kind::Rust))
         } else {
             Err(format!("{bin} is not built for any library: run `build`"))
         };
     }
-    let name = text(entry, "program").ok_or("none of 'source', 'program', 'rust'")?;
-    let path = tools::find_binary(&name).ok_or(format!("{name} is not installed"))?;
+    let name = entry.program.as_ref().ok_or("none of 'source', 'program', 'rust'")?;
+    let path = tools::find_binary(name).ok_or(format!("{name} is not installed"))?;
     Ok((path, Kind::Foreign))
 }
 
@@ -127,75 +152,64 @@ fn in_some_folder(bin: &str) -> bool {
     folders.flatten().any(|folder| folder.path().join(bin).exists())
 }
 
-fn group(entry: &toml::Table, kind: Kind) -> Result<Group, String> {
-    match text(entry, "group") {
-        Some(name) => Group::named(&name).ok_or(format!("there is no group '{name}'")),
-        None => Ok(match kind {
+fn workload(entry: Entry, quick: bool) -> Result<Workload, String> {
+    let (program, kind) = program(&entry)?;
+    let args = entry.quick.filter(|_| quick).unwrap_or(entry.args);
+    let input = entry.input.map_or(String::new(), |i| dir().join(i).display().to_string());
+    let full = args.iter().map(|arg| arg.replace("{input}", &input)).collect();
+    let env = entry.env.iter().filter_map(|e| e.split_once('='));
+    let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    Ok(Workload {
+        name: entry.name,
+        about: entry.about,
+        group: entry.group.unwrap_or(match kind {
             Kind::Own => Group::Own,
             Kind::Foreign => Group::Real,
             Kind::Rust => Group::Rust,
         }),
-    }
-}
-
-fn workload(entry: &toml::Table, name: &str, quick: bool) -> Result<Workload, String> {
-    let (program, kind) = program(entry)?;
-    let normal = texts(entry, "args").unwrap_or_default();
-    let args = match texts(entry, "quick") {
-        Some(args) if quick => args,
-        _ => normal,
-    };
-    let input = text(entry, "input").map_or(String::new(), |i| dir().join(i).display().to_string());
-    let full = args.iter().map(|arg| arg.replace("{input}", &input)).collect();
-    let env = texts(entry, "env").unwrap_or_default();
-    let env = env
-        .iter()
-        .filter_map(|e| e.split_once('='))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect();
-    let threads_arg = entry.get("threads_arg").and_then(toml::Value::as_integer);
-    let threads_arg = threads_arg.and_then(|at| usize::try_from(at).ok());
-    Ok(Workload {
-        name: name.to_owned(),
-        about: text(entry, "about").unwrap_or_default(),
-        group: group(entry, kind)?,
-        weight: match entry.get("weight") {
-            Some(toml::Value::Integer(weight)) => *weight as f64,
-            Some(toml::Value::Float(weight)) => *weight,
-            _ => 1.0,
-        },
+        weight: entry.weight,
         kind,
         args,
-        threads_arg,
+        threads_arg: entry.threads_arg,
         job: Job { program, args: full, env },
     })
 }
 
+fn entries() -> Result<Vec<Entry>, String> {
+    let text = tools::read(&tools::root().join("workloads.toml"))?;
+    let all: Workloads = toml::from_str(&text).map_err(|e| format!("workloads.toml: {e}"))?;
+    Ok(all.workload)
+}
+
 pub fn chosen(options: &Options) -> Result<Chosen, String> {
-    let table: toml::Table = tools::read(&tools::root().join("workloads.toml"))?
-        .parse()
-        .map_err(|e| format!("workloads.toml: {e}"))?;
-    let entries = table
-        .get("workload")
-        .and_then(toml::Value::as_array)
-        .ok_or("workloads.toml: no [[workload]]")?;
-    let entries: Vec<&toml::Table> = entries.iter().filter_map(toml::Value::as_table).collect();
-    let names: Vec<String> = entries
-        .iter()
-        .map(|e| text(e, "name").ok_or("workloads.toml: a workload has no name".to_owned()))
-        .collect::<Result<_, _>>()?;
-    if let Some(unknown) = options.only.iter().flatten().find(|name| !names.contains(name)) {
+    let entries = entries()?;
+    let is_known = |name: &String| entries.iter().any(|e| &e.name == name);
+    if let Some(unknown) = options.only.iter().flatten().find(|name| !is_known(name)) {
         return Err(format!("there is no workload '{unknown}' in workloads.toml"));
     }
     let mut chosen = Chosen { ready: Vec::new(), missing: Vec::new() };
-    for (entry, name) in entries.iter().zip(names) {
+    for entry in entries {
+        let name = entry.name.clone();
         if options.only.as_ref().is_some_and(|o| !o.contains(&name)) {
             continue;
         }
-        match workload(entry, &name, options.quick) {
+        match workload(entry, options.quick) {
             Ok(workload) => chosen.ready.push(workload),
             Err(why) => chosen.missing.push((name, why)),
         }
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_can_be_read() {
+        let entries = entries().unwrap();
+        assert!(entries.len() >= 70 && entries.iter().all(|e| e.weight == 1.0));
+        assert!(entries.iter().any(|e| e.threads_arg == Some(0)));
+        assert!(entries.iter().any(|e| e.group == Some(Group::Real)));
+    }
 }

@@ -1,4 +1,4 @@
-"""The tables of a run, and docs/attacks.md."""
+"""The tables of a run, and results/attacks.md."""
 
 import collections
 import json
@@ -10,7 +10,7 @@ from libraries import ROOT
 from product import RESULTS, SIZES
 from promises import broken_promises, compact, describe_broken, read_rules
 
-REPORT = ROOT / "docs/attacks.md"
+REPORT = ROOT / "ctest/attacks/results/attacks.md"
 
 
 def counts_of(outcomes):

@@ -1,0 +1,205 @@
+/* huge_page_advice.c - which memory the library advises the system to back with transparent huge
+ * pages: memory that will be touched as a whole, in a program that is large already; never memory
+ * that would only make a small program larger. The advice is read from /proc/self/smaps: the flag
+ * "hg" of a mapping. The case does not check whether the system follows it. */
+#include "probe.h"
+#include <mimalloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STRETCH (2 * MIB)
+#define SLICE (64 * KIB)
+
+static char text[8 * 1024 * 1024];
+
+/* Bytes of [start, start + size) in mappings that have the flag. */
+static size_t flagged_in(const char* flag, const void* start, size_t size) {
+  size_t length = read_file("/proc/self/smaps", text, sizeof text - 1);
+  REQUIRE(length > 0 && length < sizeof text - 1);
+  text[length] = 0;
+  uintptr_t low = (uintptr_t)start, high = low + size, from = 0, to = 0;
+  size_t total = 0;
+  for (char* line = text; line != NULL && *line != 0;) {
+    char* next = strchr(line, '\n');
+    if (next != NULL) *next++ = 0;
+    char* end;
+    unsigned long first = strtoul(line, &end, 16);
+    if (*end == '-' && end > line) {
+      from = first;
+      to = strtoul(end + 1, NULL, 16);
+    } else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, flag) != NULL) {
+      uintptr_t a = from > low ? from : low, b = to < high ? to : high;
+      if (a < b) total += b - a;
+    }
+    line = next;
+  }
+  return total;
+}
+static size_t advised_in(const void* start, size_t size) { return flagged_in(" hg", start, size); }
+static size_t advised(void) { return advised_in(NULL, (size_t)1 << 47); }
+
+static void* chain_of(size_t size, size_t total) {
+  void** last = NULL;
+  for (size_t done = 0; done < total; done += size) {
+    void** p = (void**)mi_malloc(size);
+    REQUIRE(p != NULL);
+    *p = (void*)last;
+    last = p;
+  }
+  return (void*)last;
+}
+static void chain_free(void* chain) {
+  for (void** p = (void**)chain; p != NULL;) {
+    void** next = (void**)*p;
+    mi_free((void*)p);
+    p = next;
+  }
+}
+
+static void small_program_gets_no_advice(void) {
+  size_t before = advised();
+  void* chain = chain_of(48, 4 * MIB);
+  CHECK_EQ(advised(), before);
+  chain_free(chain);
+}
+
+static void small_blocks_of_a_large_program_are_advised(void) {
+  size_t before = advised();
+  void* chain = chain_of(48, 64 * MIB);
+  size_t gained = advised() - before;
+  CHECK_GE(gained, 40 * MIB);
+  CHECK_LE(gained, 64 * MIB);
+  chain_free(chain);
+}
+
+/* Whole huge-page regions of a block, not its tail, which would make more pages resident. */
+static void large_block_is_advised_but_for_its_tail(void) {
+  const size_t sizes[] = {4 * MIB, 5 * MIB + 1, 17 * MIB + 1, 40 * MIB - 1, 600 * MIB + 70000};
+  for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+    char* p = (char*)mi_malloc(sizes[i]);
+    REQUIRE(p != NULL);
+    size_t got = advised_in(p, round_up(sizes[i], STRETCH));
+    size_t used = round_up(sizes[i], SLICE);
+    CHECK_LE(got, used);
+    CHECK_GE(got + STRETCH, sizes[i] / STRETCH * STRETCH);
+    size_t before = rss_bytes();
+    p[sizes[i] - 1] = 1;
+    if (used % STRETCH != 0) CHECK_LE(rss_bytes(), before + SLICE);
+    mi_free(p);
+  }
+}
+
+static void block_with_an_untouched_end_is_not_advised(void) {
+  void* chain = chain_of(48, 64 * MIB);
+  enum { BLOCKS = 300 };
+  static char* blocks[BLOCKS];
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = (char*)mi_malloc(68 * KIB);
+    REQUIRE(blocks[i] != NULL);
+    CHECK_EQ(advised_in(blocks[i], 68 * KIB), 0);
+  }
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
+  chain_free(chain);
+}
+
+/* The advice grows with the block, so that all of it stays one mapping per kind and can be
+ * moved. */
+static void block_that_grows_is_advised_and_keeps_its_contents(void) {
+  char* p = NULL;
+  void* between[16];
+  size_t n = 0;
+  for (size_t size = MIB; size <= 256 * MIB; size *= 2) {
+    p = (char*)mi_realloc(p, size);
+    REQUIRE(p != NULL);
+    for (size_t at = size == MIB ? 0 : size / 2; at < size; at += OS_PAGE)
+      *(size_t*)(void*)(p + at) = at;
+    for (size_t at = 0; at < size; at += OS_PAGE)
+      if (*(size_t*)(void*)(p + at) != at) {
+        check_fail("at %zu of %zu: %zu\n", at, size, *(size_t*)(void*)(p + at));
+        return;
+      }
+    if (size >= 8 * MIB) CHECK_GE(advised_in(p, size) + 2 * STRETCH, size);
+    between[n++] = mi_malloc(6 * MIB); /* blocks growth in place: the next step has to move */
+  }
+  mi_free(p);
+  while (n > 0) mi_free(between[--n]);
+}
+
+/* Memory that was purged, and memory that was mapped anew after a move, gets the advice again with
+ * the next block. */
+static void advice_comes_again_with_the_next_block(void) {
+  for (int moved = 0; moved < 2; moved++)
+    for (int round = 0; round < 3; round++) {
+      char* p = (char*)mi_malloc(moved ? 8 * MIB : 40 * MIB);
+      void* behind = moved ? mi_malloc(8 * MIB) : NULL; /* so that growing has to move */
+      if (moved) p = (char*)mi_realloc(p, 40 * MIB);
+      REQUIRE(p != NULL);
+      CHECK_GE(advised_in(p, 40 * MIB) + 10 * MIB, 40 * MIB);
+      memset(p, 1, 40 * MIB);
+      mi_free(p);
+      mi_free(behind);
+      mi_collect(true);
+      CHECK_EQ(advised(), 0);
+    }
+}
+
+static void wait_for_purge(void) {
+  for (int i = 0; i < 50; i++) {
+    sleep_ms(4);
+    mi_collect(false);
+  }
+}
+
+/* A huge-page region of which little is free keeps its huge page. With force, or with more free
+ * slices, it gives up all free slices. */
+static void purge_leaves_mostly_used_stretches_whole(void) {
+  enum { BLOCKS = 8192 };
+  static char* blocks[BLOCKS];
+  mi_option_set(mi_option_purge_delay, 1);
+  void* chain = chain_of(48, 32 * MIB);
+  for (size_t i = 0; i < BLOCKS; i++) {
+    REQUIRE((blocks[i] = (char*)mi_malloc(8 * KIB)) != NULL);
+    memset(blocks[i], 1, 8 * KIB);
+  }
+  size_t full = rss_bytes();
+  for (size_t eighth = 0; eighth < 3; eighth++) { /* of the slices, evenly spread */
+    for (size_t i = 0; i < BLOCKS; i++)
+      if (blocks[i] != NULL && ((uintptr_t)blocks[i] / SLICE) % 8 == eighth) {
+        mi_free(blocks[i]);
+        blocks[i] = NULL;
+      }
+    wait_for_purge();
+    size_t now = rss_bytes();
+    check_note("%zu of 8 slices free: %zu of %zu MiB resident\n", eighth + 1, now / MIB,
+               full / MIB);
+    if (eighth == 0) {
+      CHECK_GE(now + 2 * MIB, full);
+      mi_collect(true);
+      CHECK_LE(rss_bytes(), full - 5 * MIB);
+    } else {
+      CHECK_LE(now, full - (eighth + 1) * 5 * MIB);
+    }
+  }
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
+  chain_free(chain);
+  wait_for_purge(); /* all of it is free: no force needed */
+  CHECK_LE(rss_bytes(), full / 4);
+}
+
+static const check_case_t cases[] = {
+    CASE(small_program_gets_no_advice),
+    CASE(small_blocks_of_a_large_program_are_advised),
+    CASE(large_block_is_advised_but_for_its_tail),
+    CASE(block_with_an_untouched_end_is_not_advised),
+    CASE(block_that_grows_is_advised_and_keeps_its_contents),
+    CASE(advice_comes_again_with_the_next_block),
+    CASE(purge_leaves_mostly_used_stretches_whole),
+};
+
+int main(int argc, char** argv) {
+  if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) {
+    check_note("this system has no transparent huge pages: nothing to test\n");
+    return 0;
+  }
+  return CHECK_MAIN(argc, argv, cases);
+}

@@ -1,0 +1,386 @@
+/* internals.c - bitmaps, size classes and the page map, against simple models. The library is part
+ * of this program, so the cases can call its internal functions. ci/faults plants faults here (01
+ * to 03, 16, 17, 32). */
+#include "all.c"
+
+#include "support/check.h"
+#include <sys/mman.h>
+
+static uint64_t random_state = 1;
+static size_t random_below(size_t bound) {
+  random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  return (size_t)(random_state >> 33) % bound;
+}
+
+/* ---- bitmaps
+ * --------------------------------------------------------------------------- */
+
+#define BITS_MAX 260
+#define WORDS_MAX (BITS_MAX / 64 + 2)
+
+typedef struct model_s {
+  bool bit[WORDS_MAX * 64];
+} model_t;
+
+static void bits_write(bitword_t* words, const model_t* m) {
+  for (size_t w = 0; w < WORDS_MAX; w++) {
+    uint64_t word = 0;
+    for (size_t b = 0; b < 64; b++) word |= (uint64_t)m->bit[w * 64 + b] << b;
+    store_relaxed(&words[w], word);
+  }
+}
+static bool bits_equal(bitword_t* words, const model_t* m) {
+  for (size_t i = 0; i < WORDS_MAX * 64; i++)
+    if ((((load_relaxed(&words[i / 64]) >> (i % 64)) & 1) != 0) != m->bit[i]) return false;
+  return true;
+}
+static bool all_set(const model_t* m, size_t i, size_t n) {
+  for (size_t k = i; k < i + n; k++)
+    if (!m->bit[k]) return false;
+  return true;
+}
+static bool any_set(const model_t* m, size_t i, size_t n) {
+  for (size_t k = i; k < i + n; k++)
+    if (m->bit[k]) return true;
+  return false;
+}
+static void model_set(model_t* m, size_t i, size_t n, bool value) {
+  for (size_t k = i; k < i + n; k++) m->bit[k] = value;
+}
+static size_t model_claim(const model_t* words, const model_t* wanted, size_t bits, size_t from,
+                          size_t n, size_t align, size_t phase) {
+  for (size_t i = from; i + n <= bits; i++)
+    if ((i + phase) % align == 0 && all_set(words, i, n) && all_set(wanted, i, n)) return i;
+  return BITMAP_NONE;
+}
+
+/* Runs and gaps of many lengths; few of each leave room for long claims. */
+static void model_random(model_t* m, size_t bits) {
+  memset(m, 0, sizeof *m);
+  size_t longest = 1 + random_below(100);
+  bool value = random_below(2) != 0;
+  for (size_t i = 0; i < bits; value = !value) {
+    size_t n = min_size(bits - i, 1 + random_below(value ? longest : 1 + longest / 8));
+    model_set(m, i, n, value);
+    i += n;
+  }
+}
+
+static void every_operation_at_every_offset_does_what_it_says(void) {
+  static bitword_t words[WORDS_MAX];
+  model_t before;
+  for (size_t n = 1; n <= 140; n++) {
+    for (size_t i = 0; i + n <= 200; i++) {
+      model_random(&before, 200);
+      if (random_below(2) != 0) model_set(&before, i, n, true); /* else claims rarely succeed */
+      model_t after = before;
+      bits_write(words, &before);
+      CHECK_EQ(bitmap_any(words, i, n), any_set(&before, i, n));
+      CHECK_EQ(bitmap_all(words, i, n), all_set(&before, i, n));
+      bool claimed = bitmap_claim_at(words, i, n);
+      CHECK_EQ(claimed, all_set(&before, i, n));
+      if (claimed) model_set(&after, i, n, false);
+      if (!CHECK(bits_equal(words, &after))) return; /* took all bits, or changed none */
+      CHECK_EQ(bitmap_clear(words, i, n), any_set(&after, i, n));
+      model_set(&after, i, n, false);
+      CHECK(bits_equal(words, &after));
+      bitmap_set(words, i, n);
+      model_set(&after, i, n, true);
+      if (!CHECK(bits_equal(words, &after))) return;
+      size_t count = 0;
+      for (size_t k = 0; k < 200; k++) count += after.bit[k];
+      CHECK_EQ(bitmap_count(words, 200), count);
+    }
+  }
+}
+
+static void claim_finds_the_first_place_that_fits_and_takes_exactly_that(void) {
+  static const size_t lengths[] = {1, 2, 63, 64, 65, 127, 128, 129, 200, 256, BITS_MAX};
+  static bitword_t words[WORDS_MAX], wanted[WORDS_MAX];
+  for (size_t round = 0; round < 20000; round++) {
+    size_t bits = lengths[random_below(sizeof lengths / sizeof lengths[0])];
+    model_t free, marked;
+    model_random(&free, bits);
+    model_random(&marked, bits);
+    size_t n = 1 + random_below(random_below(2) != 0 ? bits : min_size(bits, 8));
+    size_t from = random_below(bits), align = (size_t)1 << random_below(7);
+    size_t phase = random_below(align);
+    bool same = round % 2 == 0;
+    bits_write(words, &free);
+    bits_write(wanted, &marked);
+    size_t found = bitmap_claim(words, same ? words : wanted, bits, from, n, align, phase);
+    size_t right = model_claim(&free, same ? &free : &marked, bits, from, n, align, phase);
+    if (found != BITMAP_NONE) model_set(&free, found, n, false);
+    if (!CHECK_EQ((long long)found, (long long)right) || !CHECK(bits_equal(words, &free))) {
+      check_note("%zu of %zu bits from %zu, align %zu, phase %zu\n", n, bits, from, align, phase);
+      return;
+    }
+  }
+}
+
+/* ---- zeros are counted right --------------------------------------- */
+
+static void bits_are_found_in_every_word(void) {
+  static bitword_t words[4];
+  for (size_t i = 0; i < 256; i++) {
+    for (size_t w = 0; w < 4; w++)
+      store_relaxed(&words[w], i / 64 == w ? UINT64_C(1) << i % 64 : 0);
+    for (size_t from = 0; from < 256; from++) {
+      CHECK_EQ(next_bit(words, 256, from, true), from <= i ? i : 256);
+      CHECK_EQ(next_bit(words, 256, from, false), from == i ? i + 1 : from);
+    }
+    CHECK_EQ(bitmap_count(words, 256), 1);
+  }
+  for (size_t w = 0; w < 4; w++) store_relaxed(&words[w], 0);
+  CHECK_EQ(next_bit(words, 256, 0, true), 256);
+  CHECK_EQ(bitmap_count(words, 256), 0);
+  for (size_t w = 0; w < 4; w++) store_relaxed(&words[w], ~UINT64_C(0));
+  CHECK_EQ(next_bit(words, 256, 0, false), 256);
+  CHECK_EQ(next_bit(words, 200, 0, false), 200);
+  CHECK_EQ(bitmap_count(words, 256), 256);
+}
+
+static void every_size_has_the_smallest_class_that_holds_it(void) {
+  for (size_t cls = 1; cls + 1 < CLASS_COUNT; cls++)
+    CHECK_LE(class_block_size(cls) + 1, class_block_size(cls + 1));
+  for (size_t size = SMALL_MAX + 1; size <= MEDIUM_MAX; size++) {
+    size_t cls = class_of_medium(size);
+    if (!CHECK(cls >= FIRST_GEOMETRIC && cls < CLASS_COUNT) ||
+        !CHECK_LE(size, class_block_size(cls)) || !CHECK_LE(class_block_size(cls - 1) + 1, size))
+      return;
+  }
+}
+
+/* ---- the map ----------------------------------------- */
+
+/* Unused address space: the map needs only the number. */
+#define FAR_WINDOW ((uintptr_t)0x3210 << WINDOW_SHIFT)
+
+static void registration_covers_exactly_its_range(void) {
+  char* start = (char*)(FAR_WINDOW - 64 * SLICE_SIZE);
+  REQUIRE(map_extend(start, 128 * SLICE_SIZE)); /* two windows */
+  uint32_t first = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
+  for (uint32_t at = 1; at < 120; at++) {
+    for (uint32_t count = 1; count <= 8 && at + count < 127; count++) {
+      page_t* page = map_descriptor_of_slice(first + at);
+      page->slice = first + at;
+      page_set_slices(page, count);
+      store_relaxed(&page->owner, (uintptr_t)64);
+      map_mark_interior(page, 1, count - 1);
+      for (uint32_t s = 0; s < 128; s++) {
+        char* p = start + s * SLICE_SIZE;
+        page_t* here = s >= at && s < at + count ? page : NULL;
+        CHECK_SAME(map_page_checked(p), here);
+        CHECK_SAME(map_page_checked(p + SLICE_SIZE - 1), here);
+      }
+      map_clear(first + at, count);
+      for (uint32_t s = 0; s < 128; s++) CHECK_NULL(map_page_checked(start + s * SLICE_SIZE));
+      if (check_failures > 0) return;
+    }
+  }
+}
+
+static void addresses_of_any_width_can_be_asked_for(void) {
+  for (unsigned bits = 0; bits < 64; bits++) {
+    for (int step = -1; step <= 1; step++) {
+      uintptr_t a = ((uintptr_t)1 << bits) + (uintptr_t)(intptr_t)step;
+      CHECK_NULL(map_page_checked((void*)a));
+      if (bits > 48) CHECK(!map_extend((void*)a, 1));
+    }
+  }
+  CHECK_NULL(map_page_checked(NULL));
+  CHECK_NULL(map_page_checked((void*)UINTPTR_MAX));
+  CHECK(!map_extend((void*)((uintptr_t)1 << 48), 1));
+}
+
+/* Memory of the program below 2 GiB, and where 39, 42 and 47 bits end. */
+static void memory_at_low_and_high_addresses_serves(void) {
+  static const unsigned widths[] = {31, 32, 39, 42, 47};
+  const size_t size = 64 * MiB;
+  size_t served = 0;
+  for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+    uintptr_t hint = ((uintptr_t)1 << widths[i]) - 4 * size;
+    char* at = mmap((void*)hint, size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(at != MAP_FAILED);
+    mi_arena_id_t id;
+    if (!CHECK(mi_manage_os_memory_ex(at, size, true, false, true, -1, true, &id))) continue;
+    mi_heap_t* heap = mi_heap_new_in_arena(id);
+    REQUIRE(heap != NULL);
+    for (size_t n = 1; n < 4 * MiB; n = n * 3 + 1) {
+      char* p = mi_heap_malloc(heap, n);
+      if (!CHECK(p >= at && p < at + size)) break;
+      memset(p, 1, n);
+      CHECK(map_page_checked(p) != NULL);
+      mi_free(p);
+    }
+    served += (uintptr_t)at >> widths[i] == 0 && (uintptr_t)at >> (widths[i] - 1) != 0;
+    mi_heap_destroy(heap);
+  }
+  CHECK_GE(served, MI_WATCHED ? 1 : 3); /* a sanitizer uses some of them itself */
+}
+
+static void words_for_atomics_are_aligned(void) {
+  mi_free(mi_malloc(1));
+  arena_t* a = arena_at(0);
+  REQUIRE(a != NULL);
+  bitword_t* const fields[] = {a->free,  a->dirty,         a->committed,
+                               a->purge, a->second_chance, a->huge};
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    CHECK_EQ((uintptr_t)fields[i] % sizeof(uint64_t), 0);
+  CHECK_EQ((uintptr_t)a->abandoned % 64, 0);
+  CHECK_EQ((uintptr_t)a % 64, 0);
+  CHECK_EQ((uintptr_t)&map.word[0] % 64, 0);
+  for (uint32_t i = 0; i < 600 && i < a->slices; i++) {
+    CHECK_EQ((uintptr_t)map_descriptor_of_slice(a->first_slice + i) % 64, 0);
+    CHECK_EQ((uintptr_t)map_remote(a->first_slice + i) % sizeof(uint64_t), 0);
+  }
+}
+
+/* ---- a thread that a fork has stopped in the middle ---- */
+
+/* The page of new blocks; their list is back in the page. */
+static page_t* page_of_blocks(void** blocks, size_t count) {
+  mi_collect(true);
+  for (size_t i = 0; i < count; i++) REQUIRE((blocks[i] = mi_malloc(48)) != NULL);
+  page_t* page = map_page_checked(blocks[0]);
+  heap_return_lists(heap_default); /* from here on `used` counts the blocks of the program */
+  return page;
+}
+
+static void a_page_of_a_stopped_thread_is_settled(void) {
+  enum { COUNT = 20, FREED = 5 };
+  void* blocks[COUNT];
+  page_t* page = page_of_blocks(blocks, COUNT);
+  for (size_t i = COUNT - FREED; i < COUNT; i++) mi_free(blocks[i]);
+  size_t capacity = page->capacity, free = capacity - page_used(page);
+  REQUIRE(free >= FREED);
+
+  /* Consistent state: nothing changes. */
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity - free);
+
+  /* Stopped after taking the local list and before counting its blocks: they are lost, and count as
+   * used. */
+  block_t* list = page->local;
+  page->local = NULL;
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity);
+
+  /* Stopped after putting the first block on the list and before counting it. */
+  page_set_used(page, capacity);
+  block_link(page, blocks[0], NULL);
+  page->local = blocks[0];
+  page_settle(page);
+  CHECK_EQ(page_used(page), capacity - 1);
+
+  /* The same for a list that had blocks: never fewer on the list than the count says. */
+  block_link(page, blocks[1], page->local);
+  page->local = blocks[1];
+  page_settle(page);
+  CHECK_LE(capacity - page_used(page), page_list_length(page, page->local));
+  CHECK_GE(capacity - page_used(page), 1);
+  page->local = list;
+  page_set_used(page, capacity - free);
+  for (size_t i = 0; i < COUNT - FREED; i++) mi_free(blocks[i]);
+}
+
+/* ---- a set-up that fails ------------------------------------------- */
+
+static bool refuse;
+int __real_mprotect(void* addr, size_t size, int prot);
+int __wrap_mprotect(void* addr, size_t size, int prot);
+int __wrap_mprotect(void* addr, size_t size, int prot) {
+  if (refuse && prot != PROT_NONE) {
+    errno = ENOMEM;
+    return -1;
+  }
+  return __real_mprotect(addr, size, prot);
+}
+
+static void failed_setup_registers_nothing(void) {
+  mi_option_set(mi_option_arena_eager_commit, 0);
+  mi_option_set(mi_option_arena_reserve, 64 * 1024);
+  void* first = mi_malloc(100);
+  REQUIRE(first != NULL);
+  arena_t* a = arena_at(0);
+  size_t free = load_relaxed(&a->free_count);
+  page_t* page = map_page_checked(first);
+  mi_option_enable(mi_option_disallow_os_alloc); /* otherwise large blocks would be OS-mapped */
+  refuse = true;
+  for (size_t cls = 1; cls < CLASS_COUNT; cls++)
+    CHECK_NULL(page_fresh(AFFINITY_ANY, cls, 64, cls % 2 == 0));
+  CHECK_NULL(mi_malloc(300000));
+  CHECK_NULL(mi_malloc(20 * MiB));
+  refuse = false;
+  CHECK_EQ(load_relaxed(&a->free_count), free);
+  CHECK_EQ(bitmap_count(a->free, a->slices), free);
+  for (uint32_t s = 0; s < a->slices; s++) {
+    page_t* here = map_page_checked(slice_address(a->first_slice + s));
+    if (!CHECK(here == NULL || here == page)) return;
+  }
+  void* p = mi_malloc(300000);
+  CHECK_NOT_NULL(p);
+  mi_free(p);
+  mi_free(first);
+}
+
+/* ---- guards that the system grants in part --------------------------------------------------- */
+
+#define OS_PAGES 4
+
+static char* pages_new(void) {
+  size_t size = OS_PAGES * os_info.page_size;
+  char* p = (char*)os_reserve(size, os_info.page_size, OS_LAZY);
+  REQUIRE(p != NULL);
+  memset(p, 1, size);
+  return p;
+}
+
+/* As for a block whose guard could not be removed: an inaccessible part is zero after it is made
+ * accessible. */
+static void memory_that_is_locked_and_in_part_inaccessible_is_closed(void) {
+  size_t page = os_info.page_size;
+  char* p = pages_new();
+  if (mlock(p, OS_PAGES * page) != 0) return; /* the process may not lock memory */
+  REQUIRE(os_protect(p + page, page));
+  REQUIRE(os_shut(p, OS_PAGES * page));
+  REQUIRE(os_open(p, OS_PAGES * page));
+  for (size_t i = 0; i < OS_PAGES * page; i++) REQUIRE(p[i] == 0);
+  os_release(p, OS_PAGES * page);
+}
+
+/* The kernel guards the mapped part of a range and reports a failure if another part is not
+ * mapped. */
+static void guard_half(void) {
+  size_t page = os_info.page_size;
+  char* p = pages_new();
+  os_release(p + 2 * page, 2 * page);
+  if (!os_guard(p, OS_PAGES * page)) memset(p, 1, 2 * page); /* a guard would kill us */
+}
+static void a_guard_that_fails_half_way_is_taken_away(void) {
+  guard_half(); /* first call: the library does not know yet which kind of guard the system has */
+}
+static void a_later_guard_that_fails_half_way_is_taken_away(void) {
+  char* p = pages_new();
+  REQUIRE(os_guard(p, os_info.page_size));
+  guard_half();
+}
+
+static const check_case_t cases[] = {
+    CASE(every_operation_at_every_offset_does_what_it_says),
+    CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
+    CASE(bits_are_found_in_every_word),
+    CASE(every_size_has_the_smallest_class_that_holds_it),
+    CASE(registration_covers_exactly_its_range),
+    CASE(addresses_of_any_width_can_be_asked_for),
+    CASE(memory_at_low_and_high_addresses_serves),
+    CASE(words_for_atomics_are_aligned),
+    CASE(a_page_of_a_stopped_thread_is_settled),
+    CASE(failed_setup_registers_nothing),
+    CASE(memory_that_is_locked_and_in_part_inaccessible_is_closed),
+    CASE(a_guard_that_fails_half_way_is_taken_away),
+    CASE(a_later_guard_that_fails_half_way_is_taken_away),
+};
+
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }
