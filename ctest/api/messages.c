@@ -1,5 +1,6 @@
 /* messages.c - the messages of the library: which options control them, what an invalid environment
  * causes, and which function gets them, with which argument and how often. */
+#include "arena_blocks.h"
 #include "messages.h"
 #include "printed.h"
 #include <limits.h>
@@ -236,9 +237,6 @@ static void output_that_allocates_during_the_first_call_sees_one_thread(void) {
   check_wait_ok(check_start_self(args, -1, quiet), args[0]);
   close(quiet);
 }
-
-/* Lifts the limit of this program: the case may use memory of the OS. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
 
 static int ended;
 

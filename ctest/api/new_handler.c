@@ -1,8 +1,5 @@
 /* new_handler.c - the new-handler of a C program, which the library finds by its C++ name. */
-#include "arenas.h"
-
-/* Lifts the limit of this program: the case may use memory of the OS. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
+#include "arena_blocks.h"
 
 /* ---- C++ ------------------------------------------------------------------------------------ */
 

@@ -1,27 +1,14 @@
 /* stats_text.c - the statistics as text: the tables of the process, of threads and of heaps, in
  * whole units, and to which function they go.
  */
+#include "arena_blocks.h"
 #include "json.h"
 #include "printed.h"
 #include "probe.h"
+#include "text_page.h"
 #include <mimalloc-stats.h>
 
 /* ---- text ---- */
-
-typedef struct page_s {
-  size_t used;
-  char text[32 * KIB];
-} page_t;
-
-static void on_text(const char* message, void* arg) {
-  page_t* page = (page_t*)arg;
-  size_t length = strlen(message);
-  REQUIRE(page->used + length < sizeof page->text);
-  memcpy(page->text + page->used, message, length + 1);
-  page->used += length;
-}
-
-static page_t page;
 
 static bool has_line(const char* name) {
   size_t length = strlen(name);
@@ -185,9 +172,6 @@ static void output_function_may_allocate_and_ask(void) {
   for (size_t i = 0; i < COUNT_OF(held); i++) mi_free(held[i]);
   mi_option_set(mi_option_verbose, 0);
 }
-
-/* Lifts the limit of this program: the case may use memory of the OS. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
 
 /* ---- messages ------------------------------------------------------------------------------- */
 

@@ -1,34 +1,9 @@
 /* arena_slices.c - the slices of arenas: none is lost, used ones are reused before fresh ones, and
  * threads that allocate, purge and reserve at the same time do not disturb each other. Each case
  * names the planted faults that it must catch. */
-#include "arenas.h"
-#include <mimalloc-stats.h>
+#include "arena_blocks.h"
 
-/* Lifts the limit of this program: the case may use memory of the OS. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
-
-static mi_stats_t stats_now(void) {
-  mi_stats_t_decl(s);
-  CHECK(mi_stats_get(&s));
-  return s;
-}
-
-/* ---- slices --------------------------------------------------------------------------------- */
-
-#define TWO_SLICES (100 * KIB)
-
-static size_t fill_arena(mi_heap_t* heap, void** blocks, size_t most, size_t size) {
-  size_t n = 0;
-  while (n < most && (blocks[n] = mi_heap_malloc(heap, size)) != NULL) n++;
-  return n;
-}
-
-static void free_all(void** blocks, size_t n, size_t from, size_t step) {
-  for (size_t i = from; i < n; i += step) {
-    mi_free(blocks[i]);
-    blocks[i] = NULL;
-  }
-}
+/* ---- slices ---- */
 
 /* bitmap-claim-not-undone: growth in place asks for slices of which the first are free and the next
  * are not. The failed claim must lose none of them. */

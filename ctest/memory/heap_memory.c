@@ -1,5 +1,6 @@
 /* heap_memory.c - the memory of a first-class heap, and that the heap gives it back: when
  * destroyed, deleted, collected, or only emptied. */
+#include "arena_blocks.h"
 #include "heap_blocks.h"
 #include <mimalloc-stats.h>
 
@@ -164,23 +165,7 @@ static void room_between_blocks_that_stay_is_found(void) {
   mi_heap_destroy(heap);
 }
 
-/* Lifts the limit of this program: the case may use memory of the OS. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
-
-static mi_stats_t stats_now(void) {
-  mi_stats_t_decl(s);
-  CHECK(mi_stats_get(&s));
-  return s;
-}
-
 /* ---- slices --------------------------------------------------------------------------------- */
-
-static void free_all(void** blocks, size_t n, size_t from, size_t step) {
-  for (size_t i = from; i < n; i += step) {
-    mi_free(blocks[i]);
-    blocks[i] = NULL;
-  }
-}
 
 /* ---- what a heap keeps ---------------------------------------------------------------------- */
 

@@ -2,26 +2,10 @@
  * the gaps, and empty pages go back without their thread. Each case names the planted faults that
  * it is there for.
  */
-#include "arenas.h"
+#include "arena_blocks.h"
 #include <mimalloc-stats.h>
 
-/* Without a limit of its own a case may take all memory that there is. */
-static void allow_os(void) { mi_option_set(mi_option_disallow_os_alloc, 0); }
-
-static mi_stats_t stats_now(void) {
-  mi_stats_t_decl(s);
-  CHECK(mi_stats_get(&s));
-  return s;
-}
-
 /* ---- slices --------------------------------------------------------------------------------- */
-
-static void free_all(void** blocks, size_t n, size_t from, size_t step) {
-  for (size_t i = from; i < n; i += step) {
-    mi_free(blocks[i]);
-    blocks[i] = NULL;
-  }
-}
 
 /* ---- what a heap keeps ---------------------------------------------------------------------- */
 

@@ -58,18 +58,6 @@ static bool free_is_valid(const void* p) {
 static bool free_is_valid(const void* p) { return (void)p, true; }
 #endif
 
-#if MI_TRACK
-/* False: the block is not live. The checker or this function has reported it. */
-static bool free_tracked(void* p) {
-  page_t* page = map_page_checked(p);
-  if (p == NULL || track_free(p, page == NULL ? 0 : block_usable(page, p))) return true;
-  log_error(EFAULT, "free: block %p is free already\n", p);
-  return false;
-}
-#else
-static bool free_tracked(void* p) { return (void)p, true; }
-#endif
-
 static inline void free_entry(void* p) {
   if (!free_is_valid(p) || !free_tracked(p)) return;
   track_enter();

@@ -14,16 +14,6 @@
 
 #if MI_SECURE > 0
 
-#if MI_TRACK
-/* False: the block is not live. The checker or this function has reported it. */
-static bool free_tracked(void* p) {
-  page_t* page = map_page_checked(p);
-  if (p == NULL || track_free(p, page == NULL ? 0 : block_usable(page, p))) return true;
-  log_error(EFAULT, "free: block %p is free already\n", p);
-  return false;
-}
-#endif
-
 #if SECURE_QUARANTINE
 static NOINLINE void free_adjusting(heap_t* heap, void* p) {
   quarantine_t* q = &heap->quarantine;
@@ -67,9 +57,7 @@ static NOINLINE void free_secure(void* p) {
   heap_t* heap = heap_default;
   if (p == NULL) return;
   page_t* page = checked_take(p, (uintptr_t)heap);
-#if MI_TRACK
-  if (page == NULL || !free_tracked(p)) return;
-#endif
+  if (MI_TRACK && (page == NULL || !free_tracked(p))) return;
 #if SECURE_QUARANTINE
   heap_t* home = page == NULL ? NULL : heap_of_quarantine(page);
   if (home != NULL && page->block_size <= SINGLE_SLICE_MAX) {

@@ -8,6 +8,8 @@
 #ifndef MI_HEAP_FREE_H
 #define MI_HEAP_FREE_H
 
+#include "../runtime/log.h"
+#include "../base/checker.h"
 #include "current.h"
 #include "../memory/page_map.h"
 #include "page_queue.h"
@@ -108,6 +110,18 @@ static inline void heap_flush_quarantine(heap_t* heap) { (void)heap; }
 static inline void heap_adjust_quarantine(heap_t* backing) { (void)backing; }
 static inline void heap_lose_quarantine(heap_t* heap) { (void)heap; }
 static inline void heap_quarantine_after_fork(heap_t* backing) { (void)backing; }
+#endif
+
+#if MI_TRACK
+/* False: the block is not live. The checker or this function has reported it. */
+static inline bool free_tracked(void* p) {
+  page_t* page = map_page_checked(p);
+  if (p == NULL || track_free(p, page == NULL ? 0 : block_usable(page, p))) return true;
+  log_error(EFAULT, "free: block %p is free already\n", p);
+  return false;
+}
+#else
+static inline bool free_tracked(void* p) { return (void)p, true; }
 #endif
 
 #endif
