@@ -148,7 +148,8 @@ tsan_start=()
 if setarch -R true 2>/dev/null; then tsan_start=(setarch -R); fi
 
 # c_tests FOLDER OPTION... : builds the C tests and runs them all.
-# C_TEST=NAME runs the test of that name only, and builds only its program if it is one.
+# C_TEST=NAME runs the test of that name only, and builds only its program if it is one; several names
+# stand between |.
 c_tests() {
   local folder=$1
   shift
@@ -159,13 +160,15 @@ c_tests() {
     --timeout $((600 * (scale > 1 ? scale : 1))))
   local targets=() start=()
   if [ -n "${C_TEST:-}" ]; then
-    run+=(--tests-regex "^$C_TEST\$")
+    run+=(--tests-regex "^($C_TEST)\$")
   fi
   if [[ $* == *MI_SANITIZE=thread* ]]; then start=("${tsan_start[@]}"); fi
   cmake -S ctest -B "$build" -DMI_WERROR=ON "$@"
-  if cmake --build "$build" --target help | grep -Fx "... ${C_TEST:-}" >/dev/null; then
-    targets=(--target "$C_TEST")
-  fi
+  local name known
+  known=$(cmake --build "$build" --target help)
+  for name in $(tr '|' ' ' <<<"${C_TEST:-}"); do
+    if grep -Fqx "... $name" <<<"$known"; then targets+=(--target "$name"); fi
+  done
   cmake --build "$build" --parallel "$jobs" "${targets[@]}"
   "${start[@]}" ctest --test-dir "$build" "${run[@]}"
 }
@@ -184,10 +187,7 @@ step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
 # What secure builds promise, level by level, also of keys and of freed memory, and that zeroed memory is
 # zero there too; the attacks are a step of their own.
-step_secure() {
-  local name
-  for name in secure secure_keys freed_memory zeroed_memory; do C_TEST=$name step_ctest_secure; done
-}
+step_secure() { C_TEST='secure|secure_keys|freed_memory|zeroed_memory' step_ctest_secure; }
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.
 step_ctest_secure() {
