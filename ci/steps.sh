@@ -111,7 +111,6 @@ step_layers() { ci/checks/layers; }
 
 # The model of the protocol of page.h.
 step_model() { ci/checks/model; }
-step_model_faults() { ci/faults model; }
 
 # The library's own code in every order in which a few threads can meet, within bounds.
 step_interleave() { ci/checks/interleave; }
@@ -228,7 +227,6 @@ step_bindings() {
   cargo run --quiet --manifest-path ci/checks/bindings/Cargo.toml \
     --target-dir "${BINDINGS_TARGET:-$work/bindings}"
 }
-step_bindings_faults() { ci/faults bindings; }
 
 # Programs and crates of others change to ours with one line.
 step_switch() { ci/checks/switch; }
