@@ -86,7 +86,10 @@ INTERNAL void runtime_throw_bad_alloc(const void* caller) {
 
 #else
 
-INTERNAL new_handler_t runtime_new_handler(const void* caller) { return (void)caller, NULL; }
+INTERNAL new_handler_t runtime_new_handler(const void* caller) {
+  (void)caller;
+  return NULL;
+}
 INTERNAL void runtime_throw_bad_alloc(const void* caller) { (void)caller; }
 
 #endif
