@@ -112,15 +112,13 @@ fn what_is_understood_compiles() {
 /// The list of names that Rust has is that of the C code, with those of other versions.
 #[test]
 fn every_name_that_c_knows_compiles() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c_src/src/runtime/options.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c_src/src/runtime/option_list.h");
     let source = fs::read_to_string(source).expect("the options");
-    let (_, table) =
-        source.split_once("static option_t options[OPTION_COUNT] = {").expect("a table");
-    let (table, _) = table.split_once("\n};").expect("its end");
+    let (_, table) = source.split_once("#define OPTION_LIST(OPTION)").expect("a table");
+    let (table, _) = table.split_once("/* clang-format on */").expect("its end");
     let (mut current, mut older) = (0, 0);
-    for entry in table.split("OPTION").skip(1) {
-        let (name, rest) =
-            entry.split_once('(').and_then(|(_, e)| e.split_once(',')).expect("a name");
+    for entry in table.split("OPTION(").skip(1) {
+        let (name, rest) = entry.split_once(',').expect("a name");
         check_default_options(name);
         current += 1;
         for legacy in rest.split('"').skip(1).step_by(2) {
