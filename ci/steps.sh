@@ -155,7 +155,8 @@ c_tests() {
   local build=$work/$folder
   local scale=${CTEST_SCALE:-1}
   scale=${scale%%.*}
-  local run=(--parallel "$jobs" --no-tests=error --output-on-failure
+  # One more than there are processors: some tests wait.
+  local run=(--parallel "$((jobs + 1))" --no-tests=error --output-on-failure
     --timeout $((600 * (scale > 1 ? scale : 1))))
   local targets=() start=()
   if [ -n "${C_TEST:-}" ]; then
