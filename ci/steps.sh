@@ -46,7 +46,7 @@ install_packages() {
   fi
 }
 
-# Debian's packages and rustup's components. Asks nobody and changes nothing that is already there.
+# Debian's packages and rustup's components. Asks no questions and replaces nothing that is there.
 step_install() {
   install_packages "${packages[@]}"
   if ! command -v cargo >/dev/null; then

@@ -382,7 +382,7 @@ static void op_ask(void) {
 /* ---- visits ----------------------------------------------------------------------------- */
 
 typedef struct visit_s {
-  int owner; /* the only one whose blocks may come; -1: nobody's heap, but no first-class one's */
+  int owner; /* the only one whose blocks may come; -1: any that is no first-class heap */
   size_t seen, stop_after;
   size_t area_used, area_seen;
   bool in_area, ended;
@@ -584,7 +584,7 @@ static void op_stats(int me) {
 
 /* ---- heaps ---------------------------------------------------------------------------------- */
 
-/* Its blocks belong to somebody else now. */
+/* The blocks of heap `i` belong to `owner` from now on. */
 static void heap_gone(int i, int owner) {
   for (size_t k = 0; k < sorted_count; k++)
     if (blocks[sorted[k]].owner == i) blocks[sorted[k]].owner = owner;

@@ -28,7 +28,7 @@ typedef struct arena_s {
   char* start;
   size_t size;
   mi_arena_id_t id;
-  bool exclusive, usable; /* not usable: addresses that nobody has mapped */
+  bool exclusive, usable; /* not usable: the fuzzer has mapped no memory there */
 } range_t;
 
 typedef struct block_s {
@@ -171,7 +171,7 @@ static void op_reserve(void) {
   FUZZ_CHECK(e == 0 || e == ENOMEM);
   FUZZ_CHECK((e == 0) == (id > 0));
   if (size == 0 || size > LARGEST) FUZZ_CHECK(e != 0);
-  /* The random places of secure builds may lie in addresses that were given and are nobody's. */
+  /* Secure builds choose random places; op_manage_junk may have given them to the library. */
   bool sure = MI_SECURE == 0 && arena_count < ARENAS_SURE;
   if (size > 0 && size <= 256 * MIB && sure) FUZZ_CHECK(e == 0);
   if (e != 0) return;

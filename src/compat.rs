@@ -51,7 +51,7 @@ pub mod heap {
 
 /// Options, under their path in older crates of this name.
 pub mod runtime_options {
-    // The two functions below are in the place of those that the glob brings.
+    // The two functions below replace those that the glob brings.
     pub use crate::extended::options::*;
 
     /// Sets `option` to 1.

@@ -151,7 +151,7 @@ fn a_visit_finds_every_block_once() {
     }
 }
 
-/// What a thread leaves behind is found, in a heap with a tag so that nobody takes it over.
+/// A visit finds what a thread leaves behind; the heap has a tag, so no thread takes it over.
 #[test]
 fn a_visit_finds_what_ended_threads_left() {
     const TAG: c_int = 77;

@@ -156,7 +156,7 @@ fn sized_free_accepts_every_size_of_the_block() {
 fn a_request_that_cannot_be_served_gives_null() {
     let huge = layout(isize::MAX as usize - ALIGN_MAX, 8);
     unsafe {
-        // Volatile: else the optimiser drops an allocation that nobody writes to.
+        // Volatile: else the optimiser drops an allocation that the program does not use.
         let p = alloc(huge);
         assert!(std::ptr::read_volatile(&p).is_null());
         let p = alloc_zeroed(huge);
@@ -257,7 +257,7 @@ thread_local! {
     static LATE: Hoard = Hoard(RefCell::new(vec![String::from("late")]));
 }
 
-/// Destructors run in an order that nobody promises, some after the allocator's own.
+/// Rust promises no order for these destructors; some run after the allocator's own.
 #[test]
 fn thread_local_destructors_may_allocate_and_free() {
     let threads: Vec<_> = (0..100)

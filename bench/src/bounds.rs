@@ -124,7 +124,7 @@ impl Bounds {
     }
 }
 
-/// Puts the numbers in the place of those that stand there; all else in the file stays.
+/// Replaces the numbers in the file; all else in it stays.
 pub fn record(counts: &[Entry], args: &[(String, String)]) -> Result<(), String> {
     let text = tools::read(&file())?;
     tools::write(&file(), &replaced(&text, counts, args))

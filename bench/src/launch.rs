@@ -117,8 +117,8 @@ impl Launcher {
             .arg(&job.program)
             .args(&job.args)
             .current_dir(&work);
-        // The same environment whoever starts the runner: cargo sets a search path that the
-        // dynamic linker then tries for each library, and options of an allocator may be set.
+        // Every job gets the same environment, from cargo or from a shell: cargo sets a search path
+        // that the dynamic linker tries for each library, and a shell may set allocator options.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("LC_ALL", "C");
         if let Some(library) = library {

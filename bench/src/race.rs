@@ -112,7 +112,7 @@ pub fn workload_json(
     })
 }
 
-/// A B C, then B C A, ...: close in time, and nobody always runs first.
+/// A B C, then B C A, ...: close in time, and no library always runs first.
 pub fn race_one(
     launcher: &Launcher,
     workload: &Workload,

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a process ends that nobody ended. */
+/* Exit statuses of a process that no signal ended. */
 enum { ENDED_HARMLESS = 0, ENDED_MISSED = 3, ENDED_IMPOSSIBLE = 4, ENDED_BROKEN = 5 };
 
 /* A way to allocate and to release. All functions take and give what the program sees. */

@@ -22,7 +22,7 @@ add_test(NAME docs_failures_are_noticed COMMAND ${CMAKE_COMMAND} -DROOT=${docs_r
 set_tests_properties(docs_failures_are_noticed PROPERTIES LABELS quick TIMEOUT 60
   PASS_REGULAR_EXPRESSION "known failures, not 112")
 
-# The programs are those of somebody whose malloc is ours.
+# The example programs expect the library's malloc.
 if(MI_OVERRIDE)
   docs_test(examples -DCC=${CMAKE_C_COMPILER} -DCXX=${CMAKE_CXX_COMPILER}
     -DLIBRARY=$<TARGET_FILE:mimalloc-static>)

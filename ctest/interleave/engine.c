@@ -5,9 +5,9 @@
  * addresses that change. Uses:    memory.h, order.h, clocks.h, state.h; one unit with them.
  *
  * Points. Threads change only at a lock, and before an atomic access to a word for which two
- * threads were seen to conflict (one writes, another reads or writes; additions whose result nobody
- * looks at do not conflict with each other). An access to any other word commutes with all that the
- * other threads do, and so does a plain access in a program without data races; so orders that
+ * threads were seen to conflict (one writes, another reads or writes; additions whose result no
+ * thread reads do not conflict with each other). An access to any other word commutes with all that
+ * the other threads do, and so does a plain access in a program without data races; so orders that
  * differ in these alone end in the same state. When an execution shows a new conflict the
  * exploration begins again with it, until one shows none.
  */

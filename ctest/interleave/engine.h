@@ -39,7 +39,7 @@ void engine_read(const void* p, size_t size); /* plain accesses that the compile
 void engine_write(void* p, size_t size);
 /* Memory that each execution finds as the set-up left it. Before the set-up ends. */
 void engine_add_memory(void* start, size_t size);
-/* Somebody wrote to an OS page of this memory: all others are still zero. */
+/* A thread wrote to an OS page of this memory: all other OS pages are still zero. */
 bool engine_is_touched(const void* p, size_t size);
 
 /* What the scenarios provide: thread-local state, for all threads are one to the C library. */

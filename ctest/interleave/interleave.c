@@ -85,7 +85,7 @@ static void disown_last_0(void) {
   mi_thread_done();
 }
 
-/* The last frees of a page that nobody owns, and somebody who wants it. */
+/* The last frees of a page that no thread owns, while a thread wants it. */
 static void last_free_setup(void) {
   world_begin(16, -1);
   unowned_page(DRIVER, 2);
@@ -95,7 +95,7 @@ static void last_free_setup(void) {
   as(DRIVER);
 }
 
-/* A full page that nobody owns becomes worth claiming while two want one. */
+/* A full page that no thread owns becomes worth claiming while two threads want one. */
 static void claim_setup(void) {
   world_begin(16, -1);
   unowned_page(DRIVER, PAGE_BLOCKS);
@@ -107,11 +107,11 @@ static void claim_setup(void) {
   as(DRIVER);
 }
 
-/* A page goes back to its former owner with that one's free, if nobody is faster. */
+/* A page goes back to its former owner when that thread frees, if no other thread is faster. */
 static void reclaim_setup(void) {
   disown_setup();
   as(0);
-  block[9] = take(EIGHTH); /* the page of the others is nobody's from here on */
+  block[9] = take(EIGHTH); /* no thread owns the page of the others from here on */
   heap_default->queued_max = QUEUED_MIN;
   as(2);
   mi_thread_init();
@@ -141,7 +141,7 @@ static void offer_all_2(void) {
   (void)take(EIGHTH / 2);
 }
 
-/* Two pages become worth claiming while somebody looks for one. */
+/* Two pages become worth claiming while a thread looks for one. */
 static void offer_two_setup(void) {
   char* first;
   world_begin(16, -1);
@@ -160,7 +160,7 @@ static void take_twice(void) {
   (void)take(EIGHTH);
 }
 
-/* A claim that comes late, when the slice is a page of another class that nobody owns. */
+/* A claim that comes late, when the slice is a page of another class without an owner. */
 static void another_life_setup(void) {
   world_begin(16, -1);
   unowned_page(DRIVER, 1);
@@ -188,7 +188,7 @@ static void abandon_setup(void) {
   as(DRIVER);
 }
 
-/* Somebody looks for a page while one with free blocks is left behind. */
+/* A thread looks for a page while another thread leaves one with free blocks behind. */
 static void abandon_claim_setup(void) {
   abandon_setup();
   as(1);
@@ -271,7 +271,7 @@ static void slices_2(void) {
     if (take_run(1, 1, FOR_PAGE).slice == 0) no_room(1);
 }
 
-/* Who asks for what is there gets it, whoever else looks for slices at the same time. */
+/* A thread that asks for free slices gets them, even while another thread looks for slices. */
 static void slices_fit_setup(void) {
   world_begin(8, -1);
   run[0] = take_run(4, 1, FOR_BLOCK);
@@ -343,7 +343,8 @@ static void reserve_finish(void) {
 
 /* ---- purging ---- */
 
-/* All that is free is being purged when somebody needs it: he waits, and gets it. */
+/* One thread purges all free slices while another thread needs some: that one waits, and gets them.
+ */
 static void purge_setup(void) {
   world_begin(4, 10);
   run[0] = take_run(3, 1, FOR_BLOCK);
@@ -376,7 +377,7 @@ static void purge_reuse_setup(void) {
 static void purge_reuse_0(void) { give_run(run[0], 1); }
 static void purge_reuse_1(void) { (void)take_run(1, 1, FOR_BLOCK); }
 
-/* Slices are in the hands of a claim that will be taken back when somebody needs them. */
+/* One thread holds slices in a claim that it will take back; another thread needs them. */
 static void slices_undone_setup(void) {
   world_begin(72, -1);
   for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, FOR_BLOCK);

@@ -8,8 +8,8 @@
  *              enough (dynamic partial order reduction, see there).
  *
  * A thread that finds nothing to do (os_nap) goes on when another one has written to a word that
- * it has read since it last waited: before that it could only find the same again. If nobody can go
- * on, the threads wait for each other for ever.
+ * it has read since it last waited: before that it could only find the same again. If no thread can
+ * go on, the threads wait for each other for ever.
  */
 #ifndef INTERLEAVE_ORDER_H
 #define INTERLEAVE_ORDER_H

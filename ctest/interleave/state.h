@@ -28,7 +28,7 @@
 enum { READ, ADD, WRITE };
 
 typedef struct access_s {
-  uintptr_t address; /* 0: nothing that anybody could care about */
+  uintptr_t address; /* 0: an access that no other thread can notice */
   int kind;
   bool is_lock;
 } access_t;

@@ -123,7 +123,7 @@ inline look() {
 #define UNCHANGED (owned == saw_owned && head == saw_head && balance == saw_balance)
 
 /* The `count` blocks of `list` go to the owner's: page_return_list. It walks the shorter of the two
- * lists or none; that it could follow all of both is checked here, for whoever owns the page will. */
+ * lists or none; the model checks here that it could follow both, because later owners will. */
 inline follow(t, first, length) {
   length = 0;
   k = first;
@@ -383,7 +383,7 @@ init {
     run freer(2, false, 0);
     run claimer(3, TURNS)
   }
-  /* All blocks are free in the end, so somebody has given the page back. */
+  /* All blocks are free in the end, so one thread has given the page back. */
   (_nr_pr == 1);
   assert(released)
 }

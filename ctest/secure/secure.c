@@ -171,7 +171,7 @@ static void written_after_free(size_t size) {
   announce(p);
   mi_free(p);
   ((volatile char*)p)[8] = 0x77;
-  /* It may wait behind other frees, and is looked at no later than when it is somebody's again. */
+  /* The free may wait after others; the library checks the block before it hands it out again. */
   static char* later[200];
   for (size_t round = 0; round < 500; round++) {
     for (size_t i = 0; i < COUNT_OF(later); i++) {
@@ -335,7 +335,7 @@ static void error_function_is_told_and_blocks_stay_apart(void) {
       memcpy(blocks[i], &i, sizeof i);
     }
     for (size_t i = 0; i < count; i++) {
-      if (!CHECK(memcmp(blocks[i], &i, sizeof i) == 0)) break; /* somebody else has it, too */
+      if (!CHECK(memcmp(blocks[i], &i, sizeof i) == 0)) break; /* another block overlaps it */
     }
     for (size_t i = 0; i < count; i++) mi_free(blocks[i]);
   }
@@ -462,8 +462,8 @@ static size_t faults_so_far(void) {
   return (size_t)usage.ru_minflt;
 }
 
-/* A level that looks through blocks before it hands them out must not do so with memory that nobody
- * has touched: each OS page of it would cost a fault, and another one when it is written to. */
+/* A level that checks blocks before it hands them out must not read memory that was never used:
+ * each read of an OS page would cause a fault, and the first write another one. */
 static void blocks_that_nobody_had_are_not_touched(void) {
   enum { COUNT = 400, SIZE = 60000 };
   size_t before = faults_so_far();
@@ -538,8 +538,8 @@ static bool is_accessible(const void* p) {
   return false;
 }
 
-/* The guard at the end of a page stays there when the page is empty, for the next page: so that one
- * has it, and whoever else gets the memory has all of it. */
+/* The guard at the end of a page stays there when the page is empty, for the next page.
+ * Anything else that gets the memory can use all of it. */
 static void guards_stay_in_an_arena(bool commit) {
   enum { SMALL = 4000, COUNT = 400, SLICE = 65536, ROUNDS = 20, GROWN = 180000 };
   static const size_t others[] = {40, 12000, 60000, 65536, 200000, MIB};

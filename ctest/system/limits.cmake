@@ -118,7 +118,7 @@ limited_test(data stats_text)
 limited_test(data process)
 limited_test(data oom EXCEPT shortage_that_has_ended_leaves_no_trace
   small_reserve_does_not_limit_what_can_be_allocated)
-# With access by need a block consists of more mappings than this case allows for.
+# With access on demand a block consists of more mappings than this case allows for.
 limited_test(data failing_calls EXCEPT moved_blocks_are_moved_again_piece_by_piece)
 
 # The limit is felt: a case that needs more fails.

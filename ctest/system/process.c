@@ -113,7 +113,7 @@ static void* mixed_run(void* arg) {
   return NULL;
 }
 
-/* Where memory is made accessible by need, the count is what the kernel has. */
+/* Where the library makes memory accessible on demand, its count is that of the kernel. */
 static void helper_commit(const char* unused) {
   (void)unused;
   CHECK_EQ(mi_option_get(mi_option_arena_eager_commit), 0);

@@ -164,7 +164,7 @@ static void pages_of_16_kib(void) { machine("SMALL_PAGE", "16384"); }
 static void pages_of_64_kib(void) { machine("SMALL_PAGE", "65536"); }
 static void no_proc_and_no_sys(void) { machine("SMALL_NO_FILES", "1"); }
 static void no_madvise(void) { machine("SMALL_NO_MADVISE", "1"); }
-/* Slices that are made accessible by need are given back by a new mapping in their place. */
+/* To give back slices made accessible on demand, the library maps new memory over them. */
 static void no_mapping_where_it_is_wanted(void) {
   setenv("MIMALLOC_ARENA_EAGER_COMMIT", "0", 1);
   machine("SMALL_NO_FIXED", "1");

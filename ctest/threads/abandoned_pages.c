@@ -102,7 +102,7 @@ static void few_pages_stay_with_their_thread_after_many(void) {
   thread_join(thread);
 }
 
-/* free-page-not-offered: full pages belong to nobody, and what others free in them is for all. */
+/* free-page-not-offered: no thread owns full pages, and all may use what others free there. */
 static void gaps_in_full_pages_of_a_parked_thread_are_filled(void) {
   enum { FREED = LEFT_BLOCKS / 2 / 4 * 3 };
   static void* mine[FREED];

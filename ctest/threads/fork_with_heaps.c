@@ -189,7 +189,8 @@ static void* allocate_until_stopped(void* arg) {
   return NULL;
 }
 
-/* The records of threads that are gone are used again; what was left as it was is nobody's. */
+/* The child reuses the records of threads that are gone. The blocks that the fork
+ * interrupted belong to the main heap. */
 static void* child_with_a_record_of_before(void* arg) {
   mi_heap_t* heaps[2] = {heap_make(), heap_make()};
   (void)arg;

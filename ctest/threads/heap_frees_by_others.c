@@ -316,8 +316,8 @@ static void full_pages_of_a_deleted_heap_do_not_wait_for_their_thread(void) {
   }
   mi_heap_delete(heap);
   thread_join(thread_start(&free_everything, list));
-  /* Nothing is called that collects: memory that waits for purge is given back within its delay
-   * when somebody allocates. */
+  /* The test does not collect: allocations give the memory that waits for purge back within its
+   * delay. */
   for (int i = 0; i < 50; i++) {
     sleep_ms(20);
     for (int k = 0; k < 2000; k++) mi_free(opaque(mi_malloc(3000)));

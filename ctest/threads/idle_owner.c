@@ -91,7 +91,7 @@ static void* allocate_share(void* arg) {
   chain_t mine[SIZES];
   memset(mine, 0, sizeof mine);
   for (size_t i = 0; i < SIZES; i++) chain_fill(&mine[i], sizes[i], AGAIN_BYTES / HELPERS / SIZES);
-  pthread_barrier_wait(&all_done); /* nobody frees before all have allocated */
+  pthread_barrier_wait(&all_done); /* no thread frees before all have allocated */
   for (size_t i = 0; i < SIZES; i++) chain_free(&mine[i]);
   return NULL;
 }

@@ -1,8 +1,8 @@
 /* raw_clone.c - threads that the C library has not made and knows nothing of.
  *
  * To the allocator a thread is its thread-local storage. A bare clone without any is its caller, if
- * that waits meanwhile; one that brings storage of its own is a thread like another, but that
- * nobody tells of its end. Two that run at the same time on the same storage cannot work.
+ * that waits meanwhile; one that brings storage of its own is a thread like another, but the C
+ * library does not report its end. Two that run at the same time on the same storage cannot work.
  */
 #include "probe.h"
 #include <dlfcn.h>
@@ -257,7 +257,7 @@ static void one_that_ends_without_a_word_leaves_valid_blocks(void) {
   CHECK(first->heap != abandoned);
   CHECK_EQ(stats_now().threads.current, before.threads.current + 2);
   free_all(first);
-  /* Whoever has the storage can still tell. */
+  /* A later thread with the same storage can still report the end. */
   second->heap = first->heap;
   raw_start(second, &go_on_and_tell, second->storage);
   raw_join(second);

@@ -149,7 +149,7 @@ static void* worker_run(void* arg) {
     switch (rng_below(&rng, 16)) {
     case 0:
     case 1:
-    case 2: { /* swap with a mailbox: what comes is somebody's */
+    case 2: { /* swap with a mailbox: any thread may have put the block there */
       head_t** box = &mailboxes[rng_below(&rng, MAILBOXES)];
       held[at] = __atomic_exchange_n(box, held[at], __ATOMIC_ACQ_REL);
       if (held[at] != NULL) block_check(held[at], SIZE_MAX);
@@ -177,7 +177,7 @@ static void* worker_run(void* arg) {
       break;
     }
   }
-  /* Some threads clean up; others leave their blocks to whoever comes. */
+  /* Some threads free their blocks; others leave them in mailboxes for later threads. */
   for (size_t i = 0; i < live; i++) {
     if ((uintptr_t)arg % 2 == 0) {
       block_free(held[i], &rng);

@@ -72,7 +72,7 @@ static void visits_while_others_free(void) {
     audit_end(&a);
     size_t left = 0;
     for (size_t i = 0; i < table.count; i++) left += table.entries[i].seen;
-    /* Freed before this visit began: not seen, or an address used by somebody else. */
+    /* Freed before this visit began: not seen, or another block has the address now. */
     if (heap != mi_heap_get_backing()) CHECK_EQ(left, table.count - goer_count);
     for (size_t i = 0; i < table.count; i++) {
       if (!table.entries[i].may_go) mi_free(table.entries[i].p);
@@ -312,7 +312,7 @@ static void blocks_of_an_ended_thread_are_in_one_place(void) {
   thread_join(thread_start(&sees_each_block_once, NULL));
 }
 
-/* "what a heap with a tag other than 0 leaves behind is taken over by nobody" */
+/* "no thread takes over what a heap with a tag other than 0 leaves behind" */
 static void* allocate_much(void* arg) {
   (void)arg;
   mi_heap_t* heap = mi_heap_new();

@@ -25,7 +25,7 @@ extern "C" {
     ///
     /// # Safety
     ///
-    /// The flags are true of the memory, which nobody else uses or unmaps from now on.
+    /// The flags are true of the memory, which no other code uses or unmaps from now on.
     pub fn mi_manage_os_memory(
         start: *mut c_void,
         size: usize,
@@ -182,7 +182,7 @@ extern "C" {
     /// [`mi_heap_new_in_arena`] with a tag from 0 to 255, for [`mi_abandoned_visit_blocks`]; null
     /// for a tag out of range. *Since 2.4.1.*
     ///
-    /// What a heap with a tag other than 0 leaves behind is taken over by nobody. Without
+    /// No thread takes over what a heap with a tag other than 0 leaves behind. Without
     /// `allow_destroy`, [`mi_heap_destroy`] acts as [`mi_heap_delete`].
     ///
     /// # Safety

@@ -34,7 +34,7 @@ pub struct mi_heap_t {
 /// share::<mimalloc2_rust_sys::mi_heap_t>();
 /// ```
 ///
-/// Nobody makes one but the C side.
+/// Only the C side makes one.
 ///
 /// ```compile_fail,E0451
 /// let _ = mimalloc2_rust_sys::mi_heap_t { _opaque: [], _marker: std::marker::PhantomData };

@@ -19,7 +19,7 @@ pub const mi_option_show_errors: mi_option_t = 0;
 pub const mi_option_show_stats: mi_option_t = 1;
 /// Print what the library does (level 0, 1 or 2).
 pub const mi_option_verbose: mi_option_t = 2;
-/// Make fresh memory accessible at once and not by need (0 or 1).
+/// Make fresh memory accessible at once and not on demand (0 or 1).
 pub const mi_option_eager_commit: mi_option_t = 3;
 /// The same for whole arenas: 0 no, 1 yes, 2 where the system overcommits.
 pub const mi_option_arena_eager_commit: mi_option_t = 4;
@@ -41,7 +41,7 @@ pub const mi_option_deprecated_page_reset: mi_option_t = 11;
 pub const mi_option_abandoned_page_purge: mi_option_t = 12;
 /// Without effect, kept for its number.
 pub const mi_option_deprecated_segment_reset: mi_option_t = 13;
-/// How much of a thread's first memory is made accessible by need all the same (count).
+/// How much of a thread's first memory is made accessible on demand all the same (count).
 pub const mi_option_eager_commit_delay: mi_option_t = 14;
 /// Time before unused memory is given back (milliseconds; 0 at once, negative never).
 pub const mi_option_purge_delay: mi_option_t = 15;
@@ -59,7 +59,7 @@ pub const mi_option_max_warnings: mi_option_t = 20;
 pub const mi_option_max_segment_reclaim: mi_option_t = 21;
 /// Release all memory when the process ends (0 or 1); unsafe while anything still uses it.
 pub const mi_option_destroy_on_exit: mi_option_t = 22;
-/// Size of the arenas that are reserved by need (KiB); 0 for none.
+/// Size of the arenas that are reserved on demand (KiB); 0 for none.
 pub const mi_option_arena_reserve: mi_option_t = 23;
 /// Factor on [`mi_option_purge_delay`] for arenas.
 pub const mi_option_arena_purge_mult: mi_option_t = 24;
@@ -91,8 +91,8 @@ pub const mi_option_generic_collect: mi_option_t = 36;
 /// Let the system use transparent huge pages: 0 no, 1 yes, 2 and purge only whole ones.
 /// *Since 2.4.1.*
 pub const mi_option_allow_thp: mi_option_t = 37;
-/// Who takes a page of an ended thread over when it frees a block of it: -1 nobody, 0 only the
-/// thread that owned it, 1 any thread. *Since 3.4.3.*
+/// Which thread takes over a page of an ended thread when it frees a block of it: -1 none, 0 only
+/// the thread that owned it, 1 any thread. *Since 3.4.3.*
 pub const mi_option_page_reclaim_on_free: mi_option_t = 38;
 /// Full pages that a thread keeps per size class; negative for all (count). *Since 3.4.3.*
 pub const mi_option_page_full_retain: mi_option_t = 39;
@@ -102,7 +102,7 @@ pub const mi_option_page_max_candidates: mi_option_t = 40;
 pub const mi_option_max_vabits: mi_option_t = 41;
 /// Make the whole map of pages accessible at once (0 or 1). *Since 3.4.3.*
 pub const mi_option_pagemap_commit: mi_option_t = 42;
-/// Make larger pages accessible by need: 0 no, 1 yes, 2 unless the system overcommits.
+/// Make larger pages accessible on demand: 0 no, 1 yes, 2 unless the system overcommits.
 /// *Since 3.4.3.*
 pub const mi_option_page_commit_on_demand: mi_option_t = 43;
 /// Pages of its own that a thread takes over again at most per size class; negative for all (count).
@@ -114,7 +114,8 @@ pub const mi_option_page_cross_thread_max_reclaim: mi_option_t = 45;
 pub const mi_option_minimal_purge_size: mi_option_t = 46;
 /// The largest block that lies in an arena (KiB). *Since 3.4.3.*
 pub const mi_option_arena_max_object_size: mi_option_t = 47;
-/// Arenas that are reserved by need belong to the NUMA node of the thread (0 or 1). *Since 3.4.3.*
+/// Arenas that are reserved on demand belong to the NUMA node of the thread (0 or 1).
+/// *Since 3.4.3.*
 pub const mi_option_arena_is_numa_local: mi_option_t = 48;
 /// The number of options.
 pub const _mi_option_last: mi_option_t = 49;

@@ -20,7 +20,7 @@ pub const MI_BIN_HUGE: usize = 73;
 pub struct mi_stat_count_t {
     /// All that was ever added since the start or the last [`mi_stats_reset`].
     pub total: i64,
-    /// The highest `current` that anybody has asked for since then; the real peak may lie higher.
+    /// The highest `current` that a request has seen since then; the real peak may be higher.
     pub peak: i64,
     /// Now. Blocks that another thread holds ready for its next allocations are taken for live, until
     /// it ends, collects or calls [`mi_stats_merge`].
@@ -60,7 +60,7 @@ pub struct mi_stats_t {
     /// Address space (bytes); `total` is the peak.
     pub reserved: mi_stat_count_t,
     /// Memory that may be resident (bytes): written to since it was last purged, or made accessible
-    /// where that is done by need; `total` is the peak.
+    /// where that is done on demand; `total` is the peak.
     pub committed: mi_stat_count_t,
     /// Stays 0: what is given back lazily counts as purged.
     pub reset: mi_stat_counter_t,

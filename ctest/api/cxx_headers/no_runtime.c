@@ -1,5 +1,5 @@
-/* no_runtime.c - mi_new and its kin in a program without C++: where an exception would be thrown,
- * the program ends by abort with a message. */
+/* no_runtime.c - mi_new and related functions in a program without C++: instead of an exception,
+ * the library prints a message and aborts the program. */
 #include "probe.h"
 #include <mimalloc.h>
 

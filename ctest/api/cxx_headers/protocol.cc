@@ -1,6 +1,7 @@
-// protocol.cc - what mi_new and its kin do when memory is out: they call the new-handler of the
-// program again and again until there is memory, let its exceptions through, and without one throw
-// std::bad_alloc. (cxx.cc and preload_new.cc have the cases with a handler that gives up.)
+// protocol.cc - what mi_new and related functions do when memory is out: they call the new-handler
+// of the program again and again until there is memory, let its exceptions through, and without a
+// handler throw std::bad_alloc. (cxx.cc and preload_new.cc have the cases with a handler that gives
+// up.)
 //
 // Linked with the static library, which overrides nothing, and with the shared one.
 #include "probe.h"
@@ -176,7 +177,7 @@ void exceptions_are_released() {
 void handler_that_returns() { handler_calls++; }
 
 void* allocate_overflowing(int form, void* old) {
-  size_t count = opaque_size(SIZE_MAX / 8 + 2); // the product is 8, if nobody looks
+  size_t count = opaque_size(SIZE_MAX / 8 + 2); // the product wraps to 8
   switch (form) {
   case NEW_N:
     return mi_new_n(count, 8);

@@ -1,4 +1,4 @@
-/* program.c - a small program of somebody else that uses the library.
+/* program.c - a small program of another project that uses the library.
  *
  * `program ours` or `program system` names who must serve malloc here; the program says who did,
  * and its status is 0 only if that is right and the mi_* functions work. The other ways to call it

@@ -23,7 +23,7 @@ pub struct Api {
 
 /// A number to us. Its sign in C is the compiler's choice, so on that side unsigned will do too.
 const ENUMERATION: &str = "mi_option_t";
-/// What stands behind it is nobody's business; bindgen and we hide it in different ways.
+/// The check does not compare its contents: bindgen and we hide them in different ways.
 const OPAQUE: &str = "mi_heap_t";
 
 fn is_of_the_interface(name: &str) -> bool {
@@ -31,7 +31,7 @@ fn is_of_the_interface(name: &str) -> bool {
 }
 
 impl Api {
-    /// Adds what a file declares. Functions that are not `extern` are nobody's binding.
+    /// Adds what a file declares. Functions that are not `extern` are not bindings.
     pub fn add_source(&mut self, text: &str) {
         for item in syn::parse_file(text).expect("Rust").items {
             match item {
