@@ -1,5 +1,6 @@
 /* messages.c - the messages of the library: which options control them, what an invalid environment
  * causes, and which function gets them, with which argument and how often. */
+#include "helpers.h"
 #include "arena_blocks.h"
 #include "messages.h"
 #include "printed.h"
@@ -364,10 +365,7 @@ static void error_function_and_argument_belong_together(void) {
   CHECK_GE(registrations.right, 100);
 }
 
-static const struct {
-  const char* name;
-  void (*run)(const char*);
-} helpers[] = {
+static const helper_t helpers[] = {
     CASE(helper_fail_ten_times),
     CASE(helper_do_nothing),
     CASE(helper_register_output),
@@ -395,13 +393,6 @@ static const check_case_t cases[] = {
 };
 
 int main(int argc, char** argv) {
-  if (argc == 3 && strncmp(argv[1], "helper_", 7) == 0) {
-    for (size_t i = 0; i < COUNT_OF(helpers); i++) {
-      if (strcmp(helpers[i].name, argv[1]) != 0) continue;
-      helpers[i].run(argv[2]);
-      return check_end();
-    }
-    return 125;
-  }
+  if (IS_HELPER(argc, argv)) return HELPER_RUN(helpers, argv);
   return CHECK_MAIN(argc, argv, cases);
 }

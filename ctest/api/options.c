@@ -1,6 +1,7 @@
 /* options.c - options from the environment and through the API. Their messages: messages.c. Each
  * row of a table runs in a process of its own, because the environment is read once. The default
  * string of a program: options_string.c. */
+#include "helpers.h"
 #include "messages.h"
 #include <limits.h>
 #include <sys/prctl.h>
@@ -550,10 +551,7 @@ static void allow_thp_0_disables_transparent_huge_pages(void) {
   }
 }
 
-static const struct {
-  const char* name;
-  void (*run)(const char*);
-} helpers[] = {
+static const helper_t helpers[] = {
     CASE(helper_print_option), CASE(helper_default_after_environment), CASE(helper_do_nothing),
     CASE(helper_list),         CASE(helper_print_huge_pages),
 };
@@ -580,13 +578,6 @@ static const check_case_t cases[] = {
 };
 
 int main(int argc, char** argv) {
-  if (argc == 3 && strncmp(argv[1], "helper_", 7) == 0) {
-    for (size_t i = 0; i < COUNT_OF(helpers); i++) {
-      if (strcmp(helpers[i].name, argv[1]) != 0) continue;
-      helpers[i].run(argv[2]);
-      return check_end();
-    }
-    return 125;
-  }
+  if (IS_HELPER(argc, argv)) return HELPER_RUN(helpers, argv);
   return CHECK_MAIN(argc, argv, cases);
 }

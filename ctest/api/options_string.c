@@ -3,6 +3,7 @@
  * defaults, see CMakeLists.txt, and (TEST_SHARED) with the shared library, which has to find the
  * string in the program.
  */
+#include "helpers.h"
 #include "probe.h"
 #include <mimalloc.h>
 #include <sys/auxv.h>
@@ -307,20 +308,10 @@ static const check_case_t cases[] = {
     CASE(privileged_process_reads_the_string_and_not_the_environment),
 };
 
-static const struct {
-  const char* name;
-  void (*run)(const char*);
-} helpers[] = {CASE(helper_print_option), CASE(helper_set), CASE(helper_do_nothing),
-               CASE(helper_print_privileged)};
+static const helper_t helpers[] = {CASE(helper_print_option), CASE(helper_set),
+                                   CASE(helper_do_nothing), CASE(helper_print_privileged)};
 
 int main(int argc, char** argv) {
-  if (argc == 3 && strncmp(argv[1], "helper_", 7) == 0) {
-    for (size_t i = 0; i < COUNT_OF(helpers); i++) {
-      if (strcmp(helpers[i].name, argv[1]) != 0) continue;
-      helpers[i].run(argv[2]);
-      return check_end();
-    }
-    return 125;
-  }
+  if (IS_HELPER(argc, argv)) return HELPER_RUN(helpers, argv);
   return CHECK_MAIN(argc, argv, cases);
 }

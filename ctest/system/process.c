@@ -1,6 +1,7 @@
 /* process.c - the library and its process: its release, the figures of the process against those of
  * the system, and what happens when the process ends.
  */
+#include "helpers.h"
 #include "json.h"
 #include "probe.h"
 #include "live_blocks.h"
@@ -278,10 +279,7 @@ static void later_destructors_may_allocate_after_the_release_of_all_memory(void)
   }
 }
 
-static const struct {
-  const char* name;
-  void (*run)(const char*);
-} helpers[] = {CASE(helper_commit), CASE(helper_done), CASE(helper_later)};
+static const helper_t helpers[] = {CASE(helper_commit), CASE(helper_done), CASE(helper_later)};
 
 static const check_case_t cases[] = {
     CASE(resident_memory_is_that_of_the_os),
@@ -292,13 +290,6 @@ static const check_case_t cases[] = {
 };
 
 int main(int argc, char** argv) {
-  if (argc == 3 && strncmp(argv[1], "helper_", 7) == 0) {
-    for (size_t i = 0; i < COUNT_OF(helpers); i++) {
-      if (strcmp(helpers[i].name, argv[1]) != 0) continue;
-      helpers[i].run(argv[2]);
-      return check_end();
-    }
-    return 125;
-  }
+  if (IS_HELPER(argc, argv)) return HELPER_RUN(helpers, argv);
   return CHECK_MAIN(argc, argv, cases);
 }
