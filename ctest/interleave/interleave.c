@@ -555,7 +555,7 @@ static const scenario_t scenarios[] = {
     SCENARIO(large_again_small, large_setup, world_end, large_again_0, large_view_1,
              large_delete_2),
     SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
-    SCENARIO(large_leave, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
+    SCENARIO(large_abandon, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
     SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
     SCENARIO(callback, callback_setup, callback_finish, callback_check, callback_write_2,
              callback_write_3),

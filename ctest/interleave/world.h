@@ -99,8 +99,8 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   os.used = (size_t)(p - os.pool) + size;
   return p;
 }
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
-  *pinned = false;
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
+  *non_purgeable = false;
   return os_reserve(size, align, OS_LAZY);
 }
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
@@ -162,7 +162,7 @@ INTERNAL bool os_guards_are_light(void) { return false; }
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }
 #endif
-INTERNAL bool os_renew(void* p, size_t size) {
+INTERNAL bool os_remap(void* p, size_t size) {
   zero_pages(p, size);
   return true;
 }

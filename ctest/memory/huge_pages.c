@@ -76,7 +76,7 @@ static void without_large_pages_there_is_advice(void) {
   CHECK_EQ(os_pages.large_asked, 4);
 }
 
-static void helper_large_by_need(void) {
+static void helper_large_on_demand(void) {
   void* p = mi_malloc(100000);
   REQUIRE(p != NULL);
   range_t a = area_of(1);
@@ -91,10 +91,10 @@ static void helper_large_by_need(void) {
   use_and_release(10 * MIB, 0xEE);
   mi_free(p);
 }
-static void arenas_by_need_use_large_pages_if_allowed(void) {
-  RUN_HELPER(helper_large_by_need, "MIMALLOC_DISALLOW_OS_ALLOC=0",
+static void arenas_on_demand_use_large_pages_if_allowed(void) {
+  RUN_HELPER(helper_large_on_demand, "MIMALLOC_DISALLOW_OS_ALLOC=0",
              "MIMALLOC_ALLOW_LARGE_OS_PAGES=1", "OS_PAGES_LARGE=0");
-  RUN_HELPER(helper_large_by_need, "MIMALLOC_DISALLOW_OS_ALLOC=0",
+  RUN_HELPER(helper_large_on_demand, "MIMALLOC_DISALLOW_OS_ALLOC=0",
              "MIMALLOC_ALLOW_LARGE_OS_PAGES=1", "OS_PAGES_LARGE=10000");
 }
 
@@ -448,7 +448,7 @@ static const check_case_t cases[] = {
     CASE(large_pages_are_used_where_there_are_any),
     CASE(large_pages_are_not_used_unasked),
     CASE(without_large_pages_there_is_advice),
-    CASE(arenas_by_need_use_large_pages_if_allowed),
+    CASE(arenas_on_demand_use_large_pages_if_allowed),
     CASE(huge_pages_make_one_arena),
     CASE(a_part_of_the_huge_pages_is_kept_and_accounted),
     CASE(without_huge_pages_nothing_is_left_behind),
@@ -468,7 +468,7 @@ static const check_case_t cases[] = {
     CASE(options_reserve_at_start),
 };
 static const check_case_t helpers[] = {
-    CASE(helper_large_by_need),       CASE(helper_start_at_a_node),
+    CASE(helper_large_on_demand),     CASE(helper_start_at_a_node),
     CASE(helper_start_on_all_nodes),  CASE(helper_start_without_any),
     CASE(helper_start_with_too_many),
 };

@@ -231,8 +231,9 @@ static void a_heap_in_an_arena_is_destroyed(void) {
   destroy(heap_in_arena_of_the_library(), LARGE_COUNT, 300000, 40 * MIB);
 }
 
-/* The program's own memory, which was full of something before. `pinned`: it is never purged. */
-static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool pinned) {
+/* The program's own memory, which was full of something before. `non_purgeable`: it is never
+ * purged. */
+static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool non_purgeable) {
   enum { SIZE = 16 * 1024 * 1024 };
   char* p =
       (char*)mmap(NULL, SIZE + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -240,11 +241,11 @@ static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool pinned) {
   p = (char*)round_up((size_t)p, 65536);
   if (!zero) memset(p, 'P', SIZE);
   mi_arena_id_t arena;
-  REQUIRE(mi_manage_os_memory_ex(p, SIZE, true, pinned, zero, -1, true, &arena));
+  REQUIRE(mi_manage_os_memory_ex(p, SIZE, true, non_purgeable, zero, -1, true, &arena));
   return heap_in(arena);
 }
-static void free_in_memory_of_the_program(bool zero, bool pinned) {
-  mi_heap_t* heap = heap_in_memory_of_the_program(zero, pinned);
+static void free_in_memory_of_the_program(bool zero, bool non_purgeable) {
+  mi_heap_t* heap = heap_in_memory_of_the_program(zero, non_purgeable);
   fill_blocks(heap, 1, 2 * MIB);
   free_blocks(1, 2 * MIB);
   fill_blocks(heap, LARGE_COUNT, 300000);
@@ -256,7 +257,7 @@ static void blocks_in_memory_of_the_program_are_freed(void) {
   free_in_memory_of_the_program(true, false);
   free_in_memory_of_the_program(false, false);
 }
-static void blocks_in_pinned_memory_are_freed(void) {
+static void blocks_in_non_purgeable_memory_are_freed(void) {
   free_in_memory_of_the_program(true, true);
   free_in_memory_of_the_program(false, true);
 }
@@ -308,7 +309,7 @@ static const way_t ways[] = {
     WAY(blocks_in_an_arena_are_freed, LARGE),
     WAY(a_heap_in_an_arena_is_destroyed, LARGE),
     WAY(blocks_in_memory_of_the_program_are_freed, GIVEN),
-    WAY(blocks_in_pinned_memory_are_freed, GIVEN),
+    WAY(blocks_in_non_purgeable_memory_are_freed, GIVEN),
     WAY(a_block_in_memory_of_the_program_shrinks, GIVEN),
     WAY(heaps_in_memory_of_the_program_are_destroyed, GIVEN),
 };
@@ -614,7 +615,7 @@ static void nothing_is_left_where_memory_is_never_purged(void) {
   setenv("MIMALLOC_PURGE_DELAY", "-1", 1);
   run_each_way("helper_leave");
 }
-static void nothing_is_left_where_memory_is_committed_by_need(void) {
+static void nothing_is_left_where_memory_is_committed_on_demand(void) {
   setenv("MIMALLOC_ARENA_EAGER_COMMIT", "0", 1);
   run_each_way("helper_leave");
 }
@@ -696,7 +697,7 @@ static const check_case_t cases[] = {
     CASE(nothing_is_left_of_what_leaves_a_block),
     CASE(nothing_is_left_where_memory_is_purged_at_once),
     CASE(nothing_is_left_where_memory_is_never_purged),
-    CASE(nothing_is_left_where_memory_is_committed_by_need),
+    CASE(nothing_is_left_where_memory_is_committed_on_demand),
     CASE(writes_after_free_are_found),
     CASE(writes_before_a_purge_are_found),
     CASE(writes_after_a_purge_are_found),

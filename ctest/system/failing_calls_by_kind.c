@@ -26,7 +26,7 @@ static const kind_t kinds[] = {
      OS_CALL_DECOMMIT,
      {"MIMALLOC_ARENA_EAGER_COMMIT=0", "MIMALLOC_PURGE_DELAY=0"},
      400},
-    {"renew", OS_CALL_RENEW, {"MIMALLOC_PURGE_DELAY=0"}, 400},
+    {"remap", OS_CALL_REMAP, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge lazily", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0", "MIMALLOC_PURGE_DECOMMITS=0"}, 400},
     {"protect", OS_CALL_PROTECT, {"MIMALLOC_ARENA_RESERVE=0"}, 40},
@@ -104,7 +104,7 @@ static void check_kind(const kind_t* kind, size_t upto) {
       return;
     }
     if (figure("refused ") == 0) break; /* the workload makes no more of them */
-    bool may_lose = kind->call == OS_CALL_RENEW || kind->call == OS_CALL_ANY;
+    bool may_lose = kind->call == OS_CALL_REMAP || kind->call == OS_CALL_ANY;
     if (!CHECK_LE(figure("lost "), may_lose ? LOST_MAX : 0))
       check_note("%s, call %zu failed: %s", kind->name, n, output);
   }
