@@ -115,7 +115,7 @@ static void touch(uintptr_t address, int kind, bool reads, void* pc) {
 }
 
 void engine_wait(void) {
-  if (!e->exploring) engine_violation("waits, and nobody else is there");
+  if (!e->exploring) engine_violation("waits, and there is no other thread");
   thread_t* self = &e->thread[e->current];
   if (!self->woken) {
     self->waits = true;

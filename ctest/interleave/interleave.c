@@ -26,7 +26,7 @@ static heap_t* heap;
 static run_t run[4];
 
 /* A page of `block`, whose owner has left it: all but the first `out` blocks are free. */
-static void unowned_page(int thread, size_t out) {
+static void abandoned_page(int thread, size_t out) {
   as(thread);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
   for (size_t i = out; i < PAGE_BLOCKS; i++) give(block[i]);
@@ -61,7 +61,7 @@ static void remote_take_0(void) {
 }
 
 /* Frees of others while the owner gives the full page up. */
-static void disown_setup(void) {
+static void try_abandon_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
@@ -71,7 +71,7 @@ static void disown_setup(void) {
 
 /* The same with a page that has two blocks in use and is given up by the end of its thread; who
  * frees the last block uses the slice again. */
-static void disown_last_setup(void) {
+static void try_abandon_last_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
@@ -80,7 +80,7 @@ static void disown_last_setup(void) {
   mi_thread_init();
   as(DRIVER);
 }
-static void disown_last_0(void) {
+static void try_abandon_last_0(void) {
   give(block[2]);
   mi_thread_done();
 }
@@ -88,7 +88,7 @@ static void disown_last_0(void) {
 /* The last frees of a page that no thread owns, while a thread wants it. */
 static void last_free_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, 2);
+  abandoned_page(DRIVER, 2);
   mi_thread_init();
   as(0);
   mi_thread_init();
@@ -98,7 +98,7 @@ static void last_free_setup(void) {
 /* A full page that no thread owns becomes worth claiming while two threads want one. */
 static void claim_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   mi_thread_init();
   for (int t = 0; t < 2; t++) {
     as(t);
@@ -109,7 +109,7 @@ static void claim_setup(void) {
 
 /* A page goes back to its former owner when that thread frees, if no other thread is faster. */
 static void reclaim_setup(void) {
-  disown_setup();
+  try_abandon_setup();
   as(0);
   block[9] = take(EIGHTH); /* no thread owns the page of the others from here on */
   heap_default->queued_max = QUEUED_MIN;
@@ -119,7 +119,7 @@ static void reclaim_setup(void) {
 }
 /* A block size of which several must be free: the free that makes the page worth claiming offers
  * it. */
-static void offer_setup(void) {
+static void publish_setup(void) {
   char* all[64];
   world_begin(16, -1);
   as(0);
@@ -130,25 +130,25 @@ static void offer_setup(void) {
   mi_thread_init();
   as(DRIVER);
 }
-static void offer_0(void) {
+static void publish_0(void) {
   (void)take(SMALL);
   give(take(SMALL));
 }
 
 /* The same with one thread that frees all the others, so that the page is gone before the offer. */
-static void offer_all_2(void) {
+static void publish_all_2(void) {
   for (size_t i = 1; i < PAGE_BLOCKS; i++) give(block[i]);
   (void)take(EIGHTH / 2);
 }
 
 /* Two pages become worth claiming while a thread looks for one. */
-static void offer_two_setup(void) {
+static void publish_two_setup(void) {
   char* first;
   world_begin(16, -1);
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   first = block[0];
   mi_thread_init();
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   block[1] = first;
   mi_thread_init();
   as(2);
@@ -163,7 +163,7 @@ static void take_twice(void) {
 /* A claim that comes late, when the slice is a page of another class without an owner. */
 static void another_life_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, 1);
+  abandoned_page(DRIVER, 1);
   mi_thread_init();
   for (int t = 0; t < 3; t++) {
     as(t);
@@ -197,13 +197,13 @@ static void abandon_claim_setup(void) {
 }
 
 /* A thread ends while another begins, which may get its record. */
-static void record_setup(void) {
+static void heap_struct_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < 2; i++) block[i] = take(EIGHTH);
   as(DRIVER);
 }
-static void record_1(void) {
+static void heap_struct_1(void) {
   char* p = take(EIGHTH);
   give(block[1]);
   give(p);
@@ -238,7 +238,7 @@ static void heap_full_0(void) {
 }
 
 /* Threads that have ended allocate from one heap. */
-static void late_setup(void) {
+static void fallback_setup(void) {
   world_begin(16, -1);
   for (int t = 0; t < 2; t++) {
     as(t);
@@ -401,15 +401,15 @@ static void purge_undone_setup(void) {
 
 /* Advice for huge pages while the stretch is purged. */
 #define THP_USED 300
-static void stretch_setup(void) {
+static void thp_setup(void) {
   world_begin(64 * MiB / SLICE_SIZE, 10);
   /* So many that small pages get advice, and all of the first stretch. */
   run[0] = arena_alloc(AFFINITY_ANY, THP_USED, THP_SLICES, FOR_LARGE);
   run[1] = arena_alloc(AFFINITY_ANY, THP_SLICES, 1, FOR_PAGE);
 }
-static void stretch_take(void) { (void)take_run(1, 1, FOR_PAGE); }
-static void stretch_take_and_give(void) { give_run(take_run(1, 1, FOR_PAGE), 1); }
-static void stretch_finish(void) {
+static void thp_take(void) { (void)take_run(1, 1, FOR_PAGE); }
+static void thp_take_and_give(void) { give_run(take_run(1, 1, FOR_PAGE), 1); }
+static void thp_finish(void) {
   arena_free(run[0].arena, run[0].slice, THP_USED);
   arena_free(run[1].arena, run[1].slice, THP_SLICES);
   world_end();
@@ -522,22 +522,23 @@ static void first_finish(void) {
 
 static const scenario_t scenarios[] = {
     SCENARIO(remote_take, remote_take_setup, world_end, remote_take_0, give_1, give_2),
-    SCENARIO(disown, disown_setup, world_end, take_eighth, give_0, give_1),
-    SCENARIO(disown_last, disown_last_setup, world_end, disown_last_0, give_0_and_take, give_1),
+    SCENARIO(try_abandon, try_abandon_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(try_abandon_last, try_abandon_last_setup, world_end, try_abandon_last_0,
+             give_0_and_take, give_1),
     SCENARIO(last_free, last_free_setup, world_end, take_eighth, give_0, give_1),
     SCENARIO(claim, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
     SCENARIO(reclaim, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
-    SCENARIO(offer, offer_setup, world_end, offer_0, give_0, give_1),
-    SCENARIO(offer_all, claim_setup, world_end, take_eighth, give_0, offer_all_2),
-    SCENARIO(offer_two, offer_two_setup, world_end, give_0, give_1, take_twice),
+    SCENARIO(publish, publish_setup, world_end, publish_0, give_0, give_1),
+    SCENARIO(publish_all, claim_setup, world_end, take_eighth, give_0, publish_all_2),
+    SCENARIO(publish_two, publish_two_setup, world_end, give_0, give_1, take_twice),
     SCENARIO(another_life, another_life_setup, world_end, take_eighth, another_life_1, take_eighth),
     SCENARIO(abandon, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
     SCENARIO(abandon_claim, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
-    SCENARIO(record, record_setup, world_end, end_thread, record_1, give_0),
+    SCENARIO(heap_struct, heap_struct_setup, world_end, end_thread, heap_struct_1, give_0),
     SCENARIO(own, own_setup, world_end, give_0, give_1, give_2),
     SCENARIO(heap_delete, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
     SCENARIO(heap_delete_full, heap_delete_full_setup, world_end, heap_full_0, give_0, give_1),
-    SCENARIO(late, late_setup, world_end, take_eighth, take_eighth, give_0),
+    SCENARIO(fallback, fallback_setup, world_end, take_eighth, take_eighth, give_0),
     SCENARIO(slices, slices_setup, world_end, slices_0, slices_1, slices_2),
     SCENARIO(slices_fit, slices_fit_setup, world_end, slices_fit_0, slices_fit_1),
     SCENARIO(slices_undone, slices_undone_setup, world_end, slices_undone_0, extend_too_far),
@@ -548,8 +549,7 @@ static const scenario_t scenarios[] = {
     SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
     SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),
     SCENARIO(purge_undone, purge_undone_setup, world_end, purge_due, extend_too_far),
-    SCENARIO(stretch, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
-             stretch_take),
+    SCENARIO(thp, thp_setup, thp_finish, purge_force, thp_take_and_give, thp_take),
     SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
     SCENARIO(large_again, large_setup, world_end, large_again_1, large_view_1, large_view_1),
     SCENARIO(large_again_small, large_setup, world_end, large_again_0, large_view_1,

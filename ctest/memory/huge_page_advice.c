@@ -152,7 +152,7 @@ static void wait_for_purge(void) {
 
 /* A huge-page region of which little is free keeps its huge page. With force, or with more free
  * slices, it gives up all free slices. */
-static void purge_leaves_mostly_used_stretches_whole(void) {
+static void purge_leaves_mostly_used_regions_whole(void) {
   enum { BLOCKS = 8192 };
   static char* blocks[BLOCKS];
   mi_option_set(mi_option_purge_delay, 1);
@@ -193,7 +193,7 @@ static const check_case_t cases[] = {
     CASE(block_with_an_untouched_end_is_not_advised),
     CASE(block_that_grows_is_advised_and_keeps_its_contents),
     CASE(advice_comes_again_with_the_next_block),
-    CASE(purge_leaves_mostly_used_stretches_whole),
+    CASE(purge_leaves_mostly_used_regions_whole),
 };
 
 int main(int argc, char** argv) {
