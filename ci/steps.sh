@@ -323,7 +323,7 @@ step_cross() {
   ci/checks/cross
 }
 
-# cargo check for every target whose standard library is installed, or can be had; then a program with
+# cargo check for every target whose standard library is installed or available; then a program with
 # the flags of distributions and testers.
 step_targets() { ci/checks/targets; }
 

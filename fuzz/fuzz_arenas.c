@@ -171,7 +171,7 @@ static void op_reserve(void) {
   FUZZ_CHECK(e == 0 || e == ENOMEM);
   FUZZ_CHECK((e == 0) == (id > 0));
   if (size == 0 || size > LARGEST) FUZZ_CHECK(e != 0);
-  /* Secure builds choose random places; op_manage_junk may have given them to the library. */
+  /* Secure builds choose random addresses; op_manage_junk may have given them to the library. */
   bool sure = MI_SECURE == 0 && arena_count < ARENAS_SURE;
   if (size > 0 && size <= 256 * MIB && sure) FUZZ_CHECK(e == 0);
   if (e != 0) return;

@@ -429,7 +429,7 @@ static void pointer_to_resize_is_foreign(void) {
   row_end();
 }
 
-static void pointer_to_resize_is_foreign_and_errno_is_told(void) {
+static void pointer_to_resize_is_foreign_and_errno_is_set(void) {
   static const row_t r = {
       "the pointer is not to memory of ours", "NULL", 0, ENOMEM, {EINVAL}, {0}, NULL};
   (void)row_begin(&r);
@@ -438,7 +438,7 @@ static void pointer_to_resize_is_foreign_and_errno_is_told(void) {
   row_end();
 }
 
-/* Both the request and the release of the block in the same call are reported. */
+/* The library reports both the request and the release of the block in the same call. */
 static void pointer_to_resize_or_release_is_foreign(void) {
   static const row_t r = {
       "the pointer is not to memory of ours", "NULL", 0, KEPT, {EINVAL, EINVAL}, {0}, NULL};
@@ -492,7 +492,7 @@ static void block_cannot_grow_where_it_is(void) {
   row_end();
 }
 
-static void block_cannot_grow_where_it_is_and_errno_is_told(void) {
+static void block_cannot_grow_where_it_is_and_errno_is_set(void) {
   static const row_t r = {"the block is too small, or NULL", "NULL", 0, ENOMEM, {0}, {0}, NULL};
   if (row_begin(&r)) block_make();
   CALL(mi__expand, mi__expand(block, 100000));
@@ -524,7 +524,7 @@ static void posix_memalign_has_a_wrong_argument(void) {
   row_end();
 }
 
-static void posix_memalign_is_asked_for_too_much(void) {
+static void posix_memalign_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be",
                           "`ENOMEM`",
                           ENOMEM,
@@ -574,7 +574,7 @@ static void reallocarr_overflows(void) {
   row_end();
 }
 
-static void reallocarr_is_asked_for_too_much(void) {
+static void reallocarr_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be",
                           "`ENOMEM`",
                           ENOMEM,
@@ -661,7 +661,7 @@ static void there_is_no_string(void) {
 /* ---- the C++ protocol, without a new-handler
  * ---------------------------------------------------- */
 
-static void nothrow_is_asked_for_too_much(void) {
+static void nothrow_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be, no new-handler",
                           "NULL",
                           0,
@@ -1037,24 +1037,24 @@ static const check_case_t cases[] = {
     CASE(alignment_is_no_power_of_two),
     CASE(large_alignment_with_an_offset),
     CASE(pointer_to_resize_is_foreign),
-    CASE(pointer_to_resize_is_foreign_and_errno_is_told),
+    CASE(pointer_to_resize_is_foreign_and_errno_is_set),
     CASE(pointer_to_resize_or_release_is_foreign),
     CASE(pointer_to_release_is_foreign),
     CASE(large_block_is_released_twice),
     CASE(block_cannot_grow_where_it_is),
-    CASE(block_cannot_grow_where_it_is_and_errno_is_told),
+    CASE(block_cannot_grow_where_it_is_and_errno_is_set),
     CASE(posix_memalign_has_a_wrong_argument),
-    CASE(posix_memalign_is_asked_for_too_much),
+    CASE(posix_memalign_size_is_too_large),
     CASE(posix_memalign_finds_no_memory),
     CASE(reallocarr_has_no_address),
     CASE(reallocarr_overflows),
-    CASE(reallocarr_is_asked_for_too_much),
+    CASE(reallocarr_size_is_too_large),
     CASE(reallocarr_finds_no_memory),
     CASE(variable_has_no_name_or_no_place),
     CASE(variable_finds_no_memory),
     CASE(path_cannot_be_resolved),
     CASE(there_is_no_string),
-    CASE(nothrow_is_asked_for_too_much),
+    CASE(nothrow_size_is_too_large),
     CASE(nothrow_finds_no_memory),
     CASE(nothrow_has_no_alignment),
     CASE(new_ends_the_program),

@@ -119,7 +119,7 @@ static void any_function_may_be_the_first_call(void) {
   }
 }
 
-static void default_and_backing_heap_are_told_apart(void) {
+static void default_and_backing_heap_differ(void) {
   mi_heap_t* backing = mi_heap_get_backing();
   CHECK_SAME(mi_heap_get_default(), backing);
   mi_heap_t* a = heap_make();
@@ -300,7 +300,7 @@ static void tags_and_undestroyable_heaps(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(default_and_backing_heap_are_told_apart),
+    CASE(default_and_backing_heap_differ),
     CASE(deleting_moves_live_blocks_to_the_backing_heap),
     CASE(destroying_the_default_heap_makes_the_backing_heap_default),
     CASE(null_and_backing_heaps_cannot_be_removed),

@@ -122,7 +122,7 @@ def expand(kinds):
 RECORD_HEAD = """\
 # What secure mode does about the attacks, level by level; `run --record` writes this file, and a run
 # with --check fails when less is caught. A group of letters is a size (16 B, 48 B, 1 KiB, 24 KiB, 1 MiB,
-# 200 MiB), a letter a moment (after 0, 1, 200, 100000 other operations); behind the bar stand the
+# 200 MiB), a letter a moment (after 0, 1, 200, 100000 other operations); after the bar stand the
 # entries, with the thread if it is one of the two.
 #
 #   C  caught (reported or a fault) each time     s  caught or harmless each time

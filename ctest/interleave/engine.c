@@ -35,7 +35,7 @@ static void go_on(int next) {
   _longjmp(e->thread[next].at, 1);
 }
 
-/* The current thread stands before e->thread[].next, or has nothing left to do. */
+/* The current thread is about to do e->thread[].next, or has ended. */
 static void reschedule(void) {
   int self = e->current, next = choose();
   if (next == self) return;

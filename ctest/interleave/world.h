@@ -489,7 +489,7 @@ static void audit(void) {
     engine_violation("heaps have %zu pages, and %zu belong to heaps", pages, owned_pages);
 }
 
-/* All is given back, and then there is nothing left. */
+/* Everything is freed, and then nothing is left. */
 static void world_end(void) {
   audit();
   for (size_t i = 0; i < LIVE_MAX; i++)

@@ -46,7 +46,7 @@ static void unknown_ids_are_no_arena(void) {
   }
 }
 
-static void least_arena_has_the_size_that_is_told(void) {
+static void least_arena_has_the_documented_size(void) {
   CHECK_EQ(mi_arena_min_size(), UNIT);
   CHECK_EQ(mi_arena_min_alignment(), UNIT);
   range_t r = range_new(MIB, PROT_READ | PROT_WRITE);
@@ -524,7 +524,7 @@ static void arenas_can_be_shown_while_others_allocate(void) {
 static const check_case_t cases[] = {
     CASE(arena_ids_count_from_one),
     CASE(unknown_ids_are_no_arena),
-    CASE(least_arena_has_the_size_that_is_told),
+    CASE(least_arena_has_the_documented_size),
     CASE(memory_that_cannot_be_named_is_refused),
     CASE(memory_is_taken_once),
     CASE(live_blocks_are_not_taken_as_memory),

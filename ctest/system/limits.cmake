@@ -119,7 +119,7 @@ limited_test(data process)
 limited_test(data oom EXCEPT shortage_that_has_ended_leaves_no_trace
   small_reserve_does_not_limit_what_can_be_allocated)
 # With access on demand a block consists of more mappings than this case allows for.
-limited_test(data failing_calls EXCEPT moved_blocks_are_moved_again_piece_by_piece)
+limited_test(data failing_calls EXCEPT moved_blocks_are_moved_again_by_fragments)
 
 # The limit is felt: a case that needs more fails.
 add_test(NAME under_is_felt COMMAND run_limited as=512 $<TARGET_FILE:large_blocks> block_above_4_gib_works)
