@@ -232,7 +232,7 @@ fn select_defines(build: &mut cc::Build, target: &Target) {
     }
 }
 
-/// Taken over, `malloc` would be called before the sanitizer's own memory is set up, and the
+/// A replaced `malloc` would be called before the sanitizer's own memory is set up, and the
 /// program would crash before `main`.
 fn can_override(target: &Target) -> bool {
     if target.has_malloc_of_a_sanitizer() {
@@ -247,7 +247,7 @@ fn can_override(target: &Target) -> bool {
     true
 }
 
-/// Memory checkers: they are told what is a block, and what is not any more.
+/// Memory checkers: the library tells them where blocks begin and end to exist.
 fn select_checker(build: &mut cc::Build, target: &Target) {
     if target.has_sanitizer("address") && !target.is_msvc() {
         // New versions of `cc` watch the C code then. It touches what it has told to be free.

@@ -41,7 +41,7 @@ static struct {
   int default_heap; /* slot; -1: the backing heap */
 } threads[THREADS];
 
-static int wanted, left_thread; /* told to thread 0: start this one; join that one */
+static int wanted, left_thread; /* for thread 0: start this one; join that one */
 static bool over;
 static bool deferred_on, freeing_deferred;
 static int bad_errors; /* reported since the operation began */
@@ -206,7 +206,7 @@ static void op_free_many(void) {
     free_one(&blocks[live[i]], 0);
 }
 
-/* Addresses that are not ours are told of and left alone. */
+/* Addresses that are not ours are reported and left alone. */
 static void op_free_foreign(void) {
   static char object[64];
   char local[64];

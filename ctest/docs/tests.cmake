@@ -88,7 +88,7 @@ foreach(name IN LISTS names)
   endif()
 endforeach()
 
-# The files of the library by their names alone. (Its folders: with them files have got the names that are told.)
+# The files of the library by their names alone.
 if(IS_DIRECTORY ${ROOT}/c_src/src/api)
   file(GLOB_RECURSE sources RELATIVE ${ROOT}/c_src/src ${ROOT}/c_src/src/*.[ch])
   list(TRANSFORM sources REPLACE "^.*/" "")

@@ -207,7 +207,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   return when;
 }
 
-/* The result of a relaxed addition or union is hardly ever looked at; where it is, `touch` is told
+/* The result of a relaxed addition or union is rarely used; where it is, `touch` is called
  * by and_acquire and the like, which are writes. */
 #define ADDS(order) ((order) == __ATOMIC_RELAXED ? ADD : WRITE)
 

@@ -352,7 +352,7 @@ static void audit_unowned(arena_t* a, page_t* page, size_t out) {
   if (page->reserved - out < page_claimable_count(page) || !may_be_claimed(page)) return;
   if (!bitmap_any(line_of(a, chunk, cls)->bits, i % CHUNK_SLICES, 1) ||
       (load_relaxed(&a->abandoned_summary[cls]) & (UINT64_C(1) << (chunk % 64))) == 0)
-    engine_violation("an unowned page with free blocks cannot be found");
+    engine_violation("an abandoned page with free blocks cannot be found");
 }
 
 static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
@@ -420,7 +420,7 @@ static void audit_free_slice(arena_t* a, size_t i) {
 static void audit_taken(arena_t* a, size_t i, size_t n) {
   if (i + n > a->slices || bitmap_any(a->free, i, n))
     engine_violation("slices from %zu on, %zu of them, are in use and free", i, n);
-  if (bitmap_any(a->purge, i, n)) engine_violation("slices in use wait for purge");
+  if (bitmap_any(a->purge, i, n)) engine_violation("slices in use are pending");
 }
 
 /* The length of what begins at slice `i`, which is not free. */

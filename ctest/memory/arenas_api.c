@@ -407,7 +407,7 @@ static const char* shown(bool inuse, bool abandoned, bool purge) {
 }
 
 static void arenas_are_shown(void) {
-  mi_option_set(mi_option_purge_delay, 100000); /* free memory waits for purge */
+  mi_option_set(mi_option_purge_delay, 100000); /* free memory stays pending */
   range_t r = range_new(16 * MIB, PROT_READ | PROT_WRITE);
   REQUIRE(mi_manage_os_memory(r.start, r.size, true, false, true, 5));
   arena_new(MIB, true);

@@ -3,7 +3,7 @@
  * A page has BLOCKS blocks, all of them in use at the start, divided among three threads in every
  * way. The first of them owns the page: it frees its blocks without an exchange, gives the page up,
  * and may win it back with a free; the other two free theirs as strangers. A fourth thread claims the
- * page when it finds it unowned, and lets it go again. Each look at the word, each exchange, and each
+ * page when it finds it abandoned, and abandons it again. Each look at the word, each exchange, and each
  * use of the plain fields between two of them is a step of its own.
  *
  * Memory is not taken to be sequentially consistent. For each plain field (the links of the blocks;
@@ -323,7 +323,7 @@ proctype freer(byte me; bool wants; byte turns) {
   od
 }
 
-/* Claims the page when it finds it unowned, and lets it go again. */
+/* Claims the page when it finds it abandoned, and abandons it again. */
 proctype claimer(byte me; byte turns) {
   REGISTERS;
   do

@@ -377,14 +377,14 @@ static void a_wrong_address_is_reported_once(void) {
  * block differs from that of another, and from place to place, so no byte value passes everywhere.
  */
 static void one_byte_over_all_of_the_slack_is_found(void) {
-  enum { SIZE = 17, SLACK = 7, TRIES = 40 }; /* 8 more are the canary, and 32 the block */
+  enum { SIZE = 17, PADDING = 7, TRIES = 40 }; /* 8 more are the canary, and 32 the block */
   if (!USABLE_IS_EXACT) return;
   mi_register_error(&on_error, NULL);
   for (int byte = 0; byte <= 0xff; byte++) {
     code_count = 0;
     for (int i = 0; i < TRIES; i++) {
       char* p = block_new(SIZE);
-      memset(opaque(p) + SIZE, byte, SLACK);
+      memset(opaque(p) + SIZE, byte, PADDING);
       mi_free(p);
     }
     if (!CHECK_EQ(code_count, TRIES)) check_note("byte %d\n", byte);
@@ -471,7 +471,7 @@ static void never_used_blocks_are_not_touched(void) {
   for (int i = 0; i < COUNT; i++) REQUIRE(mi_malloc(SIZE) != NULL);
   double faults = (double)(faults_so_far() - before) / COUNT;
   check_note("page faults per block of %d bytes: %.2f\n", SIZE, faults);
-  CHECK_LE_DOUBLE(faults, 4.0); /* the seal, our tables; 15 and more if they are looked through */
+  CHECK_LE_DOUBLE(faults, 4.0); /* the canary, our tables; 15 and more if the blocks are read */
 }
 
 /* A request of 64 KiB, where vectors and buffers that double pass by, is not so large that its

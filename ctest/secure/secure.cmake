@@ -32,7 +32,7 @@ not_with(2 large_blocks buffers_replaced_in_a_loop_do_not_fault_each_time)
 not_with(2 huge_page_advice small_blocks_of_a_large_program_are_advised
   purge_leaves_mostly_used_regions_whole)
 
-# Statistics count blocks as they are, with the seal, and the usable size is without it.
+# Statistics count blocks with their canary, and the usable size is without it.
 not_with(3 stats_figures own_live_bytes_are_exact_at_any_time reset_starts_totals_and_peaks_anew
   figures_of_a_heap_are_of_its_blocks blocks_of_a_destroyed_heap_are_gone)
 not_with(3 large_block_records resized_blocks_are_counted_as_they_are)

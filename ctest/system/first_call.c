@@ -1,7 +1,7 @@
 /* first_call.c - the first call of a process, one process each: from main(), from a constructor
- * that runs before all ordinary ones, and from two threads at once. Linked twice: with the
- * library that takes over malloc, and with one that does not, where nothing in the process
- * has called the allocator before the test does.
+ * that runs before all ordinary ones, and from two threads at once. Linked twice: with the library
+ * that replaces malloc, and with one that does not, where nothing in the process has called the
+ * allocator before the test does.
  *
  * Case names are given with an optional prefix "early_", which makes the call happen in a
  * constructor of priority 101.

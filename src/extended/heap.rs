@@ -476,8 +476,8 @@ extern "C" {
         arg: *mut c_void,
     ) -> bool;
 
-    /// [`mi_heap_visit_blocks`] for the memory of threads that have ended and that no thread has
-    /// taken over; true when nothing was there to visit. *Since 2.4.1.*
+    /// [`mi_heap_visit_blocks`] for the pages of ended threads that no thread has claimed; true
+    /// when there was nothing to visit. *Since 2.4.1.*
     ///
     /// The heap that the visitor is given is [`mi_heap_main`]. `subproc_id` is null; `heap_tag`
     /// selects what heaps of that tag left, -1 all of it.
