@@ -1,4 +1,4 @@
-# What the built libraries show to a linker: the shared library exactly the
+# The symbols of the built libraries: the shared library exactly the
 # functions of the header and the names that it replaces, the static library and the object at
 # least these; at most 8 bytes of thread-local storage; NODELETE.
 cmake_minimum_required(VERSION 3.18)
