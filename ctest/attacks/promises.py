@@ -1,4 +1,4 @@
-"""What each level promises (rules.toml) and what it was seen to do (expected.toml)."""
+"""The promises of each level (rules.toml) and its recorded results (expected.toml)."""
 
 import fnmatch
 import itertools
@@ -15,7 +15,7 @@ SMALL_MAX = 65536
 
 
 def read_rules(program):
-    """A pattern that matches no kind promises nothing, and would not be noticed."""
+    """A pattern that matches no kind would promise nothing without notice."""
     done = subprocess.run([program, "cells"], stdout=subprocess.PIPE, text=True, check=True)
     kinds = {line.split()[0] for line in done.stdout.splitlines()}
     rules = tomllib.loads((HERE / "rules.toml").read_text())["rule"]
@@ -154,7 +154,7 @@ def read_record(level):
 
 
 def record_level(library, options):
-    """Several rounds: what depends on chance is recorded at its worst."""
+    """Several rounds: of a result that depends on chance the worst is recorded."""
     rounds = [run_product(library, options)[0] for _ in range(options.rounds)]
     rules = read_rules(options.program)
     letters, owed = {}, {}

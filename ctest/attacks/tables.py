@@ -59,8 +59,7 @@ def markdown(*columns):
 REPORT_HEAD = """\
 # Attacks
 
-What secure mode does about {kinds} kinds of attack, and what other allocators do. The attacks are a
-product, so that none is picked: each kind with each of six sizes, by the thread that allocated the block
+What secure mode does about {kinds} kinds of attack, and what other allocators do. The attacks are a complete product: each kind with each of six sizes, by the thread that allocated the block
 or another one, at once or after 1, 200 or 100,000 other operations, through `malloc`, `posix_memalign`, a
 first-class heap, `operator new`, and the calls of the crate's `GlobalAlloc`. Each of the cells is a process
 of its own under a preloaded library. Written by `ctest/attacks/run --report`; raw results, one letter a
