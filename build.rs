@@ -232,8 +232,8 @@ fn select_defines(build: &mut cc::Build, target: &Target) {
     }
 }
 
-/// Taken over, `malloc` would be called before the sanitizer's own memory is set up, and the program
-/// would crash before `main`.
+/// A replaced `malloc` would be called before the sanitizer's own memory is set up, and the
+/// program would crash before `main`.
 fn can_override(target: &Target) -> bool {
     if target.has_malloc_of_a_sanitizer() {
         let names = target.sanitizers.join(",");
@@ -247,7 +247,7 @@ fn can_override(target: &Target) -> bool {
     true
 }
 
-/// Memory checkers: they are told what is a block, and what is not any more.
+/// Memory checkers: the library tells them where blocks begin and end to exist.
 fn select_checker(build: &mut cc::Build, target: &Target) {
     if target.has_sanitizer("address") && !target.is_msvc() {
         // New versions of `cc` watch the C code then. It touches what it has told to be free.
@@ -314,8 +314,8 @@ fn select_default_options(build: &mut cc::Build, target: &Target) {
     }
 }
 
-/// Cargo does not start a build again because of such a variable, so this sees those of a first build
-/// and of one that another change has started.
+/// Cargo does not start a build again because of such a variable, so this sees those of a first
+/// build and of one that another change has started.
 fn refuse_unknown_options(options: &[String]) {
     for (variable, _) in env::vars_os() {
         let variable = variable.to_string_lossy();
@@ -348,8 +348,8 @@ fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`, and the
-/// option that has no number.
+/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`, and
+/// the option that has no number.
 fn option_names() -> Vec<String> {
     let header = match fs::read_to_string(HEADER) {
         Ok(header) => header,
@@ -365,7 +365,7 @@ fn option_names() -> Vec<String> {
 
 fn select_code_generation(build: &mut cc::Build, target: &Target) {
     if target.is_msvc() {
-        // C11 atomics are still behind a switch there.
+        // C11 atomics still need a switch there.
         build.std("c11").flag_if_supported("/experimental:c11atomics");
         return;
     }
@@ -382,7 +382,8 @@ fn select_code_generation(build: &mut cc::Build, target: &Target) {
         build.flag("-fno-lto");
     }
     if !target.is_wasm() {
-        // With `override` our functions are visible; calls between them need no look at who else is.
+        // With `override` our functions are visible; calls between them need no look at who else
+        // is.
         build.flag_if_supported("-fno-semantic-interposition");
         // A C++ exception of the new-handler passes through mi_new.
         build.flag("-fexceptions");

@@ -46,7 +46,7 @@ install_packages() {
   fi
 }
 
-# Debian's packages and rustup's components. Asks no questions and replaces nothing that is there.
+# Debian's packages and rustup's components. Asks no questions and replaces nothing.
 step_install() {
   install_packages "${packages[@]}"
   if ! command -v cargo >/dev/null; then
@@ -323,7 +323,7 @@ step_cross() {
   ci/checks/cross
 }
 
-# cargo check for every target whose standard library is installed, or can be had; then a program with
+# cargo check for every target whose standard library is installed or available; then a program with
 # the flags of distributions and testers.
 step_targets() { ci/checks/targets; }
 
@@ -387,7 +387,7 @@ run_steps() {
       printf 'By hand: ci/steps.sh %s\n' "$name"
       exit 1
     fi
-    # What a step measured or counted is worth seeing when all is well, too.
+    # The measurements of a step are shown when it passes, too.
     case $name in
       preload | layers | model | *_faults | catalogue | interleave* | bindings | guard | switch | features | mutants | \
         bench | stress_tsan | forks | fuzz | ends | faults | attacks | \

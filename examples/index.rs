@@ -42,7 +42,7 @@ const UNDECIDED: u8 = 0;
 const SYSTEM: u8 = 1;
 const OURS: u8 = 2;
 
-/// Sends each call to the allocator that this process is about. Both pay the same for the question.
+/// Sends each call to the allocator that this process measures. Both pay the same for the choice.
 struct Choice(AtomicU8);
 
 #[global_allocator]
@@ -64,7 +64,7 @@ impl Choice {
         extern "C" {
             fn getenv(name: *const c_char) -> *const c_char;
         }
-        // SAFETY: the name has a terminator; nobody changes the environment of a child, and the
+        // SAFETY: the name has a terminator; no code changes the environment of a child, and the
         // parent decides before its first thread.
         let ours = unsafe {
             let value = getenv(CHOICE_VARIABLE_C.as_ptr().cast::<c_char>());
@@ -365,7 +365,7 @@ fn search(index: &Index, words: &[String]) -> Vec<Hit> {
     hits
 }
 
-/// What the user of a search program would see.
+/// The output that a user of a search program would see.
 fn render(words: &[String], hits: &[Hit], files: &[PathBuf]) -> Vec<String> {
     let mut lines = vec![format!("{}: {} documents", words.join(" AND "), hits.len())];
     lines.extend(hits.iter().take(TOP).enumerate().map(|(rank, hit)| {
@@ -375,7 +375,7 @@ fn render(words: &[String], hits: &[Hit], files: &[PathBuf]) -> Vec<String> {
     lines
 }
 
-/// What all queries together found; the hash does not depend on the order of the threads.
+/// The results of all queries; the hash does not depend on the order of the threads.
 #[derive(Default)]
 struct Answers {
     hits: AtomicU64,
@@ -544,7 +544,7 @@ impl Usage {
         let unit = if cfg!(any(target_os = "macos", target_os = "ios")) { 1 } else { 1024 };
         let peak_bytes = peak_of_address_space().unwrap_or(usage.peak_resident as u64 * unit);
         let [seconds, micros, more_seconds, more_micros] = usage.times;
-        // macOS has 32 bits for the microseconds, with padding behind them.
+        // macOS has 32 bits for the microseconds, and padding after them.
         let cpu_micros = (seconds + more_seconds) * 1_000_000
             + (micros & 0xffff_ffff)
             + (more_micros & 0xffff_ffff);

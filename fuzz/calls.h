@@ -6,7 +6,7 @@
 
 #include "model.h"
 
-/* What a function takes and gives. */
+/* The parameters and the result of a function. */
 enum {
   ZERO = 1,
   SMALL = 2,
@@ -16,7 +16,7 @@ enum {
   HEAP = 32,
   ALIGN8 = 64,   /* needs no more than that */
   OS_PAGE = 128, /* aligned to one */
-  MODEST = 256,  /* would throw: is asked for what can be had */
+  MODEST = 256,  /* would throw: only gets requests that can succeed */
   TEXT = 512     /* see alloc_text */
 };
 

@@ -1,8 +1,8 @@
 /* fuzz.h - what the fuzz targets share: reading an input, checks, a process for each input.
  *
  * A target is an LLVMFuzzerTestOneInput that libFuzzer calls, or the main() of replay.c. It reads
- * its input as a list of operations, and knows what each has to give. What is wrong ends the
- * process by abort(), after a line that says what.
+ * its input as a list of operations, and knows what each has to give. A fault ends the process by
+ * abort(), after a line that names it.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 /* ---- failures ------------------------------------------------------------------ */
 
-/* Nothing here allocates: under test may be the malloc of this very process. */
+/* Nothing here allocates, because the malloc of this process may be under test. */
 FUZZ_UNUSED __attribute__((format(printf, 1, 2))) static void fuzz_say(const char* format, ...) {
   char line[1024];
   va_list args;
@@ -69,7 +69,7 @@ typedef struct input_s {
 
 FUZZ_UNUSED static bool input_ended(const input_t* in) { return in->at == in->end; }
 
-/* Behind its end an input reads as zeros. */
+/* After its end an input reads as zeros. */
 FUZZ_UNUSED static uint8_t take8(input_t* in) { return in->at < in->end ? *in->at++ : 0; }
 FUZZ_UNUSED static uint16_t take16(input_t* in) {
   uint16_t low = take8(in);
@@ -179,7 +179,7 @@ FUZZ_UNUSED static const char* json_string(const char* s) {
   return s + 1;
 }
 
-/* Behind the value at `s`; NULL if there is none. Statistics have no text, no fraction, and no
+/* The end of the value at `s`; NULL if there is none. Statistics have no text, no fraction, and no
  * negative number. */
 FUZZ_UNUSED static const char* json_value(const char* s, int depth) {
   if (depth > 4) return NULL;

@@ -41,14 +41,14 @@ static struct {
   int default_heap; /* slot; -1: the backing heap */
 } threads[THREADS];
 
-static int wanted, left_thread; /* told to thread 0: start this one; join that one */
+static int wanted, left_thread; /* for thread 0: start this one; join that one */
 static bool over;
 static bool deferred_on, freeing_deferred;
 static int bad_errors; /* reported since the operation began */
 static size_t work;
 static uint32_t visits;
 
-/* That memory runs out, or never was enough, may be. */
+/* Memory may run out. */
 static void on_error(int code, void* arg) {
   (void)arg;
   if (code != ENOMEM && code != EOVERFLOW) bad_errors++;
@@ -102,7 +102,7 @@ static void alloc_one(int me, alloc_t kind, request_t r) {
   if ((flags & OS_PAGE) != 0) r.align = (size_t)sysconf(_SC_PAGESIZE);
   if ((flags & MODEST) != 0 && must_fail(&r)) r = (request_t){1, 1, 1, 16, 0, false};
   if ((flags & (MODEST | ALIGN)) == (MODEST | ALIGN) && r.align > MIB) r.align = MIB;
-  /* Of nothing a block has 8, unless an alignment was asked for. */
+  /* A block of size 0 is aligned to 8, unless an alignment was requested. */
   if ((flags & ALIGN8) != 0 || (r.size == 0 && (flags & (ALIGN | OS_PAGE)) == 0)) r.align = 8;
   void* p = launder(call_alloc(kind, heap, &r, &told));
   if (p != NULL && told != SIZE_MAX) FUZZ_CHECK(told == mi_usable_size(p));
@@ -117,7 +117,7 @@ static void alloc_one(int me, alloc_t kind, request_t r) {
   block_t* b = record(p, &r, owner);
   b->small = (flags & SMALL) != 0;
   if ((flags & ZERO) != 0) check_zero(b->p, 0, b->usable);
-  if (b->usable > EASY && live_bytes > 2 * GIB) { /* was nice to see, but enough of it */
+  if (b->usable > EASY && live_bytes > 2 * GIB) { /* seen often enough */
     mi_free(b->p);
     forget(b);
   } else {
@@ -206,7 +206,7 @@ static void op_free_many(void) {
     free_one(&blocks[live[i]], 0);
 }
 
-/* Addresses that are not ours are told of and left alone. */
+/* Addresses that are not ours are reported and left alone. */
 static void op_free_foreign(void) {
   static char object[64];
   char local[64];
@@ -218,7 +218,8 @@ static void op_free_foreign(void) {
                        (void*)(uintptr_t)0x7ffffffff000};
   size_t which = take8(&input) % 6;
   uint8_t kind = take8(&input) % 5;
-  /* Release builds read behind their table for what no process can have: a fault, no report. */
+  /* Release builds read past their table for addresses that no process can have: a fault, no
+   * report. */
   if (kind > 2 && which == 4 && MI_DEBUG == 0 && MI_SECURE == 0) which = 0;
   void* p = launder(addresses[which]);
   TRACE("  foreign %p, kind %d\n", p, kind);
@@ -804,7 +805,7 @@ static void thread_start(int to) {
 
 typedef enum turn_e { KEEPS, PASSED, LEFT, OVER } turn_t;
 
-/* Hands the baton on. From here on the others may be at work: nothing is looked at any more. Only
+/* Hands the baton on. From here on other threads may run: this thread reads nothing any more. Only
  * the first thread starts others, so it may get the baton on the way. */
 static turn_t pass(int me, int to) {
   if (to == me) return KEEPS;
@@ -992,7 +993,7 @@ static void run(const uint8_t* data, size_t size) {
   mi_stats_t_decl(stats);
   FUZZ_CHECK(mi_stats_get(&stats));
   FUZZ_CHECK(mi_stats_get_json(sizeof json, json) == json && json_is_valid(json));
-  /* Nothing is left, unless the C library has something. */
+  /* Nothing is left, except blocks of the C library. */
   if (!FUZZ_OVERRIDE && stats.malloc_normal.current + stats.malloc_huge.current != 0)
     FUZZ_FAIL("%lld bytes are left", (long long)stats.malloc_normal.current);
 }

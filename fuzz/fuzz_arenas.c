@@ -15,7 +15,7 @@
 #endif
 
 enum { ARENAS = 192, ARENAS_SURE = 180, HEAPS = 8, BLOCKS = 400 };
-enum { ORPHAN = -2 }; /* the heap of a block whose heap was deleted */
+enum { DELETED = -2 }; /* the heap of a block whose heap was deleted */
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
@@ -171,7 +171,7 @@ static void op_reserve(void) {
   FUZZ_CHECK(e == 0 || e == ENOMEM);
   FUZZ_CHECK((e == 0) == (id > 0));
   if (size == 0 || size > LARGEST) FUZZ_CHECK(e != 0);
-  /* Secure builds choose random places; op_manage_junk may have given them to the library. */
+  /* Secure builds choose random addresses; op_manage_junk may have given them to the library. */
   bool sure = MI_SECURE == 0 && arena_count < ARENAS_SURE;
   if (size > 0 && size <= 256 * MIB && sure) FUZZ_CHECK(e == 0);
   if (e != 0) return;
@@ -243,7 +243,7 @@ static void check_block(const block_t* b) {
 }
 
 static void check_place(const char* p, size_t size, int heap) {
-  if (heap == ORPHAN) return; /* resized where it lay, in an arena of a heap that is gone */
+  if (heap == DELETED) return; /* resized where it lay, in an arena of a heap that is gone */
   const range_t* home = heap >= 0 ? heaps[heap].arena : NULL;
   if (home != NULL) {
     if (p < home->start || p + size > home->start + home->size)
@@ -365,7 +365,7 @@ static void op_resize(void) {
 /* A block that changes hands is looked at for its contents only. */
 static void orphan(int h) {
   for (size_t i = 0; i < block_count; i++)
-    if (blocks[i].heap == h) blocks[i].heap = ORPHAN;
+    if (blocks[i].heap == h) blocks[i].heap = DELETED;
 }
 
 static void op_heap(void) {

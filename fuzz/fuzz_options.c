@@ -1,8 +1,8 @@
 /* fuzz_options.c - texts and numbers as options, against docs/guide.md written down once more.
  *
  * Contains the library, so that the environment can be read for each input, not once a process.
- * An input has three parts: the environment, an entry on each line; behind a 0 the default string;
- * behind another 0 calls, see run_calls(). A byte from 0x80 on stands for an option's name.
+ * An input has three parts: the environment, an entry on each line; after a 0 the default string;
+ * after another 0 calls, see run_calls(). A byte from 0x80 on stands for an option's name.
  */
 #include "all.c"
 #include "fuzz.h"

@@ -81,7 +81,7 @@ static void check_zero(const char* p, size_t from, size_t to) {
 
 /* ---- blocks --------------------------------------------------------------------- */
 
-static size_t position(const char* p) { /* of the first block at or behind `p` */
+static size_t position(const char* p) { /* of the first block at or after `p` */
   size_t low = 0, high = sorted_count;
   while (low < high) {
     size_t middle = (low + high) / 2;
@@ -201,7 +201,7 @@ static size_t take_align(void) {
 
 static bool is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
-/* What is large is rare: the machine's memory is for all. */
+/* Large sizes are rare: others use the memory of the machine too. */
 static size_t tamed(size_t size, size_t max) {
   if (size > LARGEST) return size;
   if (size > max || (size <= EASY && live_bytes + size > LIVE_MAX)) return size % (64 * KIB);

@@ -138,8 +138,8 @@ pub mod types {
 
 /// What older crates of this name had to take bit fields apart.
 pub mod utils {
-    /// The bits of `Storage`, counted as a C compiler counts the bit fields of a structure: from the
-    /// lowest bit of the first byte on little-endian machines, from the highest on others.
+    /// The bits of `Storage`, counted as a C compiler counts the bit fields of a structure: from
+    /// the lowest bit of the first byte on little-endian machines, from the highest on others.
     #[repr(C)]
     #[derive(Copy, Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
     pub struct BitField<Storage> {
@@ -159,7 +159,7 @@ pub mod utils {
         1 << if cfg!(target_endian = "big") { 7 - place } else { place }
     }
 
-    /// The place in the value of the bit that is `step` bits behind the start of its field.
+    /// The place in the value of the bit that is `step` bits after the start of its field.
     fn place_in_value(step: usize, width: u8) -> usize {
         if cfg!(target_endian = "big") {
             usize::from(width) - 1 - step

@@ -36,7 +36,7 @@
 //!
 //! In a shared library that is written in Rust (`cdylib`) the names stay inside, as the compiler wants
 //! it: its own code, Rust and C, allocates from us, and the program around it keeps its allocator. So
-//! a block that is handed out must come back to be released. What the C library allocates for such a
+//! a block that it allocates must come back to be released. What the C library allocates for such a
 //! library, for example in `realpath()`, is not ours; our `free` sees that and leaves it alone, which
 //! is a leak. To have a whole C program allocate from us, preload or link the C library that CMake
 //! builds.
@@ -249,7 +249,8 @@ extern "C" {
     pub fn mi_version() -> c_int;
 }
 
-/// The functions for requests whose alignment is at most 8, such as [`mi_malloc_align8`], are there.
+/// The functions for requests whose alignment is at most 8, such as [`mi_malloc_align8`], are
+/// there.
 pub const MI_HAS_ALIGN8: c_int = 1;
 
 // Requests whose alignment is known to be at most 8.

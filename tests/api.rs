@@ -38,7 +38,7 @@ fn is_aligned(p: *const c_void, alignment: usize) -> bool {
 
 unsafe fn is_zero(p: *const c_void, size: usize) -> bool {
     let bytes = unsafe { std::slice::from_raw_parts(p.cast::<u8>(), size) };
-    // In pieces, so that memcmp does the work: a loop over bytes is slow in the dev profile.
+    // In chunks, so that memcmp does the work: a loop over bytes is slow in the dev profile.
     bytes.chunks(ZEROES.len()).all(|chunk| chunk == &ZEROES[..chunk.len()])
 }
 
@@ -316,7 +316,7 @@ fn zeroing_reallocation_zeroes_what_is_gained() {
 // ---- sizes --------------------------------------------------------------------------------------
 
 #[test]
-fn good_size_is_what_malloc_gives() {
+fn good_size_is_the_size_of_malloc() {
     unsafe {
         for size in (0..=20_000).chain([100_000, 1 << 20, (1 << 20) + 1]) {
             let good = mi_good_size(size);
@@ -520,7 +520,7 @@ fn collecting_keeps_live_blocks() {
 }
 
 #[test]
-fn process_info_fills_what_is_asked_for() {
+fn process_info_fills_the_requested_fields() {
     let mut values = [usize::MAX; 8];
     unsafe {
         let block = mi_zalloc(8 << 20);

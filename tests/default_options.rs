@@ -1,5 +1,5 @@
-//! A program sets options before its first allocation. A program of its own because the symbol counts
-//! for the whole process.
+//! A program sets options before its first allocation. A test program of its own, because the
+//! symbol counts for the whole process.
 #![cfg(feature = "extended")]
 
 mod common;
@@ -71,7 +71,7 @@ fn build_with(options: &str) -> Output {
 }
 
 #[test]
-fn what_is_not_understood_does_not_compile() {
+fn wrong_options_do_not_compile() {
     let _one = one_at_a_time();
     for (options, says) in [
         ("purge_dely=0", "no such option: purge_dely=0"),
@@ -91,7 +91,7 @@ fn what_is_not_understood_does_not_compile() {
 }
 
 #[test]
-fn what_is_understood_compiles() {
+fn valid_options_compile() {
     let _one = one_at_a_time();
     for (options, expected) in [
         ("", 10),

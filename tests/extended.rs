@@ -1,6 +1,7 @@
-//! The families of the interface beyond plain allocation, called through the bindings: heaps, arenas,
-//! statistics, calls that tell sizes, names of other systems. Each once, so that a binding that passes
-//! something wrong shows; what the functions do at their edges is for the C tests.
+//! The families of the interface beyond plain allocation, called through the bindings: heaps,
+//! arenas, statistics, calls that return sizes, names of other systems. Each once, so that a
+//! binding that passes something wrong shows; what the functions do at their edges is for the C
+//! tests.
 #![cfg(feature = "extended")]
 
 use std::ffi::{c_char, c_int, c_ushort, c_void, CStr, CString};
@@ -151,9 +152,9 @@ fn a_visit_finds_every_block_once() {
     }
 }
 
-/// A visit finds what a thread leaves behind; the heap has a tag, so no thread takes it over.
+/// A visit finds the blocks of an ended thread; the heap has a tag, so no thread claims them.
 #[test]
-fn a_visit_finds_what_ended_threads_left() {
+fn a_visit_finds_blocks_of_ended_threads() {
     const TAG: c_int = 77;
     unsafe { mi_option_set(mi_option_visit_abandoned, 1) };
     let left = thread::spawn(|| unsafe {
@@ -175,7 +176,7 @@ fn a_visit_finds_what_ended_threads_left() {
 }
 
 #[test]
-fn a_sparse_page_is_told_from_a_full_one() {
+fn a_sparse_page_differs_from_a_full_one() {
     unsafe {
         let heap = mi_heap_new();
         let blocks: Vec<*mut c_void> = (0..5000).map(|_| mi_heap_malloc(heap, 64)).collect();
@@ -250,10 +251,10 @@ fn reserving_says_whether_it_worked() {
     assert_eq!(pages, 0);
 }
 
-// ---- calls that tell sizes ----------------------------------------------------------------------
+// ---- calls that return sizes ----------------------------------------------------------------------
 
 #[test]
-fn calls_that_tell_the_usable_size_tell_it() {
+fn usable_size_variants_return_the_usable_size() {
     unsafe {
         let mut size = 0;
         let size_of = |p: *mut c_void, size: usize| {
@@ -286,7 +287,7 @@ fn calls_that_tell_the_usable_size_tell_it() {
 // ---- names of other systems ---------------------------------------------------------------------
 
 #[test]
-fn names_of_other_systems_do_what_they_are_known_for() {
+fn names_of_other_systems_behave_as_there() {
     unsafe {
         let mut p = mi_malloc(100);
         assert_eq!(mi_reallocarr((&mut p as *mut *mut c_void).cast(), 10, 100), 0);
@@ -328,7 +329,7 @@ fn names_of_other_systems_do_what_they_are_known_for() {
     }
 }
 
-// ---- what the library tells ---------------------------------------------------------------------
+// ---- what the library reports ---------------------------------------------------------------------
 
 #[test]
 fn statistics_come_as_a_structure() {
@@ -373,7 +374,7 @@ fn statistics_come_as_json() {
 }
 
 #[test]
-fn what_is_printed_reaches_the_receiver() {
+fn printed_text_reaches_the_receiver() {
     unsafe {
         assert!(printed(|out, arg| mi_stats_print_out(out, arg)).contains("resident"));
         assert!(!printed(|out, arg| mi_thread_stats_print_out(out, arg)).is_empty());
@@ -400,7 +401,7 @@ fn the_release_is_the_version_of_the_crate() {
 
 /// The receiver is one for the whole process, so these stand together.
 #[test]
-fn what_has_no_receiver_goes_to_the_registered_one() {
+fn output_without_receiver_goes_to_the_registered_one() {
     static PRINTS: [unsafe extern "C" fn(); 3] =
         [mi_options_print, mi_process_info_print, mi_arenas_print];
     for print in PRINTS {

@@ -63,7 +63,7 @@ fn is_child() -> bool {
     env::var_os("FEATURES_TEST_CHILD").is_some()
 }
 
-/// The number behind `name` in the line that a verbose program starts with.
+/// The number after `name` in the line that a verbose program starts with.
 fn level(line: &str, name: &str) -> u32 {
     let rest = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name:?} in {line:?}"));
     let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();

@@ -50,7 +50,7 @@ unsafe fn has_pattern(p: *const u8, size: usize, salt: usize) -> bool {
 
 unsafe fn is_zero(p: *const u8, size: usize) -> bool {
     let bytes = unsafe { std::slice::from_raw_parts(p, size) };
-    // In pieces, so that memcmp does the work: a loop over bytes is slow in the dev profile.
+    // In chunks, so that memcmp does the work: a loop over bytes is slow in the dev profile.
     bytes.chunks(ZEROES.len()).all(|chunk| chunk == &ZEROES[..chunk.len()])
 }
 

@@ -1,5 +1,5 @@
-//! The three callbacks, which belong to the process: hence a program of its own with one test, whose
-//! steps would disturb each other if they ran at the same time.
+//! The three callbacks, which belong to the process: hence a program of its own with one test,
+//! whose steps would disturb each other if they ran at the same time.
 #![cfg(feature = "extended")]
 
 use std::ffi::{c_char, c_int, c_ulonglong, c_void, CStr};
@@ -98,7 +98,7 @@ fn output_goes_to_the_callback() {
         assert!(bytes > 0);
         mi_stats_print_out(Some(output), given.as_arg());
         assert!(given.bytes.load(Ordering::SeqCst) > 0);
-        assert_eq!(registered.bytes.load(Ordering::SeqCst), bytes, "only one of them is told");
+        assert_eq!(registered.bytes.load(Ordering::SeqCst), bytes, "only one of them is called");
         mi_register_output(None, null_mut());
     }
 }

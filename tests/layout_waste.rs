@@ -1,4 +1,4 @@
-//! How much more than asked for a block holds: the memory that size classes cost.
+//! How much a block is larger than its request: the memory that size classes cost.
 //!
 //! Rust states its alignments, so a request with an alignment of at most 8 gets classes of 8 bytes
 //! apart; this file is what keeps that promise from being lost without notice.

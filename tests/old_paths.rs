@@ -1,5 +1,5 @@
-//! Programs that were written for the modules of `mimalloc2-rust-sys` 2.1.7-source compile, and what
-//! they get is the same as at the root.
+//! Programs that were written for the modules of `mimalloc2-rust-sys` 2.1.7-source compile, and
+//! what they get is the same as at the root.
 #![cfg(feature = "extended")]
 // The forms that are kept for them are deprecated, and are what this is about.
 #![allow(deprecated)]
@@ -57,7 +57,7 @@ fn enabling_an_option_takes_one_argument_here_and_two_at_the_root() {
 fn a_heap_is_printed_without_a_look_inside() {
     let heap = unsafe { &*mi_heap_get_default() };
     assert_eq!(format!("{heap:?}"), "mi_heap_t");
-    // Behind a pointer that leads nowhere it is the same.
+    // The same through a dangling pointer.
     assert_eq!(size_of::<mi_heap_t>(), 0);
 }
 
@@ -105,7 +105,7 @@ fn callbacks_have_their_types() {
     assert_eq!(size_of::<mi_output_fun>(), size_of::<usize>());
 }
 
-/// For code that passes them on; there is nothing behind them.
+/// For code that passes them on; they do nothing.
 #[test]
 fn names_of_internal_types_can_be_named() {
     type Pointers = (*mut mi_page_t, *mut mi_segment_t, *mut mi_tld_t, *mut mi_segments_tld_t);

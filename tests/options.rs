@@ -254,3 +254,22 @@ fn child_reads_the_environment() {
         assert_eq!(get(mi_option_purge_delay), 79, "the program is stronger than the environment");
     }
 }
+
+/// The reference in docs/guide.md and the documentation of the constants name the same options as
+/// without effect.
+#[test]
+fn documents_agree_on_the_options_without_effect() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = std::fs::read_to_string(root.join("docs/guide.md")).expect("the reference");
+    let source = std::fs::read_to_string(root.join("src/extended/options.rs")).expect("the source");
+    for option in MiOption::ALL {
+        let row = format!("| {} | `{}` |", option.number(), option.name());
+        let row = guide.lines().find(|line| line.starts_with(&row)).expect("a row");
+        let effect = row.trim_end_matches('|').rsplit('|').next().expect("a cell").trim();
+        let constant = format!("pub const mi_option_{}: mi_option_t", option.name());
+        let (before, _) = source.split_once(&constant).expect("a constant");
+        let (_, text) = before.rsplit_once(";\n").expect("its documentation");
+        let has_none = text.trim_start().starts_with("/// Without effect");
+        assert_eq!(has_none, effect.starts_with("none"), "{option}: {text}{effect}");
+    }
+}

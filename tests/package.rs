@@ -1,5 +1,5 @@
-//! What is in the package: every link in its documents leads somewhere, and nothing is there that only
-//! the repository needs. And which version Cargo takes from a registry that also has the older
+//! What is in the package: every link in its documents leads somewhere, and nothing is there that
+//! only the repository needs. And which version Cargo takes from a registry that also has the older
 //! packages of this name.
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use common::{describe, run, scratch, text};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What a reader writes into a Cargo.toml.
+/// The lines for a Cargo.toml.
 const REQUIREMENT: &str =
     concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
@@ -166,7 +166,7 @@ fn every_link_in_the_package_leads_somewhere() {
     assert_eq!(dead, Vec::<String>::new());
 }
 
-/// So that the test above has been seen to fail.
+/// Shows that the test above can fail.
 #[test]
 fn a_dead_link_is_noticed() {
     let root = scratch().join("links");
@@ -260,7 +260,8 @@ fn the_readme_tells_what_the_race_has_measured() {
 
 // --- which version Cargo takes ---------------------------------------------------------------------
 
-/// A folder that Cargo takes for the registry, with this crate and the packages that matter beside it.
+/// A folder that Cargo takes for the registry, with this crate and the packages that matter beside
+/// it.
 fn registry(name: &str, ours: &str) -> PathBuf {
     let root = scratch().join(name);
     let _ = fs::remove_dir_all(&root);
@@ -280,11 +281,11 @@ fn registry(name: &str, ours: &str) -> PathBuf {
     let manifest = fs::read_to_string(package().join("Cargo.toml")).expect("a manifest");
     assert!(manifest.contains(links), "{manifest}");
     add("mimalloc2-rust-sys", ours, links);
-    // Those that had this name before have no `links`.
+    // The older packages of this name have no `links`.
     add("mimalloc2-rust-sys", "2.1.7-source", "");
     add("mimalloc2-rust-sys", "2.2.2-source", "");
     add("mimalloc2-rust", "0.3.2", "[dependencies]\nmimalloc2-rust-sys = \"2.1.7-source\"");
-    // And one of others, which had none in its early days.
+    // And a package of others, whose old versions have none.
     add("libmimalloc-sys", "0.1.15", "");
     add("libmimalloc-sys", "0.1.49", links);
     add("mimalloc", "0.1.19", "[dependencies]\nlibmimalloc-sys = \"0.1.15\"");
@@ -349,7 +350,7 @@ fn cargo_takes_this_version_and_not_an_older_one() {
     assert!(resolve(&program).expect("a version").contains(&ours()));
 }
 
-/// What a version with a suffix, as it once was planned, did to the reader.
+/// The effect of a version with a suffix.
 #[test]
 fn a_pre_release_would_not_be_found() {
     let program = registry("pre-release", "2.1.7-source.1");

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 
 use common::{cargo_build, run, scratch, text};
 
-/// Answers what `cc` asks of a compiler, and writes the arguments of each call into a file.
+/// Answers the questions of `cc`, and writes the arguments of each call into a file.
 const COMPILER: &str = r#"#!/bin/sh
 echo "$0 $*" >>"$RECORD"
 case $* in *probe.c) exit "${HEADERS_MISSING:-0}" ;; esac
@@ -37,7 +37,7 @@ done
 [ -z "$output" ] || : >"$output"
 "#;
 
-/// What the build script said and asked for.
+/// The output of the build script, and the calls of the compiler.
 struct Build {
     output: String,
     /// The call that compiled the library, with a space at each end.
@@ -71,7 +71,8 @@ fn build_script() -> PathBuf {
         .clone()
 }
 
-/// `target` is a triple, `cfg` what rustc says of it: family, os, arch, env, pointer width, atomics.
+/// `target` is a triple, `cfg` what rustc says of it: family, os, arch, env, pointer width,
+/// atomics.
 fn build(target: &str, cfg: [&str; 6], features: &[&str]) -> Build {
     build_in(target, cfg, features, &[])
 }
@@ -300,7 +301,8 @@ fn on_host(features: &[&str], more: &[(&str, &str)]) -> Build {
     build_in(HOST, HOST_CFG, features, more)
 }
 
-/// Each of them makes an object that Rust's linker cannot use, or takes away what the build chooses.
+/// Each of them makes an object that Rust's linker cannot use, or takes away what the build
+/// chooses.
 #[test]
 fn flags_of_the_environment_that_do_not_fit_are_left_out() {
     let quiet = "-flto -flto=auto -flto=thin -ffat-lto-objects -fwhole-program -fPIE -fno-pic \
@@ -337,8 +339,8 @@ fn flags_of_the_environment_that_do_not_fit_are_left_out() {
     }
 }
 
-/// `cc` asks the compiler for a flag with those of the environment. One that leads to a warning there
-/// used to take away what two copies in a process, or `dlopen`, need.
+/// `cc` asks the compiler for a flag with those of the environment. One that leads to a warning
+/// there used to take away what two copies in a process, or `dlopen`, need.
 #[test]
 fn needed_flags_do_not_depend_on_those_of_the_environment() {
     let b = on_host(&[], &[("CFLAGS", "-Wno-such-warning"), ("COMPLAINT", "unknown")]);

@@ -4,9 +4,9 @@
  * Result: "wall_ns user_us sys_us peak_kib minor_faults major_faults exit_code signal"
  *
  * Why not from the runner itself: the system counts the peak of a process from its fork on, so
- * that a small program inherits the size of whoever started it. This one is linked statically
- * and allocates nothing, so that what it hands down is less than any program needs.
- * The preload is set between fork and exec: the launcher itself never runs under it.
+ * that a small program inherits the size of its parent. This one is linked statically and allocates
+ * nothing, so it is smaller than any program that it starts. The preload is set between fork and
+ * exec: the launcher itself never runs under it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +27,7 @@ enum { NOT_STARTED = 127, FIRST_OF_PROGRAM = 5 };
 
 static volatile pid_t child;
 
-/* A group of its own, so that the helpers of a compiler driver end with it. */
+/* A process group, so that the helpers of a compiler driver end with it. */
 static void on_limit(int number) {
   (void)number;
   if (child > 0) kill(-child, SIGKILL);
@@ -47,7 +47,7 @@ static void become_program(char** argv) {
   if (output < 0 || nothing < 0) _exit(NOT_STARTED);
   dup2(nothing, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
-  /* What faults are counted for a gate must not depend on how the system has huge pages. */
+  /* The faults that a gate counts must not depend on the huge-page setting of the system. */
   if (getenv("BENCH_NO_HUGE") != NULL) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   if (strcmp(argv[2], "-") != 0) {
     setenv("LD_PRELOAD", argv[2], 1);
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   child = fork();
   if (child < 0) return 2;
   if (child == 0) become_program(argv);
-  setpgid(child, child); /* both sides set it: whoever is first */
+  setpgid(child, child); /* both sides set it: one of them is first */
   alarm((unsigned)atoi(argv[1]));
   struct rusage used;
   int status = 0;

@@ -1,8 +1,8 @@
-/* probe.c - says who serves malloc in this process, and which version that is.
+/* probe.c - says which library serves malloc in this process, and its version.
  *
  * Output: one line per function, "symbol NAME PATH", then at most one line "version TEXT".
  * The runner starts it under each preload before a race and refuses a library that does not
- * serve all of the functions: a block of one allocator freed by another is a crash at best.
+ * serve all of the functions: a block of one allocator that another one frees is a crash at best.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,7 +1,6 @@
 //! Intervals by the bootstrap: how far a ratio would move if the rounds were drawn again.
 //!
-//! Rounds are drawn with replacement, and both allocators of a ratio take the same ones: what
-//! disturbed a round disturbed both. The statistic is the ratio of the medians. Minima are what
+//! Rounds are drawn with replacement, and both allocators of a ratio take the same ones, because a disturbance hits both. The statistic is the ratio of the medians. Minima are what
 //! the first table shows, but a resampled minimum can only be larger than the one at hand, so that
 //! its interval would say little. The ends are the 2.5th and 97.5th percentile of 2,000 draws.
 
@@ -9,7 +8,7 @@ use crate::figures::{median, Group, Measure, Race, Row};
 
 const DRAWS: usize = 2000;
 const SEED: u64 = 20_240_521;
-/// What lies outside at each end.
+/// The share outside at each end.
 const TAIL: f64 = 0.025;
 
 /// The measures whose ratios get an interval, under the names of `figures::MEASURES`.

@@ -1,4 +1,4 @@
-//! Whether this race measures what others measure: the means of the peers against published ones.
+//! Compares the means of the peers with published ones.
 
 use crate::figures::{Group, Measure, Race};
 use crate::tools;
@@ -10,7 +10,7 @@ pub struct Reference {
     pub library: String,
     pub time: f64,
     pub memory: f64,
-    /// Why the values are of something else; then they are shown and not judged.
+    /// Why the values measure something else; then they are shown and not judged.
     pub note: Option<String>,
 }
 

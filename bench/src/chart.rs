@@ -12,18 +12,18 @@ pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 pub const WIDTH: i32 = 1000;
 pub const MARGIN: i32 = 16;
-/// The names of the allocators stand here, beside what belongs to them.
+/// Where the names of the allocators are.
 pub const LABELS: i32 = 168;
 
 const INK: RGBColor = RGBColor(34, 34, 34);
 pub const SOFT: RGBColor = RGBColor(110, 110, 110);
 pub const FAINT: RGBColor = RGBColor(225, 225, 225);
-/// Behind the row of ours.
+/// The tint of our row.
 const TINT: RGBColor = RGBColor(232, 242, 250);
 /// Ours and the others: rows have names, so that colours need not tell them apart.
 const BLUE: RGBColor = RGBColor(0, 98, 168);
 const GREY: RGBColor = RGBColor(95, 95, 95);
-/// Of a scale that holds only one figure.
+/// The width of a scale with only one figure.
 const NARROWEST: f64 = 1.1;
 /// Where a scale may have marks, and how far apart these are at least.
 const MARKS: [f64; 17] =
@@ -94,8 +94,8 @@ pub fn dot(
     Ok(())
 }
 
-/// The name of an allocator at the left of its row, which has the height `height`. Ours has a tint
-/// behind its whole row.
+/// The name of an allocator at the left of its row, which has the height `height`. Our whole row
+/// has a tint.
 pub fn row_label(
     area: &Area,
     name: &str,
@@ -159,7 +159,8 @@ impl Scale {
         Ok(())
     }
 
-    /// A dot with its interval, and the figure where there is room beside it and beside the `others`.
+    /// A dot with its interval, and the figure where there is room beside it and beside the
+    /// `others`.
     pub fn figure(
         &self,
         area: &Area,

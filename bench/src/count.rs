@@ -22,7 +22,7 @@ const LIVE: [usize; 2] = [64, 4096];
 /// Bytes of all blocks where the size is constant, as in rust/programs/src/pairs.rs.
 const CONSTANT: usize = 48;
 const CONSTANT_LIVE: usize = 64;
-/// What only drives the allocator there.
+/// The functions that only call the allocator.
 const DRIVER: &str = "pairs::run";
 
 /// Instructions by the path of the object that executed them, and the name of the function.
@@ -132,7 +132,7 @@ fn of_pairs(
     pairs: usize,
 ) -> Result<Count, String> {
     let (object, program) = (real(object), real(program));
-    // Code in a section of its own has no object for callgrind: tcmalloc's fast paths.
+    // Callgrind names no object for code in a section of its own: tcmalloc's fast paths.
     let inside = more(short, long, |name, _| name == "???" || real(Path::new(name)) == object);
     let outside = more(short, long, |name, _| real(Path::new(name)) != program);
     if inside <= 0.0 {
@@ -191,7 +191,7 @@ fn callgrind(
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(program)
         .args(numbers);
-    // The program checks that malloc is of this library, also in here.
+    // The program checks here too that malloc is of this library.
     match library.and_then(Library::file) {
         Some(file) => command.env("LD_PRELOAD", &file).env("BENCH_LIBRARY", &file),
         None => command.env_remove("LD_PRELOAD").env_remove("BENCH_LIBRARY"),

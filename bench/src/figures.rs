@@ -58,7 +58,7 @@ impl Group {
     }
 }
 
-/// What means are taken over, with the name that reports use.
+/// The measures of which means are taken, with their names in reports.
 pub const SCOPES: [(&str, &[Group]); 4] = [
     ("own", &[Group::Own]),
     ("real", &[Group::Real]),
@@ -112,7 +112,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 }
 
 impl Measure {
-    /// Of one run, where runs have it.
+    /// The value of one run, where runs have it.
     pub fn of_run(self, run: &Run) -> Option<f64> {
         let value = match self {
             Measure::TimeMin | Measure::TimeMedian => run.wall_ns,
@@ -164,7 +164,7 @@ impl Race {
         self.rows.iter().enumerate().filter(move |(_, row)| groups.contains(&row.group))
     }
 
-    /// Over the workloads that both finished; with how many those are.
+    /// Over the workloads that both finished, and the number of these.
     pub fn mean_against(
         &self,
         groups: &[Group],

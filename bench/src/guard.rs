@@ -1,4 +1,4 @@
-//! `guard`: a check that ours has not become slower, from counts that repeat on any machine.
+//! `guard`: a check that ours has not become slower, by counts that repeat on any machine.
 //!
 //! Three gates: instructions of a pair of malloc and free, system calls and page faults of quick
 //! runs of some workloads, each against bounds.toml. Times are printed and not judged. Only ours is
@@ -15,9 +15,9 @@ use crate::workload::{self, Workload};
 use crate::{count, make};
 use std::path::PathBuf;
 
-/// Enough for a digit behind the point.
+/// Enough for a digit after the point.
 const PAIRS: usize = 500_000;
-/// The smallest count of this many runs: what disturbs a run only adds to it.
+/// The smallest count of this many runs: a disturbance only adds to a count.
 const RUNS: usize = 2;
 const NO_HUGE: [(&str, &str); 1] = [("BENCH_NO_HUGE", "1")];
 

@@ -1,5 +1,5 @@
 //! `hugepages`: the race's own group under each way in which the system can have transparent huge
-//! pages. That is a setting of the whole machine; what it was is restored in any case.
+//! pages. That is a setting of the whole machine; it is restored in any case.
 
 use crate::figures::{Group, Measure, MEASURES};
 use crate::launch::Launcher;
@@ -18,8 +18,8 @@ const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const ROUNDS: usize = 3;
 const QUICK_ROUNDS: usize = 1;
 
-/// Restores the setting when this process ends, however it ends: a shell waits for the end of its
-/// input, which the system closes with us, and does not listen to what an impatient user sends.
+/// Restores the setting when this process ends, however it ends: a shell that ignores signals waits
+/// for the end of its input, which the system closes with this process.
 struct Restorer {
     shell: Option<Child>,
 }
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> Result<Option<Value>, String> {
     Ok(Some(report))
 }
 
-/// Of each mode, to the base in the same mode.
+/// Ratios of each mode to the base in the same mode.
 fn add_means(report: &mut Value, before: &str) -> Result<(), String> {
     report["mode_before"] = Value::from(before);
     for mode in MODES {

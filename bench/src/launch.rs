@@ -49,7 +49,7 @@ impl Launcher {
         self.start(job, library, &[])
     }
 
-    /// The same with more of an environment.
+    /// The same with additions to the environment.
     pub fn run_with(
         &self,
         job: &Job,
@@ -59,13 +59,13 @@ impl Launcher {
         self.start(job, library, env)
     }
 
-    /// For what a run leaves beside its output.
+    /// A file for results beside the output.
     pub fn scratch(&self) -> &Path {
         &self.scratch
     }
 
-    /// Runs the program once under the eyes of the dynamic linker and refuses if any part of it
-    /// got malloc from elsewhere. Programs of ours check that themselves in every run.
+    /// Runs the program once with the messages of the dynamic linker, and refuses it if any part of
+    /// it got malloc from elsewhere. Our own programs check that in every run.
     pub fn verify(&self, job: &Job, library: Option<&Path>) -> Result<(), String> {
         let dir = self.scratch.join("bindings");
         let _ = std::fs::remove_dir_all(&dir);

@@ -1,4 +1,4 @@
-//! Where and when: what a figure needs beside it to mean anything.
+//! The machine and the time, which belong to each figure.
 
 use crate::tools;
 use serde_json::{json, Value};
@@ -57,13 +57,13 @@ pub fn date() -> String {
     tools::first_line("date", &["-u", "+%Y-%m-%d"])
 }
 
-/// The numbers of a version: what stands behind them is the name of a build.
+/// The numbers of a version, without the name of a build after them.
 fn numbers_of(version: &str) -> &str {
     let end = version.find(|c: char| c != '.' && !c.is_ascii_digit());
     &version[..end.unwrap_or(version.len())]
 }
 
-/// What was typed, without the folders of this machine.
+/// The command line, without the folders of this machine.
 pub fn command() -> String {
     let mut words = vec!["allocator-race".to_owned()];
     for word in std::env::args().skip(1) {

@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<(), String> {
 
 pub fn build(library: &Library) -> Result<(), String> {
     make_dir(&tools::out().join("lib"))?;
-    // What an earlier build left must not pass for the result of one that fails.
+    // Removes the result of an earlier build, so that it is not taken for that of a failed one.
     for stale in [library.built_file(), library.origin_file()] {
         let _ = std::fs::remove_file(stale);
     }
@@ -128,7 +128,8 @@ fn by_cargo(
             .arg(tools::out().join("peers").join(&library.name))
             .env("CFLAGS", cflags)
             .env("CXXFLAGS", cflags)
-            // Set by the cargo that runs us; they would speak of this package to the other one.
+            // The cargo that runs this program sets them; they would tell the other cargo about
+            // this package.
             .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("CARGO_TARGET_DIR"),
     )?;
@@ -183,7 +184,7 @@ fn by_debian(package: &str, file: &str) -> Result<PathBuf, String> {
         .filter_map(|line| line.split_once(" => "))
         .find(|(name, _)| name.split_whitespace().next() == Some(file))
         .map(|(_, path)| PathBuf::from(path.trim()));
-    // A compiler keeps its libraries where the dynamic linker does not look.
+    // The dynamic linker does not look into the folder of a compiler's libraries.
     let installed = || {
         let list = output(Command::new("dpkg-query").args(["-L", package])).ok()?;
         let mut files = list.lines().map(PathBuf::from);
@@ -197,7 +198,7 @@ fn package_version(package: &str) -> String {
     format!("Debian {package} {version}")
 }
 
-/// Which of our own states is built; taken now, as the tree may change before the race.
+/// The state of our sources; read now, because the tree may change before the race.
 fn our_commit() -> String {
     let root = tools::root();
     let git = |args: &[&str]| {

@@ -9,7 +9,7 @@ pub struct Prober {
     program: PathBuf,
 }
 
-/// What the probe found under one preload.
+/// The result of the probe under one preload.
 pub struct Proof {
     pub version: String,
     /// The file that malloc comes from.
@@ -24,7 +24,7 @@ impl Prober {
     }
 
     /// Refuses a library that is missing, that does not serve every function of the family, or
-    /// that is another version than libraries.toml says.
+    /// whose version is not that of libraries.toml.
     pub fn probe(&self, library: &Library) -> Result<Proof, String> {
         let mut command = Command::new(&self.program);
         let file = library.file();

@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
     Ok(raw)
 }
 
-/// Where, when, with what and who.
+/// Where, when, by which command, and who took part.
 pub fn header(libraries: &[(Library, Proof)], rounds: usize, quick: bool) -> Value {
     let libraries: Vec<Value> = libraries
         .iter()
@@ -154,7 +154,7 @@ pub fn race_one(
     (cells, answer.unwrap_or_default())
 }
 
-/// The first answer is the right one; an allocator that makes a program say something else has
+/// The first answer counts as right; an allocator under which a program answers otherwise has
 /// corrupted its memory.
 fn run_one(launcher: &Launcher, start: &Start, answer: &mut Option<String>) -> Result<Run, String> {
     let (run, said) = launcher.run(&start.job, start.preload.as_deref())?;
@@ -166,8 +166,8 @@ fn run_one(launcher: &Launcher, start: &Start, answer: &mut Option<String>) -> R
     Ok(run)
 }
 
-/// In the quick form, for strace makes a program that has many calls a hundred times slower. A cell
-/// whose calls cannot be counted keeps its times: strace changes how threads meet.
+/// In the quick form, because strace makes a program with many calls a hundred times slower. A cell
+/// whose calls cannot be counted keeps its times: strace changes the timing of threads.
 fn count_calls(
     tracer: &Tracer,
     launcher: &Launcher,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 use std::collections::HashMap;
 
-/// What was measured of one allocator over one workload. A report has figures beside it that follow from
-/// it; they are made anew.
+/// The measurements of one allocator over one workload. A report also has figures that follow from
+/// them; they are computed anew.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct CellRecord {
@@ -27,7 +27,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a race needs of a report.
+/// The part of a report that a race needs.
 #[derive(Deserialize)]
 struct Report {
     libraries: Vec<Named>,

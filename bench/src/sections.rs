@@ -19,7 +19,7 @@ pub fn of(kind: &str, report: &Value) -> Option<String> {
     }
 }
 
-/// When, and of which state of ours: a section may be older than the race.
+/// The time and the state of our sources: a section may be older than the race.
 fn origin(report: &Value) -> String {
     format!("Measured on {}.\n\n", report["date"].as_str().unwrap_or("an unknown day"))
 }

@@ -6,7 +6,7 @@ use crate::tools;
 use crate::workload::Start;
 use std::path::{Path, PathBuf};
 
-/// Where memory comes from and goes to.
+/// The calls that get and return memory.
 const MEMORY: [&str; 6] = ["mmap", "munmap", "mremap", "madvise", "mprotect", "brk"];
 
 pub struct Tracer {
@@ -19,8 +19,8 @@ impl Tracer {
         Ok(Tracer { program })
     }
 
-    /// All calls of the program and of what it starts, but for sched_yield: a thread that waits
-    /// for another repeats it as often as the scheduler lets it.
+    /// All calls of the program and of what it starts, but for sched_yield: a waiting thread
+    /// repeats it as often as the scheduler allows.
     pub fn count(
         &self,
         launcher: &Launcher,

@@ -1,4 +1,4 @@
-//! What this allocator set out to reach, each computed from what was measured.
+//! The targets of this allocator, computed from the measurements.
 //!
 //! A mean against a peer is over the workloads that both finished. The best peer of a group is the
 //! one against which ours does worst, among those that finished at least half of the group.
@@ -9,9 +9,9 @@ use crate::library::{BASE, OURS};
 use crate::touch_ratio;
 use serde_json::{json, Value};
 
-/// Leaves out caches of threads, and pays for it in time.
+/// It has no caches of threads, and pays for that in time.
 const SMALLEST_BY_DESIGN: &str = "glibc";
-/// Whose memory a single workload is held against.
+/// The peers whose memory a single workload is compared with.
 const SMALL: [&str; 3] = ["mi217", "rpmalloc", "snmalloc"];
 
 const TIME_TO_BEST: f64 = 0.92;
@@ -141,7 +141,7 @@ fn none_of(list: Vec<String>) -> Option<(String, bool)> {
     Some((if met { "none".to_owned() } else { list.join(", ") }, met))
 }
 
-/// Only where the whole interval says so.
+/// Only where the whole interval is on one side.
 fn slower(race: &Race, ours: usize) -> Target {
     let mut list = Vec::new();
     for (at, row) in race.rows.iter().enumerate() {

@@ -8,12 +8,12 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What is built; ignored by git.
+/// Build results; git ignores them.
 pub fn out() -> PathBuf {
     root().join("out")
 }
 
-/// What is kept: figures and charts.
+/// Figures and charts, which git keeps.
 pub fn report() -> PathBuf {
     root().join("report")
 }
@@ -30,7 +30,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", shown(path)))
 }
 
-/// A path below this package without what lies above it: reports name no machine's folders.
+/// A path relative to this package: reports name no machine's folders.
 pub fn shown(path: &Path) -> String {
     match path.strip_prefix(root()) {
         Ok(below) => below.display().to_string(),
@@ -38,8 +38,7 @@ pub fn shown(path: &Path) -> String {
     }
 }
 
-/// Writes figures, without the folder that this checkout happens to lie in: an error message
-/// among them may name it.
+/// Writes figures, without the folder of this checkout, which an error message among them may name.
 pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), String> {
     let mut text = String::new();
     unfold(value, 0, &mut text);
@@ -60,8 +59,8 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
     write(path, &text.replace(&root().display().to_string(), "bench"))
 }
 
-/// One line for each entry down to this depth, and what lies deeper on the line of its entry:
-/// in a report that is one line for each cell.
+/// One line for each entry down to this depth, with deeper values on the line of their entry: a
+/// report then has one line for each cell.
 const UNFOLDED: usize = 4;
 
 fn unfold(value: &serde_json::Value, depth: usize, text: &mut String) {

@@ -1,8 +1,7 @@
 //! `touch`: the workload `vector` against writing as many pages of a fresh mapping, with and without
 //! MADV_HUGEPAGE.
 //!
-//! What a first touch costs depends on what the machine did just before: a virtual machine may have
-//! handed memory back to its host meanwhile. So each library's run stands between two touches of its
+//! The cost of a first touch depends on what the machine did before: a virtual machine may have returned memory to its host. So each library's run stands between two touches of its
 //! own, in each round.
 
 use crate::launch::{Job, Launcher};

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// A C program of ours, which itself looks who serves it.
+    /// A C program of ours, which checks by itself which allocator serves it.
     Own,
-    /// A program of the system: the dynamic linker must be asked who served it.
+    /// A program of the system: the dynamic linker is asked which library served it.
     Foreign,
     /// A Rust program, which is linked with the allocator: one binary for each.
     Rust,
@@ -43,8 +43,8 @@ impl Workload {
         if self.kind != Kind::Rust {
             return Some(Start { job: self.job.clone(), preload: library.file() });
         }
-        // With a package of its own the allocator is linked in. Others serve the program that has
-        // no allocator of its own, under the preload.
+        // An allocator with a package of its own is linked in. Others are preloaded under the
+        // program without one.
         let linked = tools::root().join("rust").join(&library.name).exists();
         let folder = if linked { library.name.as_str() } else { "glibc" };
         let program = rust_dir().join(folder).join(&self.job.program);

@@ -71,8 +71,8 @@ static void inbox_empty(struct worker* w) {
   }
 }
 
-/* Waits for a neighbour who does not keep up, and reads its own inbox meanwhile. Relaxed: what
- * those two carry is only how long to wait. */
+/* Waits for a neighbour that does not keep up, and reads its own inbox meanwhile. Relaxed: these
+ * two only say how long to wait. */
 static void batch_send(struct worker* w, struct batch* b) {
   struct worker* to = w->neighbour;
   while (atomic_load_explicit(&to->waiting, memory_order_relaxed) >= INBOX &&

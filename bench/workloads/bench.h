@@ -76,7 +76,7 @@ static inline void* bench_resize(void* old, size_t bytes) {
   return p;
 }
 
-/* The runner says which library it preloaded; a race run by another one would be a lie. */
+/* The runner says which library it preloaded; this checks that no other one serves. */
 static inline void bench_start(void) {
   const char* expected = getenv("BENCH_LIBRARY");
   if (expected == NULL) return;

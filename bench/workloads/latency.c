@@ -111,7 +111,8 @@ static void free_mail(struct worker* w) {
   atomic_store_explicit(&w->taken, taken, memory_order_release);
 }
 
-/* False if the ring is full: nobody waits here, as a wait would be measured by nobody. */
+/* False if the ring is full: the thread does not wait here, because no call would measure the wait.
+ */
 static int send(struct worker* to, void* block) {
   size_t sent = atomic_load_explicit(&to->sent, memory_order_relaxed); /* only written here */
   /* Acquire: the reader is done with the place; pairs with the release in free_mail(). */

@@ -1,4 +1,4 @@
-/* leftovers.c - threads that end and leave blocks behind.
+/* leftovers.c - threads that end and leave blocks.
  *
  * Usage:  leftovers THREADS BLOCKS     (two threads at a time, BLOCKS that each allocates)
  * A thread works with BLOCKS blocks, frees all but one in 32 and ends; the main thread keeps what

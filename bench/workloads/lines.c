@@ -5,7 +5,7 @@
  * numbers that all threads read, frees the block and allocates the next one. With "own" all its
  * blocks are of its own: lines are shared if the allocator serves threads in turn from one place.
  * With "given" its first block is of the main thread, which allocated those of all threads one
- * after the other: whoever reuses it in the thread that freed it goes on sharing.
+ * after the other: an allocator that reuses it in the thread that freed it goes on sharing.
  */
 #define _GNU_SOURCE
 #include "bench.h"

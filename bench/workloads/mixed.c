@@ -2,8 +2,8 @@
  *
  * Usage:  mixed THREADS STEPS      (STEPS per thread)
  * Each thread replaces blocks of its own. Every fourth block it gives up goes, in a chain of 64,
- * to the mailbox of its neighbour, who frees what it finds there. A full mailbox makes the sender
- * look into its own and wait.
+ * to the mailbox of its neighbour, which frees the blocks it finds there. A full mailbox makes the
+ * sender look into its own and wait.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -22,7 +22,7 @@ struct block {
 struct worker {
   _Atomic(struct block*) mailbox;
   atomic_size_t chains; /* about as many as are in the mailbox */
-  atomic_int ended;     /* nobody looks into the mailbox any more */
+  atomic_int ended;     /* no thread reads the mailbox any more */
   struct worker* neighbour;
   size_t number;
   size_t steps;
@@ -50,7 +50,7 @@ static struct block* block_new(struct rng* rng) {
   return b;
 }
 
-/* A sum does not depend on who frees what when. */
+/* The sum does not depend on which thread frees a block, or when. */
 static void chain_free(struct worker* w, struct block* b) {
   while (b != NULL) {
     struct block* next = b->next;
@@ -74,8 +74,8 @@ static struct block* mail_take(struct worker* w) {
   return atomic_exchange_explicit(&w->mailbox, NULL, memory_order_acquire);
 }
 
-/* Own mail is read while waiting: else two full mailboxes would wait for each other. Relaxed:
- * what these two carry is only how long to wait. */
+/* Own mail is read while waiting: else two full mailboxes would wait for each other. Relaxed: these
+ * two only say how long to wait. */
 static void mail_wait(struct worker* w) {
   struct worker* to = w->neighbour;
   while (atomic_load_explicit(&to->chains, memory_order_relaxed) >= MAILBOX &&

@@ -34,7 +34,7 @@ static uint64_t block_free(uint64_t* p, size_t words) {
   return hash;
 }
 
-/* `blocks` has room for two batches: the kept quarter of the last one lies behind the new one. */
+/* `blocks` has room for two batches: the kept quarter of the last one follows the new one. */
 static uint64_t batch_run(uint64_t** blocks, size_t length, size_t words, int backwards) {
   uint64_t sum = 0;
   uint64_t** kept = blocks + length;

@@ -44,7 +44,7 @@ static struct block* block_new(struct rng* rng) {
   return b;
 }
 
-/* A sum does not depend on who frees what when. */
+/* The sum does not depend on which thread frees a block, or when. */
 static uint64_t block_free(struct block* b) {
   if (b == NULL) return 0;
   uint64_t cookie = b->cookies[0];

@@ -3,7 +3,7 @@
  * Usage:  short PROCESSES BLOCKS
  * Starts itself again PROCESSES times, one after the other, each time with its answer as exit
  * code: a process that allocates BLOCKS blocks, frees half of them and ends. The parent sums the
- * codes. Measures what a library costs that is loaded, set up and torn down.
+ * codes. Measures the cost to load, start and end a library.
  */
 #define _GNU_SOURCE
 #include "bench.h"

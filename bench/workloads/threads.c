@@ -1,4 +1,4 @@
-/* threads.c - many short threads: what it costs to begin and to end one.
+/* threads.c - many short threads: the cost to start and end one.
  *
  * Usage:  threads THREADS BLOCKS      (BLOCKS per thread, two threads at a time)
  */

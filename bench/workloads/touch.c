@@ -1,4 +1,4 @@
-/* touch.c - what memory costs without any allocator: one fresh mapping, every page written.
+/* touch.c - the cost of memory without any allocator: one fresh mapping, every page written.
  *
  * Usage:  touch MEBIBYTES [huge]      (huge: with MADV_HUGEPAGE)
  * The reference for `vector`, which writes as many pages and asks an allocator for them.

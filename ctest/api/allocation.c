@@ -290,7 +290,7 @@ static void realpath_gives_our_block_or_fills_the_buffer(void) {
   CHECK(mi_is_in_heap_region(path));
   mi_free(path);
   char buffer[PATH_MAX];
-  /* Visible to the compiler on purpose: a declaration that promises a new block fails here. */
+  /* Visible to the compiler: a declaration that promises a new block would fail here. */
   CHECK_SAME(mi_realpath("/proc/../", buffer), buffer);
   CHECK_TEXT(buffer, "/");
   errno = 0;
@@ -318,7 +318,7 @@ static void cfree_frees_our_blocks(void) {
   CHECK_LE(rss_bytes(), before + 64 * MIB);
 }
 
-static void told_sizes_free_like_free(void) {
+static void sized_frees_work_like_free(void) {
   size_t before = 0;
   for (int round = 0; round < 200000; round++) {
     size_t size = 1 + (size_t)round % 3000;
@@ -463,7 +463,7 @@ static void thread_done_keeps_blocks_and_the_thread_starts_anew(void) {
   }
 }
 
-static void process_info_tells_resident_memory(void) {
+static void process_info_reports_resident_memory(void) {
   mi_process_info(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
   if (!RSS_IS_MEANINGFUL) return;
   enum { SIZE = 64 << 20 };
@@ -513,7 +513,7 @@ static const check_case_t cases[] = {
     CASE(strndup_reads_no_more_than_n_bytes),
     CASE(realpath_gives_our_block_or_fills_the_buffer),
     CASE(cfree_frees_our_blocks),
-    CASE(told_sizes_free_like_free),
+    CASE(sized_frees_work_like_free),
     CASE(posix_memalign_follows_posix),
     CASE(alignment_that_is_no_power_of_two_gives_null),
     CASE(page_aligned_forms),
@@ -522,7 +522,7 @@ static const check_case_t cases[] = {
     CASE(version_is_that_of_the_header),
     CASE(process_and_thread_set_up_may_be_repeated),
     CASE(thread_done_keeps_blocks_and_the_thread_starts_anew),
-    CASE(process_info_tells_resident_memory),
+    CASE(process_info_reports_resident_memory),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

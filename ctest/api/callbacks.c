@@ -102,7 +102,7 @@ static void on_output(const char* message, void* arg) {
   sink->text[sink->used] = 0;
 }
 
-static void statistics_go_to_the_given_or_the_registered_sink(void) {
+static void statistics_go_to_the_passed_or_the_registered_function(void) {
   static sink_t given;
   static sink_t registered;
   mi_stats_print_out(&on_output, &given);
@@ -363,7 +363,7 @@ static const check_case_t cases[] = {
     CASE(deferred_free_is_called_while_a_program_allocates_and_frees_one_block),
     CASE(deferred_free_is_called_whatever_a_program_reuses),
     CASE(callback_may_use_all_heaps),
-    CASE(statistics_go_to_the_given_or_the_registered_sink),
+    CASE(statistics_go_to_the_passed_or_the_registered_function),
 };
 
 int main(int argc, char** argv) {

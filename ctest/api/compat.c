@@ -48,7 +48,7 @@ static void typed_macros_take_the_type_where_2_1_7_has_it(void) {
 }
 
 /* The version of the interface is 2.1.7, with all additions; macros announce the additions. */
-static void additions_are_told_by_macros_and_not_by_the_version(void) {
+static void additions_are_announced_by_macros_and_not_by_the_version(void) {
   CHECK_EQ(MI_MALLOC_VERSION, 217);
   CHECK_EQ(mi_version(), 217);
   CHECK_EQ(MI_HAS_ALIGN8 + MI_HAS_UBLOCK + MI_HAS_SMALL_EXTRA + MI_HAS_PRINT, 4);
@@ -170,7 +170,7 @@ static void small_alignment_with_an_offset_is_kept(void) {
 }
 
 /* 2.4.1 tells the size of the block around it. */
-static void size_told_of_an_aligned_block_begins_at_the_pointer(void) {
+static void size_of_an_aligned_block_counts_from_the_pointer(void) {
   for (size_t alignment = 16; alignment <= MIB; alignment *= 4) {
     size_t told = 0;
     char* p = (char*)mi_umalloc_aligned(100, alignment, &told);
@@ -394,14 +394,14 @@ static const check_case_t cases[] = {
     CASE(signatures_are_those_of_2_1_7),
     CASE(areas_have_six_fields),
     CASE(typed_macros_take_the_type_where_2_1_7_has_it),
-    CASE(additions_are_told_by_macros_and_not_by_the_version),
+    CASE(additions_are_announced_by_macros_and_not_by_the_version),
     CASE(functions_that_are_left_out_do_not_exist),
     CASE(arenas_are_shown_whatever_verbose_says),
     CASE(an_id_that_is_none_is_0),
     CASE(heap_in_an_arena_can_be_destroyed),
     CASE(collecting_the_null_heap_collects_the_default_heap),
     CASE(small_alignment_with_an_offset_is_kept),
-    CASE(size_told_of_an_aligned_block_begins_at_the_pointer),
+    CASE(size_of_an_aligned_block_counts_from_the_pointer),
     CASE(realpath_leaves_nothing_behind),
     CASE(limits_of_messages_are_those_of_the_start),
     CASE(a_message_is_one_call),

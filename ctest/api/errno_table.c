@@ -191,6 +191,97 @@ static void block_check(void) {
   mi_free(block);
 }
 
+/* ---- functions that fail alike ----
+ *
+ * Those that allocate `count` times `size` bytes, and those that resize `old` to as much.
+ */
+
+static void allocate(size_t count, size_t size) {
+  CALL(mi_malloc, mi_malloc(count * size));
+  CALL(mi_zalloc, mi_zalloc(count * size));
+  CALL(mi_calloc, mi_calloc(count, size));
+  CALL(mi_mallocn, mi_mallocn(count, size));
+  CALL(mi_malloc_align8, mi_malloc_align8(count * size));
+  CALL(mi_zalloc_align8, mi_zalloc_align8(count * size));
+  CALL(mi_reallocf, mi_reallocf(NULL, count * size));
+  CALL(mi_valloc, mi_valloc(count * size));
+  CALL(mi_pvalloc, mi_pvalloc(count * size));
+  CALL(mi_umalloc, mi_umalloc(count * size, &told));
+  CALL(mi_ucalloc, mi_ucalloc(count, size, &told));
+  CALL(mi_heap_malloc, mi_heap_malloc(NULL, count * size));
+  CALL(mi_heap_zalloc, mi_heap_zalloc(NULL, count * size));
+  CALL(mi_heap_calloc, mi_heap_calloc(NULL, count, size));
+  CALL(mi_heap_mallocn, mi_heap_mallocn(NULL, count, size));
+  CALL(mi_heap_reallocf, mi_heap_reallocf(NULL, NULL, count * size));
+}
+
+static void resize(void* old, size_t count, size_t size) {
+  CALL(mi_realloc, mi_realloc(old, count * size));
+  CALL(mi_realloc_align8, mi_realloc_align8(old, count * size));
+  CALL(mi_reallocn, mi_reallocn(old, count, size));
+  CALL(mi_rezalloc, mi_rezalloc(old, count * size));
+  CALL(mi_recalloc, mi_recalloc(old, count, size));
+  CALL(mi_urealloc, mi_urealloc(old, count * size, &told, &told));
+  CALL(mi_heap_realloc, mi_heap_realloc(NULL, old, count * size));
+  CALL(mi_heap_reallocn, mi_heap_reallocn(NULL, old, count, size));
+  CALL(mi_heap_rezalloc, mi_heap_rezalloc(NULL, old, count * size));
+  CALL(mi_heap_recalloc, mi_heap_recalloc(NULL, old, count, size));
+}
+
+static void allocate_aligned(size_t count, size_t size, size_t align) {
+  CALL(mi_malloc_aligned, mi_malloc_aligned(count * size, align));
+  CALL(mi_zalloc_aligned, mi_zalloc_aligned(count * size, align));
+  CALL(mi_calloc_aligned, mi_calloc_aligned(count, size, align));
+  CALL(mi_memalign, mi_memalign(align, count * size));
+  CALL(mi_aligned_alloc, mi_aligned_alloc(align, count * size));
+  CALL(mi_umalloc_aligned, mi_umalloc_aligned(count * size, align, &told));
+  CALL(mi_uzalloc_aligned, mi_uzalloc_aligned(count * size, align, &told));
+  CALL(mi_heap_malloc_aligned, mi_heap_malloc_aligned(NULL, count * size, align));
+  CALL(mi_heap_zalloc_aligned, mi_heap_zalloc_aligned(NULL, count * size, align));
+  CALL(mi_heap_calloc_aligned, mi_heap_calloc_aligned(NULL, count, size, align));
+}
+
+static void resize_aligned(void* old, size_t count, size_t size, size_t align) {
+  CALL(mi_realloc_aligned, mi_realloc_aligned(old, count * size, align));
+  CALL(mi_rezalloc_aligned, mi_rezalloc_aligned(old, count * size, align));
+  CALL(mi_recalloc_aligned, mi_recalloc_aligned(old, count, size, align));
+  CALL(mi_aligned_recalloc, mi_aligned_recalloc(old, count, size, align));
+  CALL(mi_heap_realloc_aligned, mi_heap_realloc_aligned(NULL, old, count * size, align));
+  CALL(mi_heap_rezalloc_aligned, mi_heap_rezalloc_aligned(NULL, old, count * size, align));
+  CALL(mi_heap_recalloc_aligned, mi_heap_recalloc_aligned(NULL, old, count, size, align));
+}
+
+/* With an offset of 8. */
+static void allocate_aligned_at(size_t count, size_t size, size_t align) {
+  CALL(mi_malloc_aligned_at, mi_malloc_aligned_at(count * size, align, 8));
+  CALL(mi_zalloc_aligned_at, mi_zalloc_aligned_at(count * size, align, 8));
+  CALL(mi_calloc_aligned_at, mi_calloc_aligned_at(count, size, align, 8));
+  CALL(mi_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(NULL, count * size, align, 8));
+  CALL(mi_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(NULL, count * size, align, 8));
+  CALL(mi_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(NULL, count, size, align, 8));
+}
+
+static void resize_aligned_at(void* old, size_t count, size_t size, size_t align) {
+  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(old, count * size, align, 8));
+  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(old, count * size, align, 8));
+  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(old, count, size, align, 8));
+  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(old, count, size, align, 8));
+  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, old, count * size, align, 8));
+  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, old, count * size, align, 8));
+  CALL(mi_heap_recalloc_aligned_at, mi_heap_recalloc_aligned_at(NULL, old, count, size, align, 8));
+}
+
+/* All of them. */
+static void allocate_and_resize(void* old, size_t count, size_t size) {
+  allocate(count, size);
+  resize(old, count, size);
+  CALL(mi_reallocarray, mi_reallocarray(old, count, size));
+  allocate_aligned(count, size, 64);
+  allocate_aligned_at(count, size, 64);
+  resize_aligned(old, count, size, 64);
+  resize_aligned_at(old, count, size, 64);
+}
+
 /* ---- sizes and products ------------------------------------------------------------------ */
 
 static void size_above_the_largest(void) {
@@ -202,63 +293,7 @@ static void size_above_the_largest(void) {
                           {0},
                           NULL};
   if (row_begin(&r)) block_make();
-  CALL(mi_malloc, mi_malloc(TOO_LARGE));
-  CALL(mi_zalloc, mi_zalloc(TOO_LARGE));
-  CALL(mi_calloc, mi_calloc(1, TOO_LARGE));
-  CALL(mi_mallocn, mi_mallocn(1, TOO_LARGE));
-  CALL(mi_malloc_align8, mi_malloc_align8(TOO_LARGE));
-  CALL(mi_zalloc_align8, mi_zalloc_align8(TOO_LARGE));
-  CALL(mi_realloc, mi_realloc(block, TOO_LARGE));
-  CALL(mi_realloc_align8, mi_realloc_align8(block, TOO_LARGE));
-  CALL(mi_reallocn, mi_reallocn(block, 1, TOO_LARGE));
-  CALL(mi_reallocf, mi_reallocf(NULL, TOO_LARGE));
-  CALL(mi_reallocarray, mi_reallocarray(block, 1, TOO_LARGE));
-  CALL(mi_rezalloc, mi_rezalloc(block, TOO_LARGE));
-  CALL(mi_recalloc, mi_recalloc(block, 1, TOO_LARGE));
-  CALL(mi_malloc_aligned, mi_malloc_aligned(TOO_LARGE, 64));
-  CALL(mi_malloc_aligned_at, mi_malloc_aligned_at(TOO_LARGE, 64, 8));
-  CALL(mi_zalloc_aligned, mi_zalloc_aligned(TOO_LARGE, 64));
-  CALL(mi_zalloc_aligned_at, mi_zalloc_aligned_at(TOO_LARGE, 64, 8));
-  CALL(mi_calloc_aligned, mi_calloc_aligned(1, TOO_LARGE, 64));
-  CALL(mi_calloc_aligned_at, mi_calloc_aligned_at(1, TOO_LARGE, 64, 8));
-  CALL(mi_realloc_aligned, mi_realloc_aligned(block, TOO_LARGE, 64));
-  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(block, TOO_LARGE, 64, 8));
-  CALL(mi_rezalloc_aligned, mi_rezalloc_aligned(block, TOO_LARGE, 64));
-  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(block, TOO_LARGE, 64, 8));
-  CALL(mi_recalloc_aligned, mi_recalloc_aligned(block, 1, TOO_LARGE, 64));
-  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(block, 1, TOO_LARGE, 64, 8));
-  CALL(mi_aligned_recalloc, mi_aligned_recalloc(block, 1, TOO_LARGE, 64));
-  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(block, 1, TOO_LARGE, 64, 8));
-  CALL(mi_memalign, mi_memalign(64, TOO_LARGE));
-  CALL(mi_aligned_alloc, mi_aligned_alloc(64, TOO_LARGE));
-  CALL(mi_valloc, mi_valloc(TOO_LARGE));
-  CALL(mi_pvalloc, mi_pvalloc(TOO_LARGE));
-  CALL(mi_umalloc, mi_umalloc(TOO_LARGE, &told));
-  CALL(mi_ucalloc, mi_ucalloc(1, TOO_LARGE, &told));
-  CALL(mi_urealloc, mi_urealloc(block, TOO_LARGE, &told, &told));
-  CALL(mi_umalloc_aligned, mi_umalloc_aligned(TOO_LARGE, 64, &told));
-  CALL(mi_uzalloc_aligned, mi_uzalloc_aligned(TOO_LARGE, 64, &told));
-  CALL(mi_heap_malloc, mi_heap_malloc(NULL, TOO_LARGE));
-  CALL(mi_heap_zalloc, mi_heap_zalloc(NULL, TOO_LARGE));
-  CALL(mi_heap_calloc, mi_heap_calloc(NULL, 1, TOO_LARGE));
-  CALL(mi_heap_mallocn, mi_heap_mallocn(NULL, 1, TOO_LARGE));
-  CALL(mi_heap_realloc, mi_heap_realloc(NULL, block, TOO_LARGE));
-  CALL(mi_heap_reallocn, mi_heap_reallocn(NULL, block, 1, TOO_LARGE));
-  CALL(mi_heap_reallocf, mi_heap_reallocf(NULL, NULL, TOO_LARGE));
-  CALL(mi_heap_malloc_aligned, mi_heap_malloc_aligned(NULL, TOO_LARGE, 64));
-  CALL(mi_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(NULL, TOO_LARGE, 64, 8));
-  CALL(mi_heap_zalloc_aligned, mi_heap_zalloc_aligned(NULL, TOO_LARGE, 64));
-  CALL(mi_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(NULL, TOO_LARGE, 64, 8));
-  CALL(mi_heap_calloc_aligned, mi_heap_calloc_aligned(NULL, 1, TOO_LARGE, 64));
-  CALL(mi_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(NULL, 1, TOO_LARGE, 64, 8));
-  CALL(mi_heap_realloc_aligned, mi_heap_realloc_aligned(NULL, block, TOO_LARGE, 64));
-  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, block, TOO_LARGE, 64, 8));
-  CALL(mi_heap_rezalloc, mi_heap_rezalloc(NULL, block, TOO_LARGE));
-  CALL(mi_heap_recalloc, mi_heap_recalloc(NULL, block, 1, TOO_LARGE));
-  CALL(mi_heap_rezalloc_aligned, mi_heap_rezalloc_aligned(NULL, block, TOO_LARGE, 64));
-  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, block, TOO_LARGE, 64, 8));
-  CALL(mi_heap_recalloc_aligned, mi_heap_recalloc_aligned(NULL, block, 1, TOO_LARGE, 64));
-  CALL(mi_heap_recalloc_aligned_at, mi_heap_recalloc_aligned_at(NULL, block, 1, TOO_LARGE, 64, 8));
+  allocate_and_resize(block, 1, TOO_LARGE);
   if (!printing) block_check();
   row_end();
 }
@@ -289,78 +324,22 @@ static void memory_runs_out(void) {
   static const row_t r = {"memory runs out", "NULL", 0, ENOMEM, {ENOMEM}, {0}, NULL};
   static const unsigned short wide[] = {'a', 'b', 0};
   if (row_begin(&r)) use_up_memory();
-  CALL(mi_malloc, mi_malloc(100));
+  allocate_and_resize(NULL, 10, 10);
   if (!printing) AGAIN(mi_malloc, mi_malloc(MIB));
-  CALL(mi_zalloc, mi_zalloc(100));
-  CALL(mi_calloc, mi_calloc(10, 10));
-  CALL(mi_mallocn, mi_mallocn(10, 10));
   CALL(mi_malloc_small, mi_malloc_small(100));
   CALL(mi_zalloc_small, mi_zalloc_small(100));
-  CALL(mi_malloc_align8, mi_malloc_align8(100));
-  CALL(mi_zalloc_align8, mi_zalloc_align8(100));
-  CALL(mi_realloc, mi_realloc(NULL, 100));
-  CALL(mi_realloc_align8, mi_realloc_align8(NULL, 100));
-  CALL(mi_reallocn, mi_reallocn(NULL, 10, 10));
-  CALL(mi_reallocf, mi_reallocf(NULL, 100));
-  CALL(mi_reallocarray, mi_reallocarray(NULL, 10, 10));
-  CALL(mi_rezalloc, mi_rezalloc(NULL, 100));
-  CALL(mi_recalloc, mi_recalloc(NULL, 10, 10));
   CALL(mi_strdup, mi_strdup("a name"));
   CALL(mi_strndup, mi_strndup("a name", 3));
   CALL(mi_mbsdup, mi_mbsdup((const unsigned char*)"a name"));
   CALL(mi_wcsdup, mi_wcsdup(wide));
   CALL(mi_realpath, mi_realpath("/", NULL));
-  CALL(mi_malloc_aligned, mi_malloc_aligned(100, 64));
-  CALL(mi_malloc_aligned_at, mi_malloc_aligned_at(100, 64, 8));
-  CALL(mi_zalloc_aligned, mi_zalloc_aligned(100, 64));
-  CALL(mi_zalloc_aligned_at, mi_zalloc_aligned_at(100, 64, 8));
-  CALL(mi_calloc_aligned, mi_calloc_aligned(10, 10, 64));
-  CALL(mi_calloc_aligned_at, mi_calloc_aligned_at(10, 10, 64, 8));
-  CALL(mi_realloc_aligned, mi_realloc_aligned(NULL, 100, 64));
-  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(NULL, 100, 64, 8));
-  CALL(mi_rezalloc_aligned, mi_rezalloc_aligned(NULL, 100, 64));
-  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(NULL, 100, 64, 8));
-  CALL(mi_recalloc_aligned, mi_recalloc_aligned(NULL, 10, 10, 64));
-  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(NULL, 10, 10, 64, 8));
-  CALL(mi_aligned_recalloc, mi_aligned_recalloc(NULL, 10, 10, 64));
-  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(NULL, 10, 10, 64, 8));
-  CALL(mi_memalign, mi_memalign(64, 100));
-  CALL(mi_aligned_alloc, mi_aligned_alloc(64, 100));
-  CALL(mi_valloc, mi_valloc(100));
-  CALL(mi_pvalloc, mi_pvalloc(100));
-  CALL(mi_umalloc, mi_umalloc(100, &told));
-  CALL(mi_ucalloc, mi_ucalloc(10, 10, &told));
-  CALL(mi_urealloc, mi_urealloc(NULL, 100, &told, &told));
-  CALL(mi_umalloc_aligned, mi_umalloc_aligned(100, 64, &told));
-  CALL(mi_uzalloc_aligned, mi_uzalloc_aligned(100, 64, &told));
   CALL(mi_umalloc_small, mi_umalloc_small(100, &told));
   CALL(mi_uzalloc_small, mi_uzalloc_small(100, &told));
-  CALL(mi_heap_malloc, mi_heap_malloc(NULL, 100));
-  CALL(mi_heap_zalloc, mi_heap_zalloc(NULL, 100));
-  CALL(mi_heap_calloc, mi_heap_calloc(NULL, 10, 10));
-  CALL(mi_heap_mallocn, mi_heap_mallocn(NULL, 10, 10));
   CALL(mi_heap_malloc_small, mi_heap_malloc_small(NULL, 100));
   CALL(mi_heap_zalloc_small, mi_heap_zalloc_small(NULL, 100));
-  CALL(mi_heap_realloc, mi_heap_realloc(NULL, NULL, 100));
-  CALL(mi_heap_reallocn, mi_heap_reallocn(NULL, NULL, 10, 10));
-  CALL(mi_heap_reallocf, mi_heap_reallocf(NULL, NULL, 100));
   CALL(mi_heap_strdup, mi_heap_strdup(NULL, "a name"));
   CALL(mi_heap_strndup, mi_heap_strndup(NULL, "a name", 3));
   CALL(mi_heap_realpath, mi_heap_realpath(NULL, "/", NULL));
-  CALL(mi_heap_malloc_aligned, mi_heap_malloc_aligned(NULL, 100, 64));
-  CALL(mi_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(NULL, 100, 64, 8));
-  CALL(mi_heap_zalloc_aligned, mi_heap_zalloc_aligned(NULL, 100, 64));
-  CALL(mi_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(NULL, 100, 64, 8));
-  CALL(mi_heap_calloc_aligned, mi_heap_calloc_aligned(NULL, 10, 10, 64));
-  CALL(mi_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(NULL, 10, 10, 64, 8));
-  CALL(mi_heap_realloc_aligned, mi_heap_realloc_aligned(NULL, NULL, 100, 64));
-  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, NULL, 100, 64, 8));
-  CALL(mi_heap_rezalloc, mi_heap_rezalloc(NULL, NULL, 100));
-  CALL(mi_heap_recalloc, mi_heap_recalloc(NULL, NULL, 10, 10));
-  CALL(mi_heap_rezalloc_aligned, mi_heap_rezalloc_aligned(NULL, NULL, 100, 64));
-  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, NULL, 100, 64, 8));
-  CALL(mi_heap_recalloc_aligned, mi_heap_recalloc_aligned(NULL, NULL, 10, 10, 64));
-  CALL(mi_heap_recalloc_aligned_at, mi_heap_recalloc_aligned_at(NULL, NULL, 10, 10, 64, 8));
   CALL(mi_stats_get_json, mi_stats_get_json(0, NULL));
   CALL(mi_stats_as_json, mi_stats_as_json(stats_of_now(), 0, NULL));
   CALL(mi_heap_stats_get_json, mi_heap_stats_get_json(mi_heap_get_default(), 0, NULL));
@@ -409,39 +388,14 @@ static void alignment_is_no_power_of_two(void) {
   static const row_t r = {
       "the alignment is no power of two", "NULL", 0, EINVAL, {0}, {EOVERFLOW}, NULL};
   if (row_begin(&r)) block_make();
-  CALL(mi_malloc_aligned, mi_malloc_aligned(50, NO_ALIGNMENT));
-  if (!printing) AGAIN(mi_malloc_aligned, mi_malloc_aligned(50, opaque_size(0)));
-  CALL(mi_malloc_aligned_at, mi_malloc_aligned_at(50, NO_ALIGNMENT, 8));
-  CALL(mi_zalloc_aligned, mi_zalloc_aligned(50, NO_ALIGNMENT));
-  CALL(mi_zalloc_aligned_at, mi_zalloc_aligned_at(50, NO_ALIGNMENT, 8));
-  CALL(mi_calloc_aligned, mi_calloc_aligned(5, 10, NO_ALIGNMENT));
-  CALL(mi_calloc_aligned_at, mi_calloc_aligned_at(5, 10, NO_ALIGNMENT, 8));
-  CALL(mi_realloc_aligned, mi_realloc_aligned(block, 100, NO_ALIGNMENT));
-  if (!printing) AGAIN(mi_realloc_aligned, mi_realloc_aligned(block, 100, opaque_size(0)));
-  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(block, 100, NO_ALIGNMENT, 8));
-  CALL(mi_rezalloc_aligned, mi_rezalloc_aligned(block, 100, NO_ALIGNMENT));
-  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(block, 100, NO_ALIGNMENT, 8));
-  CALL(mi_recalloc_aligned, mi_recalloc_aligned(block, 10, 10, NO_ALIGNMENT));
-  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(block, 10, 10, NO_ALIGNMENT, 8));
-  CALL(mi_aligned_recalloc, mi_aligned_recalloc(block, 10, 10, NO_ALIGNMENT));
-  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(block, 10, 10, NO_ALIGNMENT, 8));
-  CALL(mi_memalign, mi_memalign(NO_ALIGNMENT, 50));
-  CALL(mi_aligned_alloc, mi_aligned_alloc(NO_ALIGNMENT, 50));
-  CALL(mi_umalloc_aligned, mi_umalloc_aligned(50, NO_ALIGNMENT, &told));
-  CALL(mi_uzalloc_aligned, mi_uzalloc_aligned(50, NO_ALIGNMENT, &told));
-  CALL(mi_heap_malloc_aligned, mi_heap_malloc_aligned(NULL, 50, NO_ALIGNMENT));
-  CALL(mi_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(NULL, 50, NO_ALIGNMENT, 8));
-  CALL(mi_heap_zalloc_aligned, mi_heap_zalloc_aligned(NULL, 50, NO_ALIGNMENT));
-  CALL(mi_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(NULL, 50, NO_ALIGNMENT, 8));
-  CALL(mi_heap_calloc_aligned, mi_heap_calloc_aligned(NULL, 5, 10, NO_ALIGNMENT));
-  CALL(mi_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(NULL, 5, 10, NO_ALIGNMENT, 8));
-  CALL(mi_heap_realloc_aligned, mi_heap_realloc_aligned(NULL, block, 100, NO_ALIGNMENT));
-  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, block, 100, NO_ALIGNMENT, 8));
-  CALL(mi_heap_rezalloc_aligned, mi_heap_rezalloc_aligned(NULL, block, 100, NO_ALIGNMENT));
-  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, block, 100, NO_ALIGNMENT, 8));
-  CALL(mi_heap_recalloc_aligned, mi_heap_recalloc_aligned(NULL, block, 10, 10, NO_ALIGNMENT));
-  CALL(mi_heap_recalloc_aligned_at,
-       mi_heap_recalloc_aligned_at(NULL, block, 10, 10, NO_ALIGNMENT, 8));
+  allocate_aligned(5, 10, NO_ALIGNMENT);
+  allocate_aligned_at(5, 10, NO_ALIGNMENT);
+  resize_aligned(block, 10, 10, NO_ALIGNMENT);
+  resize_aligned_at(block, 10, 10, NO_ALIGNMENT);
+  if (!printing) {
+    AGAIN(mi_malloc_aligned, mi_malloc_aligned(50, opaque_size(0)));
+    AGAIN(mi_realloc_aligned, mi_realloc_aligned(block, 100, opaque_size(0)));
+  }
   if (!printing) block_check();
   row_end();
 }
@@ -456,19 +410,8 @@ static void large_alignment_with_an_offset(void) {
                           NULL};
   const size_t large = opaque_size(32 * MIB);
   if (row_begin(&r)) block_make();
-  CALL(mi_malloc_aligned_at, mi_malloc_aligned_at(50, large, 8));
-  CALL(mi_zalloc_aligned_at, mi_zalloc_aligned_at(50, large, 8));
-  CALL(mi_calloc_aligned_at, mi_calloc_aligned_at(5, 10, large, 8));
-  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(block, 100, large, 8));
-  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(block, 100, large, 8));
-  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(block, 10, 10, large, 8));
-  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(block, 10, 10, large, 8));
-  CALL(mi_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(NULL, 50, large, 8));
-  CALL(mi_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(NULL, 50, large, 8));
-  CALL(mi_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(NULL, 5, 10, large, 8));
-  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, block, 100, large, 8));
-  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, block, 100, large, 8));
-  CALL(mi_heap_recalloc_aligned_at, mi_heap_recalloc_aligned_at(NULL, block, 10, 10, large, 8));
+  allocate_aligned_at(5, 10, large);
+  resize_aligned_at(block, 10, 10, large);
   if (!printing) block_check();
   row_end();
 }
@@ -479,36 +422,14 @@ static void pointer_to_resize_is_foreign(void) {
   static const row_t r = {
       "the pointer is not to memory of ours", "NULL", 0, KEPT, {EINVAL}, {0}, NULL};
   (void)row_begin(&r);
-  CALL(mi_realloc, mi_realloc(opaque(foreign), 100));
-  CALL(mi_realloc_align8, mi_realloc_align8(opaque(foreign), 100));
-  CALL(mi_reallocn, mi_reallocn(opaque(foreign), 10, 10));
-  CALL(mi_rezalloc, mi_rezalloc(opaque(foreign), 100));
-  CALL(mi_recalloc, mi_recalloc(opaque(foreign), 10, 10));
+  resize(opaque(foreign), 10, 10);
   CALL(mi_expand, mi_expand(opaque(foreign), 1));
-  CALL(mi_realloc_aligned, mi_realloc_aligned(opaque(foreign), 100, 64));
-  CALL(mi_realloc_aligned_at, mi_realloc_aligned_at(opaque(foreign), 100, 64, 8));
-  CALL(mi_rezalloc_aligned, mi_rezalloc_aligned(opaque(foreign), 100, 64));
-  CALL(mi_rezalloc_aligned_at, mi_rezalloc_aligned_at(opaque(foreign), 100, 64, 8));
-  CALL(mi_recalloc_aligned, mi_recalloc_aligned(opaque(foreign), 10, 10, 64));
-  CALL(mi_recalloc_aligned_at, mi_recalloc_aligned_at(opaque(foreign), 10, 10, 64, 8));
-  CALL(mi_aligned_recalloc, mi_aligned_recalloc(opaque(foreign), 10, 10, 64));
-  CALL(mi_aligned_offset_recalloc, mi_aligned_offset_recalloc(opaque(foreign), 10, 10, 64, 8));
-  CALL(mi_urealloc, mi_urealloc(opaque(foreign), 100, &told, &told));
-  CALL(mi_heap_realloc, mi_heap_realloc(NULL, opaque(foreign), 100));
-  CALL(mi_heap_reallocn, mi_heap_reallocn(NULL, opaque(foreign), 10, 10));
-  CALL(mi_heap_realloc_aligned, mi_heap_realloc_aligned(NULL, opaque(foreign), 100, 64));
-  CALL(mi_heap_realloc_aligned_at, mi_heap_realloc_aligned_at(NULL, opaque(foreign), 100, 64, 8));
-  CALL(mi_heap_rezalloc, mi_heap_rezalloc(NULL, opaque(foreign), 100));
-  CALL(mi_heap_recalloc, mi_heap_recalloc(NULL, opaque(foreign), 10, 10));
-  CALL(mi_heap_rezalloc_aligned, mi_heap_rezalloc_aligned(NULL, opaque(foreign), 100, 64));
-  CALL(mi_heap_rezalloc_aligned_at, mi_heap_rezalloc_aligned_at(NULL, opaque(foreign), 100, 64, 8));
-  CALL(mi_heap_recalloc_aligned, mi_heap_recalloc_aligned(NULL, opaque(foreign), 10, 10, 64));
-  CALL(mi_heap_recalloc_aligned_at,
-       mi_heap_recalloc_aligned_at(NULL, opaque(foreign), 10, 10, 64, 8));
+  resize_aligned(opaque(foreign), 10, 10, 64);
+  resize_aligned_at(opaque(foreign), 10, 10, 64);
   row_end();
 }
 
-static void pointer_to_resize_is_foreign_and_errno_is_told(void) {
+static void pointer_to_resize_is_foreign_and_errno_is_set(void) {
   static const row_t r = {
       "the pointer is not to memory of ours", "NULL", 0, ENOMEM, {EINVAL}, {0}, NULL};
   (void)row_begin(&r);
@@ -517,7 +438,7 @@ static void pointer_to_resize_is_foreign_and_errno_is_told(void) {
   row_end();
 }
 
-/* Both the request and the release of the block in the same call are reported. */
+/* The library reports both the request and the release of the block in the same call. */
 static void pointer_to_resize_or_release_is_foreign(void) {
   static const row_t r = {
       "the pointer is not to memory of ours", "NULL", 0, KEPT, {EINVAL, EINVAL}, {0}, NULL};
@@ -571,7 +492,7 @@ static void block_cannot_grow_where_it_is(void) {
   row_end();
 }
 
-static void block_cannot_grow_where_it_is_and_errno_is_told(void) {
+static void block_cannot_grow_where_it_is_and_errno_is_set(void) {
   static const row_t r = {"the block is too small, or NULL", "NULL", 0, ENOMEM, {0}, {0}, NULL};
   if (row_begin(&r)) block_make();
   CALL(mi__expand, mi__expand(block, 100000));
@@ -580,8 +501,7 @@ static void block_cannot_grow_where_it_is_and_errno_is_told(void) {
   row_end();
 }
 
-/* ---- functions that return an error
- * ----------------------------------------------------------- */
+/* ---- functions that return an error ---- */
 
 static void posix_memalign_has_a_wrong_argument(void) {
   static const row_t r = {
@@ -604,7 +524,7 @@ static void posix_memalign_has_a_wrong_argument(void) {
   row_end();
 }
 
-static void posix_memalign_is_asked_for_too_much(void) {
+static void posix_memalign_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be",
                           "`ENOMEM`",
                           ENOMEM,
@@ -654,7 +574,7 @@ static void reallocarr_overflows(void) {
   row_end();
 }
 
-static void reallocarr_is_asked_for_too_much(void) {
+static void reallocarr_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be",
                           "`ENOMEM`",
                           ENOMEM,
@@ -741,7 +661,7 @@ static void there_is_no_string(void) {
 /* ---- the C++ protocol, without a new-handler
  * ---------------------------------------------------- */
 
-static void nothrow_is_asked_for_too_much(void) {
+static void nothrow_size_is_too_large(void) {
   static const row_t r = {"the size is above the largest there can be, no new-handler",
                           "NULL",
                           0,
@@ -832,8 +752,7 @@ static void new_ends_the_program(void) {
   row_end();
 }
 
-/* ---- heaps
- * ------------------------------------------------------------------------------------------ */
+/* ---- heaps ---- */
 
 static void* wait_and_start(void* arg) {
   pthread_barrier_t* barriers = (pthread_barrier_t*)arg;
@@ -961,8 +880,7 @@ static void heap_or_visitor_is_null(void) {
   row_end();
 }
 
-/* ---- heaps of other threads
- * --------------------------------------------------------------------------- */
+/* ---- heaps of other threads ---- */
 
 static void* use_the_heap_of_another(void* arg) {
   mi_heap_t* heap = (mi_heap_t*)arg;
@@ -994,8 +912,7 @@ static void heap_is_of_another_thread(void) {
   row_end();
 }
 
-/* ---- arenas
- * --------------------------------------------------------------------------------------------- */
+/* ---- arenas ---- */
 
 static void memory_cannot_be_an_arena(void) {
   static const row_t r = {"less than 64 KiB remain, or the addresses cannot be named or are in use",
@@ -1049,8 +966,7 @@ static void memory_cannot_be_reserved(void) {
   row_end();
 }
 
-/* ---- options and statistics
- * ------------------------------------------------------------------------------- */
+/* ---- options and statistics ---- */
 
 static void option_does_not_exist(void) {
   static const row_t r = {
@@ -1111,8 +1027,7 @@ static void statistics_have_another_shape(void) {
   row_end();
 }
 
-/* ---- the program
- * --------------------------------------------------------------------------------------------- */
+/* ---- the program ---- */
 
 static const check_case_t cases[] = {
     CASE(size_above_the_largest),
@@ -1122,24 +1037,24 @@ static const check_case_t cases[] = {
     CASE(alignment_is_no_power_of_two),
     CASE(large_alignment_with_an_offset),
     CASE(pointer_to_resize_is_foreign),
-    CASE(pointer_to_resize_is_foreign_and_errno_is_told),
+    CASE(pointer_to_resize_is_foreign_and_errno_is_set),
     CASE(pointer_to_resize_or_release_is_foreign),
     CASE(pointer_to_release_is_foreign),
     CASE(large_block_is_released_twice),
     CASE(block_cannot_grow_where_it_is),
-    CASE(block_cannot_grow_where_it_is_and_errno_is_told),
+    CASE(block_cannot_grow_where_it_is_and_errno_is_set),
     CASE(posix_memalign_has_a_wrong_argument),
-    CASE(posix_memalign_is_asked_for_too_much),
+    CASE(posix_memalign_size_is_too_large),
     CASE(posix_memalign_finds_no_memory),
     CASE(reallocarr_has_no_address),
     CASE(reallocarr_overflows),
-    CASE(reallocarr_is_asked_for_too_much),
+    CASE(reallocarr_size_is_too_large),
     CASE(reallocarr_finds_no_memory),
     CASE(variable_has_no_name_or_no_place),
     CASE(variable_finds_no_memory),
     CASE(path_cannot_be_resolved),
     CASE(there_is_no_string),
-    CASE(nothrow_is_asked_for_too_much),
+    CASE(nothrow_size_is_too_large),
     CASE(nothrow_finds_no_memory),
     CASE(nothrow_has_no_alignment),
     CASE(new_ends_the_program),

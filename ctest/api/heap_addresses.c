@@ -19,7 +19,7 @@ static void nowhere(const void* p, const char* what) {
 
 static char in_data[64] = "data";
 
-static void addresses_that_are_nobodys(void) {
+static void addresses_outside_of_blocks(void) {
   char on_stack[64] = "stack";
   char* mapped = (char*)mmap(NULL, 64 * KIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(mapped != MAP_FAILED);
@@ -245,7 +245,7 @@ static void huge_blocks_belong_to_a_heap(void) {
 
 /* ---- moving objects together -------------------------------------------------------- */
 
-static void under_utilized_pages_are_told(void) {
+static void under_utilized_pages_are_reported(void) {
   static char* held[100000];
   const size_t size = 128;
   mi_heap_t* heap = heap_make();
@@ -298,11 +298,11 @@ static void under_utilized_pages_are_told(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(addresses_that_are_nobodys),
+    CASE(addresses_outside_of_blocks),
     CASE(any_address_of_a_block_tells_its_heap),
     CASE(where_no_block_can_be_there_is_nothing),
     CASE(huge_blocks_belong_to_a_heap),
-    CASE(under_utilized_pages_are_told),
+    CASE(under_utilized_pages_are_reported),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -9,12 +9,11 @@
 /* Each of these is the first call in a process. */
 #define FIRST_CALLS 18
 
-static void first_call(int which) {
+/* The heap that the call made, or NULL. */
+static mi_heap_t* make_call(int which) {
   static char local;
   mi_heap_t* heap = NULL;
-  mi_heap_area_t* none = NULL;
   seen_t seen = {0, 0, 0, 0};
-  (void)none;
   switch (which) {
   case 0:
     heap = mi_heap_new();
@@ -78,6 +77,11 @@ static void first_call(int which) {
   default:
     break;
   }
+  return heap;
+}
+
+static void first_call(int which) {
+  mi_heap_t* heap = make_call(which);
   if (heap == NULL) heap = heap_make();
   char* p = (char*)mi_heap_malloc(heap, 1000);
   char* q = (char*)mi_malloc(1000);
@@ -93,33 +97,7 @@ static void first_call(int which) {
 }
 
 static void* first_call_of_a_thread(void* arg) {
-  int which = (int)(intptr_t)arg;
-  if (which == 3 || which == 10) return NULL; /* about the first thread */
-  mi_heap_t* heap = NULL;
-  switch (which) {
-  case 0:
-    heap = mi_heap_new();
-    CHECK_NOT_NULL(heap);
-    break;
-  case 1:
-    CHECK_NOT_NULL(mi_heap_get_default());
-    break;
-  case 2:
-    CHECK_NOT_NULL(mi_heap_get_backing());
-    break;
-  case 6:
-    CHECK_NULL(mi_heap_set_default(NULL));
-    break;
-  case 7:
-    mi_heap_collect(NULL, true);
-    break;
-  case 11:
-    CHECK(!mi_check_owned(&which));
-    break;
-  default:
-    heap = mi_heap_new_ex(which, true, 0);
-    break;
-  }
+  mi_heap_t* heap = make_call((int)(intptr_t)arg);
   CHECK(mi_heap_get_backing() != mi_heap_main());
   CHECK_SAME(mi_heap_get_default(), mi_heap_get_backing());
   if (heap != NULL) {
@@ -141,7 +119,7 @@ static void any_function_may_be_the_first_call(void) {
   }
 }
 
-static void default_and_backing_heap_are_told_apart(void) {
+static void default_and_backing_heap_differ(void) {
   mi_heap_t* backing = mi_heap_get_backing();
   CHECK_SAME(mi_heap_get_default(), backing);
   mi_heap_t* a = heap_make();
@@ -322,7 +300,7 @@ static void tags_and_undestroyable_heaps(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(default_and_backing_heap_are_told_apart),
+    CASE(default_and_backing_heap_differ),
     CASE(deleting_moves_live_blocks_to_the_backing_heap),
     CASE(destroying_the_default_heap_makes_the_backing_heap_default),
     CASE(null_and_backing_heaps_cannot_be_removed),

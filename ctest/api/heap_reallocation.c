@@ -220,7 +220,7 @@ static void mix_make(mix_block_t* b, rng_t* rng) {
   pattern_fill(b->p, mix_bytes(b), b->seed);
 }
 
-/* After a failure the rest would mean nothing: REQUIRE. */
+/* After a failure the rest cannot be checked: REQUIRE. */
 static void mix_check(const mix_block_t* b) {
   REQUIRE(mi_heap_of(b->p) == mix_heaps[b->heap]);
   REQUIRE(pattern_holds(b->p, mix_bytes(b), b->seed));

@@ -2,7 +2,7 @@
  * visitors that end the visit, allocate, or start a visit. */
 #include "visit_audit.h"
 
-/* ---- a visitor that believes nothing ------------------------------------------------ */
+/* ---- a visitor that checks everything ------------------------------------------------ */
 
 /* The heap has the blocks of the table; the backing heap has others as well. */
 static void audit_heap_among_others(mi_heap_t* heap, table_t* t) {
@@ -115,7 +115,7 @@ static void blocks_that_come_from_the_system_are_visited(void) {
   mi_heap_destroy(heap);
 }
 
-/* ---- when there is nothing to visit, and stopping ----------------------------------- */
+/* ---- nothing to visit, and stopping ----------------------------------- */
 
 static size_t calls;
 

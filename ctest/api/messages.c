@@ -27,7 +27,7 @@ static void show_errors_prints_them(void) {
   setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
   messages_of("helper_fail_ten_times", messages, sizeof messages);
   CHECK_GE(count_of(messages, "mimalloc: error: "), 10);
-  CHECK_EQ(count_of(messages, "thread 0x"), 0); /* only for other threads than the first */
+  CHECK_EQ(count_of(messages, "thread 0x"), 0); /* only in threads other than the first */
   size_t length = strlen(messages);
   CHECK(length > 0 && messages[length - 1] == '\n');
 }
@@ -85,7 +85,7 @@ static void longer_name_is_not_taken_for_a_shorter_one(void) {
   CHECK_EQ(count_of(messages, "invalid value"), 0);
 }
 
-/* What a user may write, and the option that is meant; NULL: no name is similar. */
+/* A name that a user may write, and the nearest option; NULL: no name is similar. */
 static const struct {
   const char *written, *meant;
 } misspelt[] = {
@@ -124,7 +124,7 @@ static void misspelt_variable_is_named_once_with_the_nearest_name(void) {
   }
 }
 
-static void variables_of_others_are_not_looked_at(void) {
+static void variables_of_others_are_ignored(void) {
   setenv("MIMALLOC_SHOW_ERRORS", "1", 1);
   setenv("MIMALLOCATOR", "1", 1);
   setenv("MIMIC_PURGE_DELY", "1", 1);
@@ -171,7 +171,7 @@ static void helper_register_output(const char* unused) {
   mi_register_output(NULL, NULL);
 }
 
-static void new_sink_receives_what_was_printed_before(void) {
+static void new_output_function_gets_earlier_text(void) {
   setenv("MIMALLOC_VERBOSE", "1", 1);
   const char* args[] = {"helper_register_output", "-", NULL};
   int quiet = open("/dev/null", O_WRONLY);
@@ -292,7 +292,7 @@ static void messages_inside_an_output_function_are_dropped(void) {
 }
 
 /* log-early-text-goes-on: only the first registered function gets the earlier messages. */
-static void second_output_function_is_told_no_history(void) {
+static void second_output_function_gets_no_history(void) {
   mi_option_enable(mi_option_show_errors);
   go_on_after_errors();
   print_start();
@@ -380,15 +380,15 @@ static const check_case_t cases[] = {
     CASE(value_out_of_range_gives_one_warning_with_the_range),
     CASE(longer_name_is_not_taken_for_a_shorter_one),
     CASE(misspelt_variable_is_named_once_with_the_nearest_name),
-    CASE(variables_of_others_are_not_looked_at),
+    CASE(variables_of_others_are_ignored),
     CASE(legacy_name_gives_a_warning),
     CASE(invalid_verbose_gives_only_its_warning),
     CASE(show_stats_prints_statistics_at_exit),
-    CASE(new_sink_receives_what_was_printed_before),
+    CASE(new_output_function_gets_earlier_text),
     CASE(output_that_allocates_during_the_first_call_sees_one_thread),
     CASE(output_function_does_not_change_errno),
     CASE(messages_inside_an_output_function_are_dropped),
-    CASE(second_output_function_is_told_no_history),
+    CASE(second_output_function_gets_no_history),
     CASE(error_function_and_argument_belong_together),
 };
 

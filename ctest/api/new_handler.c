@@ -18,7 +18,7 @@ static void allow_more(void) {
 }
 
 /* cxx-retry-forgets-alignment */
-static void what_the_new_handler_made_possible_is_aligned(void) {
+static void retry_after_the_new_handler_is_aligned(void) {
   new_handler = &allow_more;
   mi_option_set(mi_option_disallow_os_alloc, 1);
   void* p = mi_new_aligned(3 * GIB, GIB);
@@ -33,7 +33,7 @@ static void what_the_new_handler_made_possible_is_aligned(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(what_the_new_handler_made_possible_is_aligned),
+    CASE(retry_after_the_new_handler_is_aligned),
 };
 
 int main(int argc, char** argv) {

@@ -386,7 +386,7 @@ static void size_of_kib_options_is_in_bytes(void) {
   CHECK(mi_option_get_size(mi_option_arena_reserve) >= (size_t)1 << 47);
 }
 
-static void default_applies_only_while_nobody_has_set_the_option(void) {
+static void default_applies_only_to_an_option_that_is_not_set(void) {
   mi_option_set_default(mi_option_purge_delay, 61);
   CHECK_EQ(mi_option_get(mi_option_purge_delay), 61);
   mi_option_set_default(mi_option_purge_delay, 62);
@@ -500,7 +500,7 @@ static void guarded_sizes_drag_each_other(void) {
   CHECK_EQ(mi_option_get(mi_option_guarded_max), 300);
 }
 
-static void default_of_a_guarded_size_stops_at_what_was_set(void) {
+static void default_of_a_guarded_size_stops_at_the_set_value(void) {
   mi_option_set(mi_option_guarded_max, 1000);
   mi_option_set_default(mi_option_guarded_min, 2000);
   CHECK_EQ(mi_option_get(mi_option_guarded_min), 1000);
@@ -568,10 +568,10 @@ static const check_case_t cases[] = {
     CASE(numbers_beyond_long_do_not_wrap),
     CASE(values_can_be_set_and_read),
     CASE(size_of_kib_options_is_in_bytes),
-    CASE(default_applies_only_while_nobody_has_set_the_option),
+    CASE(default_applies_only_to_an_option_that_is_not_set),
     CASE(default_does_not_override_the_environment_but_set_does),
     CASE(guarded_sizes_drag_each_other),
-    CASE(default_of_a_guarded_size_stops_at_what_was_set),
+    CASE(default_of_a_guarded_size_stops_at_the_set_value),
     CASE(guarded_sizes_drag_each_other_in_the_environment_too),
     CASE(verbose_lists_the_options),
     CASE(allow_thp_0_disables_transparent_huge_pages),

@@ -320,7 +320,7 @@ static void realpath_that_is_too_long_fails(void) {
   errno = 0;
   CHECK_NULL(mi_realpath(name, NULL));
   CHECK_EQ(errno, ENAMETOOLONG);
-  /* The result takes no more than it needs. */
+  /* The result is no larger than necessary. */
   char* path = mi_realpath("/", NULL);
   CHECK_TEXT(path, "/");
   CHECK_LE(mi_usable_size(path), 64);

@@ -455,7 +455,7 @@ static void tripled_zero_blocks_are_zero(void) {
 }
 
 /* A block that shrinks by moving and grows again must not show old contents. */
-static void shrunk_and_grown_again_is_zero_behind_the_kept_part(void) {
+static void shrunk_and_grown_again_is_zero_after_the_old_contents(void) {
   for (size_t i = 0; i < COUNT_OF(sizes); i++) {
     size_t large = sizes[i] * 4;
     char* p = (char*)mi_zalloc(large);
@@ -497,7 +497,7 @@ static const check_case_t cases[] = {
     CASE(rezalloc_aligned_at_zeroes_what_it_adds),
     CASE(recalloc_aligned_at_zeroes_what_it_adds),
     CASE(tripled_zero_blocks_are_zero),
-    CASE(shrunk_and_grown_again_is_zero_behind_the_kept_part),
+    CASE(shrunk_and_grown_again_is_zero_after_the_old_contents),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

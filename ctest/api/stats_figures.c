@@ -2,7 +2,7 @@
  * blocks, whichever thread frees them, and for heaps.
  *
  * Under MI_TEST_OVERRIDE the C library allocates from us as well, so figures are compared with
- * those before, and what a first thread start leaves behind is made before that.
+ * earlier ones, and a first thread is started before those are taken.
  */
 #include "probe.h"
 #include "live_blocks.h"
@@ -20,7 +20,7 @@ static mi_stats_t stats_now(void) {
 /* The layout of 2.4.1: 13 counts and 20 counters, and what is reserved, in 64-bit numbers. */
 _Static_assert(sizeof(mi_stat_count_t) == 24 && sizeof(mi_stat_counter_t) == 8, "plain numbers");
 
-_Static_assert(offsetof(mi_stats_t, pages) == 2 * sizeof(size_t), "behind size and version");
+_Static_assert(offsetof(mi_stats_t, pages) == 2 * sizeof(size_t), "after size and version");
 
 _Static_assert(offsetof(mi_stats_t, segments) - offsetof(mi_stats_t, pages) == 9 * 24 + 16 * 8,
                "up to the segments");
@@ -45,7 +45,7 @@ static const char* const field_names[] = {MI_STAT_FIELDS()};
 
 #undef MI_STAT_COUNTER
 
-static void declared_struct_is_empty_and_says_what_it_is(void) {
+static void declared_struct_is_empty_and_has_size_and_version(void) {
   mi_stats_t_decl(stats);
   CHECK_EQ(stats.size, sizeof(mi_stats_t));
   CHECK_EQ(stats.version, MI_STAT_VERSION);
@@ -137,10 +137,10 @@ static void* freer_run(void* arg) {
 
 static blocks_t blocks;
 
-/* The first round allocates what thread starts leave behind; the second round counts. */
+/* The first round makes the allocations that thread starts keep; the second round counts. */
 #define ROUNDS 2
 
-/* Of threads that have ended, freed by another one. */
+/* Blocks of ended threads, freed by another thread. */
 static void live_bytes_of_ended_threads_return_to_zero(void) {
   blocks_plan(&blocks);
   for (int round = 0; round < ROUNDS; round++) {
@@ -165,7 +165,7 @@ static void blocks_of_ended_threads_stay_counted(void) {
     int64_t more = now.malloc_normal_count.total + now.malloc_huge_count.total -
                    before.malloc_normal_count.total - before.malloc_huge_count.total;
     CHECK_GE(more, count);
-    CHECK_LE(more, count + 100); /* the C library needs some more */
+    CHECK_LE(more, count + 100); /* the C library allocates some more */
   }
 }
 
@@ -210,7 +210,7 @@ static void* late_thread(void* arg) {
   return NULL;
 }
 
-/* By threads that have no heap any more. */
+/* Freed by threads that have no heap any more. */
 static void live_bytes_of_threads_without_a_heap_return_to_zero(void) {
   blocks_plan(&blocks);
   mi_process_init();
@@ -374,7 +374,7 @@ static void blocks_of_a_destroyed_heap_are_gone(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(declared_struct_is_empty_and_says_what_it_is),
+    CASE(declared_struct_is_empty_and_has_size_and_version),
     CASE(struct_of_another_size_or_version_is_refused),
     CASE(bins_are_four_per_doubling),
     CASE(own_live_bytes_are_exact_at_any_time),

@@ -13,7 +13,7 @@ static mi_stats_t stats_now(void) {
 
 /* ---- JSON ---- */
 
-static void checker_of_json_knows_what_is_wrong(void) {
+static void checker_of_json_finds_faults(void) {
   CHECK(is_json("{}"));
   CHECK(is_json("{ \"a\": [ { \"b\": -1 }, 20, \"c\" ], \"d\": { } }\n"));
   static const char* const wrong[] = {"",
@@ -169,7 +169,7 @@ static void json_is_read_by_python(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(checker_of_json_knows_what_is_wrong),
+    CASE(checker_of_json_finds_faults),
     CASE(json_has_all_figures_of_the_struct),
     CASE(json_of_a_struct_with_extreme_numbers_is_valid),
     CASE(json_goes_into_a_buffer_whole_or_not_at_all),

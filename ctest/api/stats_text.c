@@ -176,7 +176,7 @@ static void output_function_may_allocate_and_ask(void) {
 /* ---- messages ------------------------------------------------------------------------------- */
 
 /* report-unit-too-small */
-static void whole_units_are_told_in_that_unit(void) {
+static void whole_units_are_printed_in_that_unit(void) {
   allow_os();
   mi_heap_t* heap = mi_heap_new();
   REQUIRE(heap != NULL && mi_heap_malloc(heap, MIB) != NULL);
@@ -196,7 +196,7 @@ static const check_case_t cases[] = {
     CASE(old_form_takes_a_function_or_a_handle),
     CASE(options_and_process_are_printed),
     CASE(output_function_may_allocate_and_ask),
-    CASE(whole_units_are_told_in_that_unit),
+    CASE(whole_units_are_printed_in_that_unit),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -17,7 +17,7 @@ static void told_is_right(const void* p, size_t told, size_t size, bool zero, co
   memset(opaque(p), 0xC7, told < 2 * MIB ? told : 2 * MIB); /* all of it may be used */
 }
 
-static void told_size_is_the_usable_size(void) {
+static void returned_size_is_the_usable_size(void) {
   for (size_t i = 0; i < COUNT_OF(all_sizes); i++) {
     for (int again = 0; again < 2; again++) { /* then from memory that was used */
       size_t size = all_sizes[i];
@@ -46,7 +46,7 @@ static void told_size_is_the_usable_size(void) {
   }
 }
 
-static void told_size_of_aligned_blocks_counts_from_the_block(void) {
+static void returned_size_of_aligned_blocks_is_usable(void) {
   for (size_t alignment = 1; alignment <= 8 * MIB; alignment *= 2) {
     for (size_t i = 0; i < COUNT_OF(all_sizes); i++) {
       size_t size = all_sizes[i];
@@ -74,7 +74,7 @@ static void told_size_of_aligned_blocks_counts_from_the_block(void) {
   CHECK_GE(released, usable);
 }
 
-static void resizing_tells_before_and_after(void) {
+static void resizing_returns_both_sizes(void) {
   for (size_t i = 0; i < COUNT_OF(all_sizes); i++) {
     for (size_t k = 0; k < COUNT_OF(all_sizes); k++) {
       size_t told = UNTOUCHED;
@@ -152,7 +152,7 @@ static void* make_for_another(void* arg) {
   }
   return NULL;
 }
-static void blocks_of_others_are_told_and_released(void) {
+static void blocks_of_others_are_sized_and_released(void) {
   void* blocks[100];
   thread_join(thread_start(&make_for_another, blocks));
   for (size_t i = 0; i < COUNT_OF(blocks); i++) {
@@ -183,11 +183,11 @@ static void free_small_releases_small_blocks(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(told_size_is_the_usable_size),
-    CASE(told_size_of_aligned_blocks_counts_from_the_block),
-    CASE(resizing_tells_before_and_after),
+    CASE(returned_size_is_the_usable_size),
+    CASE(returned_size_of_aligned_blocks_is_usable),
+    CASE(resizing_returns_both_sizes),
     CASE(a_failure_tells_nothing),
-    CASE(blocks_of_others_are_told_and_released),
+    CASE(blocks_of_others_are_sized_and_released),
     CASE(free_small_releases_small_blocks),
 };
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

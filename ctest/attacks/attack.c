@@ -167,7 +167,7 @@ void live_remove(void* p) {
   }
 }
 
-/* The addresses that hunt() got: a table for each process, never emptied. */
+/* The addresses that hunt() got: one table per process, never emptied. */
 static bool taken_before(const void* p) {
   static const void* taken[TAKEN_MAX];
   size_t i = (uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15) >> 32;
@@ -185,7 +185,7 @@ static void* take_over_live(size_t size) {
   for (size_t i = 0; p != NULL && i < live.count; i++) {
     bool apart = (uintptr_t)p + size <= (uintptr_t)live.p[i] ||
                  (uintptr_t)live.p[i] + live.size[i] <= (uintptr_t)p;
-    if (!apart) reached("a block was handed out over one that is live");
+    if (!apart) reached("a block was allocated over a live one");
   }
   return p;
 }
@@ -211,13 +211,13 @@ static struct {
   size_t count;
 } hunted;
 
-/* As many as lists of free blocks are long. They are kept: a block that comes twice shows. */
+/* As many as a free list has. The attack keeps them: a block that comes twice shows. */
 static void hunt_step(void) {
   size_t count = cell.size < MIB ? 2 * MIB / cell.size : 2 * crowd();
   for (size_t i = 0; i < count && i < HUNT_MAX; i++) {
     void* p = take_over_live(cell.size);
     if (p == NULL) break;
-    if (taken_before(p)) reached("a block was handed out twice");
+    if (taken_before(p)) reached("a block was allocated twice");
     hunted.p[hunted.count++] = p;
   }
 }
@@ -228,7 +228,7 @@ void hunt(void) {
 }
 
 void hunt_release(void) {
-  if (aim != NULL) return; /* what was won is no block */
+  if (aim != NULL) return; /* this address is no block */
   for (size_t i = 0; i < hunted.count; i++) cell.entry->release(hunted.p[i], cell.size);
   hunted.count = 0;
 }
@@ -240,8 +240,8 @@ static struct {
 } chase;
 
 /* Allocates `drain` blocks, more than hunt() may have released, so that every page with free blocks
- * has its turn; then keeps these in a ring, each step releasing the oldest: what waits in a
- * quarantine behind other releases comes out too. */
+ * has its turn; then keeps these in a ring, each step releasing the oldest, so that blocks leave a
+ * quarantine too. */
 static void chase_step(void) {
   enum { RING = HUNT_MAX + 512 };
   static _Thread_local void* ring[RING];

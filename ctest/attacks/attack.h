@@ -40,7 +40,7 @@ typedef struct entry_s {
 
 enum { ENTRY_COUNT = 5 };
 extern entry_t entries[ENTRY_COUNT];
-/* Looks for the functions in the process; what is not there is NULL with a reason. */
+/* Looks for the functions in the process; a missing one is NULL with a reason. */
 void entries_find(void);
 /* mi_collect(true) or what the C library has in its place; NULL if there is nothing. */
 void (*collect_find(void))(void);
@@ -78,7 +78,7 @@ void both(void (*step)(void));
 void others_start(void);
 void others_run(void);
 
-/* What lies in memory and must not be handed out: blocks, and memory that is none. */
+/* Memory that must not be allocated again: live blocks, and memory of the program. */
 void live_add(void* p, size_t size);
 void live_remove(void* p);
 /* Allocates by the cell's entry; reaches the aim if the block overlaps what is live. */

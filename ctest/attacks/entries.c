@@ -64,7 +64,7 @@ static void free_size(void* p, size_t said) { api.free_size.release_sized(p, sai
 static void delete_plain(void* p) { api.delete.release(p); }
 static void delete_array(void* p) { api.delete_array.release(p); }
 static void delete_aligned(void* p) { api.delete_aligned.release_sized(p, ALIGNMENT); }
-/* Every block of at least a byte has an alignment of 16, one of Rust's of 8: nothing wrong is said.
+/* Every block of at least a byte is aligned to 16, Rust's to 8: this claims nothing wrong.
  */
 static void delete_aligned_16(void* p) { api.delete_aligned.release_sized(p, 16); }
 static void delete_aligned_8(void* p) { api.delete_aligned.release_sized(p, 8); }
@@ -81,7 +81,7 @@ static void aligned_release_as(void* p, size_t said) {
   api.free_size_aligned.release_sized_aligned(p, said, ALIGNMENT);
 }
 
-/* Allocating in a heap is for the thread that made it. */
+/* Only the thread that made a heap may allocate from it. */
 static void* heap_of_thread(void) {
   static _Thread_local void* heap;
   if (heap == NULL) heap = api.heap_new.make();

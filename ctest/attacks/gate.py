@@ -1,4 +1,4 @@
-"""The gate: no level catches less than it did, or than it promises. And the test of the gate."""
+"""The gate: no level catches less than recorded, or than it promises. And the test of the gate."""
 
 import collections
 import fnmatch
@@ -72,7 +72,7 @@ def gate_fails(library, outcomes, level, options, rules):
 
 
 def differ(letters, below):
-    """By more than the few cells, of the races above all, that chance decides."""
+    """By more than the few cells that chance decides, mostly those with races."""
     gained = [cell for cell in letters if letters[cell] == "C" and below.get(cell) != "C"]
     return 100 * len(gained) > len(letters)
 

@@ -1,4 +1,4 @@
-/* kinds.c - the kinds of attack, each from its set-up to what it wants.
+/* kinds.c - the kinds of attack, each from its set-up to its aim.
  *
  * Each kind has one violation. The cell's thread commits it, and the cell's number of other
  * operations lies between it and the event that comes next:
@@ -8,9 +8,9 @@
  *   wrong address, size, family allocate, other operations, release
  *   addresses                   other operations, allocate
  *
- * Then the attack goes on for as long as it takes to profit. It has reached its aim when a block
- * is handed out over a live one, when a live block has changed, when a secret can be read, or when
- * the addresses of one run tell those of the next.
+ * Then the attack goes on for as long as it takes to profit. It has reached its aim when a block is
+ * allocated over a live one, when a live block has changed, when a secret can be read, or when the
+ * addresses of one run tell those of the next.
  */
 #include "attack.h"
 
@@ -74,7 +74,7 @@ static void look_at_blocks(void) {
   }
 }
 
-/* The block with the nearest other block behind it, or in front of it. */
+/* The block with the nearest other block after it, or before it. */
 static void choose_near(bool behind) {
   size_t nearest = SIZE_MAX;
   for (size_t i = 0; i < crowd(); i++)
@@ -153,7 +153,7 @@ static bool holds_secret(const void* p) {
   return false;
 }
 
-/* The victim has another owner now, unless the allocator keeps it back for longer than we try. */
+/* The victim has another owner now, unless it is in quarantine for longer than this tries. */
 static bool handed_out_again;
 static bool note_handed_out(const void* p) {
   (void)p;
@@ -178,7 +178,8 @@ static void uaf_read(void) {
   act(read_stale);
 }
 
-/* What is written stands in the block when that is handed out, as if its new owner had done it. */
+/* The written bytes are in the block when it is allocated again, as if its new owner had written
+ * them. */
 #define STALE UINT64_C(0x57a1e57a1e57a1e5)
 static size_t stale_offset;
 static void write_stale(void) { *(volatile uint64_t*)(victim + stale_offset) = STALE; }
@@ -480,8 +481,8 @@ static const char* never_empty(void) {
 
 static bool links_mangled;
 
-/* Words that look like links to the target, as an attacker writes them who knows the addresses: as
- * they are, or combined with their own address the way the C library does it. */
+/* Words that look like links to the target, as an attacker who knows the addresses writes them:
+ * plain, or combined with their own address as in the C library. */
 static void write_links(void) {
   for (size_t n = 0; n + sizeof(uintptr_t) <= smaller(cell.size, 64); n += sizeof(uintptr_t)) {
     uintptr_t link = (uintptr_t)wrong;
@@ -502,7 +503,7 @@ static void poison(bool mangled) {
   others_run();
   act(write_links);
   hunt();
-  hunt_release(); /* what a quarantine holds comes out by releases only */
+  hunt_release(); /* only releases take blocks out of a quarantine */
   hunt_for_victim(note_handed_out);
 }
 static void poison_plain(void) { poison(false); }
@@ -569,7 +570,7 @@ static void same_addresses(void) {
 
 static void predict_absolute(void) { same_addresses(); }
 
-/* What is left when the system does not randomise addresses: what the allocator does itself. */
+/* The allocator's own randomness, when the system does not randomise addresses. */
 static void predict_unrandomised(void) {
   without_randomisation = true;
   same_addresses();

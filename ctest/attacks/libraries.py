@@ -16,7 +16,7 @@ Library = collections.namedtuple("Library", "name label file level")  # level: N
 
 
 class Fault(Exception):
-    """Something of ours is wrong, as opposed to an allocator that catches too little."""
+    """A fault of this program, as opposed to an allocator that catches too little."""
 
 
 def command(*words):

@@ -120,7 +120,7 @@ class Attacker(threading.Thread):
 
 
 def attack(program, library, cells, jobs):
-    # A process that aborts thousands of times need not leave as many images of itself.
+    # No core files: thousands of processes abort.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     waiting, outcomes, faults = queue.SimpleQueue(), {}, []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""What each level promises (rules.toml) and what it was seen to do (expected.toml)."""
+"""The promises of each level (rules.toml) and its recorded results (expected.toml)."""
 
 import fnmatch
 import itertools
@@ -15,7 +15,7 @@ SMALL_MAX = 65536
 
 
 def read_rules(program):
-    """A pattern that matches no kind promises nothing, and would not be noticed."""
+    """A pattern that matches no kind would promise nothing without notice."""
     done = subprocess.run([program, "cells"], stdout=subprocess.PIPE, text=True, check=True)
     kinds = {line.split()[0] for line in done.stdout.splitlines()}
     rules = tomllib.loads((HERE / "rules.toml").read_text())["rule"]
@@ -122,7 +122,7 @@ def expand(kinds):
 RECORD_HEAD = """\
 # What secure mode does about the attacks, level by level; `run --record` writes this file, and a run
 # with --check fails when less is caught. A group of letters is a size (16 B, 48 B, 1 KiB, 24 KiB, 1 MiB,
-# 200 MiB), a letter a moment (after 0, 1, 200, 100000 other operations); behind the bar stand the
+# 200 MiB), a letter a moment (after 0, 1, 200, 100000 other operations); after the bar stand the
 # entries, with the thread if it is one of the two.
 #
 #   C  caught (reported or a fault) each time     s  caught or harmless each time
@@ -154,7 +154,7 @@ def read_record(level):
 
 
 def record_level(library, options):
-    """Several rounds: what depends on chance is recorded at its worst."""
+    """Several rounds: of a result that depends on chance the worst is recorded."""
     rounds = [run_product(library, options)[0] for _ in range(options.rounds)]
     rules = read_rules(options.program)
     letters, owed = {}, {}

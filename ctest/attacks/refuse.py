@@ -1,4 +1,4 @@
-"""A kernel without guards that are no mappings of their own, as Linux was before 6.13."""
+"""A kernel whose guards are mappings of their own, as Linux before 6.13."""
 
 import ctypes
 import os
@@ -14,11 +14,11 @@ EINVAL = 22
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERROR = 0x7FFF0000, 0x00050000
-NUMBER, THIRD_ARGUMENT = 0, 16 + 2 * 8  # in what the kernel shows to a filter
+NUMBER, THIRD_ARGUMENT = 0, 16 + 2 * 8  # the offset in the data of a filter
 
 
 def refuse_guards():
-    """From now on, for this process and all that it starts, both kinds of advice are unknown."""
+    """From now on the kernel refuses both kinds of advice to this process and its children."""
     number = MADVISE.get(platform.machine())
     if number is None:
         raise Fault(f"--without-guards does not know the system calls of {platform.machine()}")

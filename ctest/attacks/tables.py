@@ -59,8 +59,7 @@ def markdown(*columns):
 REPORT_HEAD = """\
 # Attacks
 
-What secure mode does about {kinds} kinds of attack, and what other allocators do. The attacks are a
-product, so that none is picked: each kind with each of six sizes, by the thread that allocated the block
+What secure mode does about {kinds} kinds of attack, and what other allocators do. The attacks are a complete product: each kind with each of six sizes, by the thread that allocated the block
 or another one, at once or after 1, 200 or 100,000 other operations, through `malloc`, `posix_memalign`, a
 first-class heap, `operator new`, and the calls of the crate's `GlobalAlloc`. Each of the cells is a process
 of its own under a preloaded library. Written by `ctest/attacks/run --report`; raw results, one letter a
@@ -72,7 +71,7 @@ cell, in [attacks.json](attacks.json).
 | fault | SIGSEGV or SIGBUS |
 | ended | another end without a message, or no end within 20 seconds |
 | harmless | the attack did not reach its aim |
-| missed | it did: a block was handed out over a live one, a neighbour had changed, a secret was read, a write after a release was in the next owner's block, two runs had the same addresses |
+| missed | it did: a block was allocated over a live one, a neighbour had changed, a secret was read, a write after a release was in the next owner's block, two runs had the same addresses |
 
 A fault is counted as caught, but where no guard page is promised it may be luck: the damage hit
 something that ended the program. mimalloc says nothing when it ends a program, unless an option asks for
@@ -87,7 +86,7 @@ EXPLANATIONS = """
 The sources are `ctest/attacks/kinds.c`. `overflow` and `underflow` write 1, 8, 32 bytes or 1 MiB past the
 end or the start of a block, with stores or with `memcpy`, aimed at the nearest neighbour; `-reused` waits
 until the freed block has a new owner, which only a quarantine can prevent; `free-end` frees the address
-behind a block, `free-purged` a block whose page went back by `mi_collect(true)`; `free-foreign`, `-stack`
+after a block, `free-purged` a block whose page went back by `mi_collect(true)`; `free-foreign`, `-stack`
 and `-static` free memory of the program's own that pretends to be a block of the C library; `poison`
 writes words into a freed block that look like links, plain or mangled as the C library does it, and then
 allocates until a block lies on the target; `zero` uses a block of no bytes as if it had the size; `predict`
@@ -166,7 +165,7 @@ def report(results, missing, options):
 
     raw = {
         "letters": {result[0]: result for result in RESULTS},
-        "order": "sizes of the table, in each the moments 0, 1, 200, 100000; entries behind the bar",
+        "order": "sizes of the table, in each the moments 0, 1, 200, 100000; entries after the bar",
         "libraries": {
             library.name: {
                 "label": library.label,

@@ -1,8 +1,8 @@
-/* cxx_plugin.c - libraries in C++ that a program in C opens at run time, so that their C++ runtime
- * was not there when ours was loaded, and only they see it.
+/* cxx_plugin.c - libraries in C++ that a program in C opens at run time: their C++ runtime is
+ * loaded after our library, and only they see it.
  *
  * Environment: LD_PRELOAD, our library; TEST_PARTS, the folder of the libraries. One of them is
- * built with another C++ library than the others where there is one.
+ * built with another C++ library, where there is one.
  */
 #include "probe.h"
 #include <dlfcn.h>
@@ -73,9 +73,8 @@ static void request_of_c_throws_by_the_runtime_that_is_there(void) {
   CHECK_EQ(function(&new_in_c), 0);
 }
 
-/* Both are there, and each gets exceptions of the type that it knows. In this order, for the
- * unwinder of GCC would be bound to functions of LLVM's if it was loaded with that, whatever malloc
- * there is. */
+/* Both are loaded, and each gets exceptions of its own type. In this order: with any malloc, GCC's
+ * unwinder would be bound to functions of LLVM's if it was loaded after that. */
 static void each_of_two_runtimes_throws_its_own_exceptions(void) {
   void* first = open_part(FIRST);
   void* second = open_part(SECOND);
@@ -99,7 +98,7 @@ static void operator_new_throws_while_a_constructor_waits(void) {
   CHECK_EQ(call(open_part("plugin_start.so"), "start_has_caught"), 1);
 }
 
-/* The same library may come and go. */
+/* The same library may be loaded and unloaded repeatedly. */
 static void plug_ins_may_be_closed(void) {
   for (int i = 0; i < 20; i++) {
     void* part = open_part(FIRST);

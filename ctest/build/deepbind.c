@@ -1,6 +1,6 @@
 /* deepbind.c - libraries that are opened with RTLD_DEEPBIND, so that they find the C library before
  * the program, in a program whose malloc is ours. They get the malloc that all others have, and the
- * C library still knows who opens them.
+ * C library still sees which library opens them.
  *
  * Environment: LD_PRELOAD, our library, unless we are linked with it; TEST_PARTS, the folder of the
  * libraries.
@@ -89,7 +89,7 @@ static void so_does_one_opened_by_dlmopen_among_the_others(void) {
       checked(dlmopen(LM_ID_BASE, path_of("deep_part.so"), RTLD_NOW | RTLD_DEEPBIND)));
 }
 
-/* With a C library of its own, and the malloc of that. */
+/* With a C library of its own, and the malloc of that library. */
 static void library_in_a_namespace_of_its_own_keeps_to_itself(void) {
   const int own_modes[] = {RTLD_NOW, RTLD_NOW | RTLD_DEEPBIND};
   for (size_t i = 0; i < COUNT_OF(own_modes); i++) {
@@ -134,7 +134,7 @@ static void search_path_is_that_of_the_library_that_asks(void) {
   }
 }
 
-static void failures_are_told_as_ever(void) {
+static void failures_are_reported_as_before(void) {
   errno = 0;
   CHECK_NULL(dlopen("no-such-library.so", RTLD_NOW | RTLD_DEEPBIND));
   const char* text = dlerror();
@@ -165,7 +165,7 @@ static const check_case_t cases[] = {
     CASE(so_does_one_opened_by_dlmopen_among_the_others),
     CASE(library_in_a_namespace_of_its_own_keeps_to_itself),
     CASE(search_path_is_that_of_the_library_that_asks),
-    CASE(failures_are_told_as_ever),
+    CASE(failures_are_reported_as_before),
     CASE(several_threads_may_open_at_once),
 };
 

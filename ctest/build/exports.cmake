@@ -1,5 +1,5 @@
-# What the built libraries show to a linker: the shared library exactly the
-# functions of the header and the names it takes over, the static library and the object at
+# The symbols of the built libraries: the shared library exactly the
+# functions of the header and the names that it replaces, the static library and the object at
 # least these; at most 8 bytes of thread-local storage; NODELETE.
 cmake_minimum_required(VERSION 3.18)
 include(${CMAKE_CURRENT_LIST_DIR}/../support/header.cmake)
@@ -50,7 +50,7 @@ check_has(${SHARED} "${shared_names}")
 set(surplus ${shared_names})
 list(REMOVE_ITEM surplus ${expected} ${in_shared})
 if(surplus)
-  message(SEND_ERROR "exported but neither in the header nor taken over: ${surplus}")
+  message(SEND_ERROR "exported but neither in the header nor replaced: ${surplus}")
 endif()
 
 defined_names(${STATIC} static_names)

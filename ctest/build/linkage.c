@@ -1,8 +1,8 @@
-/* linkage.c - a program that knows nothing of us gets its memory from us, however it is linked:
- * with the shared library, the static one, the single object, or wholly static.
+/* linkage.c - a program that does not name our functions gets its memory from us, however it is
+ * linked: with the shared library, the static one, the single object, or wholly static.
  *
- * Built once per way of linking. The library's own functions are used only to ask whose memory
- * it is; what is asked about comes from malloc and from inside the C library.
+ * Built once per way of linking. The library's own functions only answer whose memory a block is;
+ * the blocks come from malloc and from inside the C library.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -43,7 +43,7 @@ static void memory_that_the_c_library_allocates_is_ours(void) {
 }
 
 static void errno_is_as_posix_has_it(void) {
-  volatile size_t huge = (size_t)1 << 62, three = 3; /* no warning about what is tested */
+  volatile size_t huge = (size_t)1 << 62, three = 3; /* no warning about the tested call */
   errno = 0;
   CHECK(malloc(huge) == NULL && errno == ENOMEM);
   errno = 0;

@@ -1,5 +1,5 @@
 /* own_malloc.c - programs with a malloc of their own, run with our library in LD_PRELOAD or linked
- * with it: what hands out a block by a name of the C library hands out a block of theirs.
+ * with it: each function of the C library that allocates returns a block of the program's malloc.
  *
  * Built once per set of own functions, see own_parts.cmake. OWN_POOL is an allocator: its blocks
  * have a mark in front, and its free ends the program when it gets another block. OWN_WRAPPER
@@ -17,7 +17,7 @@
 #ifndef OWN_WRAPPER
 #define OWN_WRAPPER 0
 #endif
-/* Beside malloc, calloc, realloc and free, without which no malloc can be replaced. */
+/* Functions beside malloc, calloc, realloc and free, which every replacement has. */
 #ifndef OWN_MEMALIGN
 #define OWN_MEMALIGN 0
 #endif
@@ -41,7 +41,7 @@ static size_t handed_out, taken_back;
 
 static void count(size_t* counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
-/* ---- a pool from which nothing is used twice ---- */
+/* ---- a pool that never reuses memory ---- */
 
 #if OWN_POOL
 #define MARK ((size_t)0x706f6f6c)
@@ -184,7 +184,7 @@ static bool is_right(void* p) {
 }
 #endif
 
-/* ---- what the library has by names that are declared nowhere ---- */
+/* ---- functions of the library that no header declares ---- */
 
 #define GET(variable, name)                                                                        \
   do {                                                                                             \
@@ -196,14 +196,14 @@ static bool is_right(void* p) {
 static size_t before;
 static void watch(void) { before = handed_out; }
 
-/* A function of the program that is made of one of ours is asked by ours, and asks ours again: it
- * may count a block twice, and not more often. */
+/* A function of the program that calls one of ours, which calls the program's again: it may count a
+ * block twice, and not more often. */
 static bool handed_out_since(size_t blocks) {
   size_t calls = handed_out - before;
   return OWN_MADE != 0 ? calls >= blocks && calls <= 2 * blocks : calls == blocks;
 }
 
-/* The block came from the program's functions, and they take it back. */
+/* The block came from the program's functions, and goes back to them. */
 static void check_block(void* p, const char* what) {
   if (!CHECK(p != NULL && is_right(p) && handed_out_since(1))) check_note("%s\n", what);
   size_t freed = taken_back;
@@ -238,7 +238,7 @@ static void resized_blocks_are_blocks_of_the_program(void) {
   char* p = (char*)malloc(40);
   pattern_fill(p, 40, 1);
   watch();
-  if (OWN_WRAPPER) before--; /* what is resized is not counted */
+  if (OWN_WRAPPER) before--; /* resizing is not counted */
   p = (char*)reallocarray(p, 10, 10);
   CHECK(pattern_holds(p, 40, 1));
   check_block(p, "reallocarray of a block");
@@ -285,7 +285,7 @@ static void every_name_that_frees_gets_to_the_program(void) {
   CHECK_EQ(taken_back, freed + 4);
 }
 
-/* malloc's own alignment can be had of any malloc. */
+/* Every malloc can give malloc's own alignment. */
 static void small_alignments_are_blocks_of_the_program(void) {
   for (size_t alignment = sizeof(void*); alignment <= 16; alignment *= 2) {
     for (size_t size = 0; size < 100; size += 7) {
@@ -302,10 +302,10 @@ static void small_alignments_are_blocks_of_the_program(void) {
   }
 }
 
-/* One of them is the program's: the others lead there. A wrapper without any gets ours. */
+/* If the program has one of them, the others lead there. A wrapper without any gets ours. */
 static void aligned_blocks_are_blocks_of_the_program(void) {
   void* (*aligned_malloc)(size_t, size_t);
-  void* (*pvalloc_)(size_t); /* which not every C library has */
+  void* (*pvalloc_)(size_t); /* not every C library has it */
   GET(aligned_malloc, "_aligned_malloc");
   GET(pvalloc_, "pvalloc");
   if (!OWN_ALIGNED && !OWN_WRAPPER) return;
@@ -343,7 +343,7 @@ static void wrong_alignments_are_refused(void) {
   }
 }
 
-static void sizes_that_cannot_be_had_fail(void) {
+static void impossible_sizes_fail(void) {
   void* (*pvalloc_)(size_t);
   GET(pvalloc_, "pvalloc");
   void* p = &p;
@@ -394,10 +394,10 @@ static void the_c_library_and_threads_work(void) {
   fclose(file);
 }
 
-/* An alignment at which the program's free takes what our functions hand out. */
+/* An alignment at which the program's free accepts blocks of our functions. */
 #define SERVED ((size_t)(OWN_ALIGNED || OWN_WRAPPER ? 256 : 16))
 
-/* As with the C library: what ours hand out is no call of the program's function for ever. */
+/* As with the C library: our functions do not call the program's endlessly. */
 static void functions_of_the_program_may_be_made_of_others(void) {
   for (size_t i = 0; i < 1000; i++) {
     void* p[5] = {malloc(i), memalign(16, i), aligned_alloc(16, round_up(i, 16)),
@@ -413,7 +413,7 @@ static void functions_of_the_program_may_be_made_of_others(void) {
 
 static pthread_key_t end_key;
 
-/* After the library's own function has run, which ends what the thread has there. */
+/* After the library's own function has ended the thread's heap. */
 static void allocate_at_the_end(void* round) {
   free(memalign(SERVED, 100));
   free(malloc(100));
@@ -436,7 +436,7 @@ static const check_case_t cases[] = {
     CASE(small_alignments_are_blocks_of_the_program),
     CASE(aligned_blocks_are_blocks_of_the_program),
     CASE(wrong_alignments_are_refused),
-    CASE(sizes_that_cannot_be_had_fail),
+    CASE(impossible_sizes_fail),
     CASE(sizes_are_those_of_the_program),
     CASE(the_c_library_and_threads_work),
     CASE(functions_of_the_program_may_be_made_of_others),

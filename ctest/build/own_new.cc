@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-// Preloaded or linked, it is there when the program runs.
+// Preloaded or linked, the library is there when the program runs.
 extern "C" bool mi_is_in_heap_region(const void* p) __attribute__((weak));
 
 namespace {
@@ -81,7 +81,7 @@ CHECK_UNUSED void own_delete(form_t form, void* p, size_t alignment) {
 
 } // namespace
 
-// As a program from before C++14 has them; that is the point.
+// As a program from before C++14 has them.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wsized-deallocation"
 #endif

@@ -1,6 +1,6 @@
 /* plugin.c - a plug-in with the allocator inside is unloaded: threads that have used it go on and
- * end, the process forks and exits, and nothing of the plug-in stays but blocks that are in use.
- * Environment: TEST_PLUGIN, the path of the plug-in.
+ * end, the process forks and exits, and only blocks that are in use stay. Environment: TEST_PLUGIN,
+ * the path of the plug-in.
  */
 #include "probe.h"
 #include <dlfcn.h>
@@ -92,7 +92,7 @@ static void* use_a_little(void* arg) {
   return arg;
 }
 
-/* 650 KiB and eight mappings each time were left once. */
+/* Once, each round left 650 KiB and eight mappings. */
 static void ten_thousand_loads_leave_nothing_behind(void) {
   size_t rounds = check_scaled(10000), maps = 0, rss = 0;
   for (size_t i = 0; i < rounds; i++) {
@@ -109,7 +109,7 @@ static void ten_thousand_loads_leave_nothing_behind(void) {
   CHECK_EQ(pthread_key_create(&key, NULL), 0);
 }
 
-/* Of the process, whether it was touched or not. */
+/* Of the process, touched or not. */
 static size_t address_space(void) {
   char text[256];
   read_file("/proc/self/statm", text, sizeof text);

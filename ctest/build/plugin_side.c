@@ -7,7 +7,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Blocks that the plug-in's own objects have until they are destroyed with it. */
+/* Blocks that the plug-in's own objects keep until they are destroyed with it. */
 static void *freed_at_exit, *freed_by_destructor;
 
 static void at_exit(void) {

@@ -23,7 +23,7 @@ static bool is_ours(const void* p) {
   return ask(p);
 }
 
-/* Types.md 10, Linux, and the additions. */
+/* The names on Linux, and the additions. */
 static const char* const names[] = {"malloc",
                                     "calloc",
                                     "realloc",
@@ -229,7 +229,8 @@ static void zero_sizes_give_distinct_blocks(void) {
   free(f);
 }
 
-/* The names of the C library keep to its manual where POSIX leaves the choice; ours do not change.
+/* The names of the C library follow its manual where POSIX leaves the choice; the mi_ functions do
+ * not change.
  */
 static void realloc_to_zero_frees_with_glibc(void) {
   void* (*mi_realloc_)(void*, size_t);
@@ -315,7 +316,7 @@ static void strings_are_copied(void) {
   munmap(map, 2 * OS_PAGE);
 }
 
-static void told_sizes_free(void) {
+static void sized_frees_work(void) {
   void (*free_sized)(void*, size_t);
   void (*free_aligned_sized)(void*, size_t, size_t);
   GET(free_sized, "free_sized");
@@ -367,7 +368,7 @@ static void bsd_and_other_names_work(void) {
   vfree_(p);
   cfree_(NULL);
   vfree_(NULL);
-  /* As Microsoft has it and 2.4.1, size first. */
+  /* The size comes first, as with Microsoft and in 2.4.1. */
   p = aligned_malloc(1000, 256);
   CHECK(p != NULL && is_aligned(p, 256));
   CHECK_GE(malloc_usable_size(p), 1000);
@@ -578,7 +579,7 @@ static const check_case_t cases[] = {
 #endif
     CASE(usable_size_of_null_and_foreign_addresses_is_0),
     CASE(strings_are_copied),
-    CASE(told_sizes_free),
+    CASE(sized_frees_work),
     CASE(bsd_and_other_names_work),
     CASE(glibc_names_work),
     CASE(tuning_names_are_harmless),

@@ -60,7 +60,7 @@ static void unloading_is_survived_by_threads_and_blocks(void) {
     library.mi_free(p);
     REQUIRE(dlclose(library.handle) == 0);
   }
-  /* A key lost in each of 1,000 rounds would leave none of the 1,024 there are. */
+  /* If each of 1,000 rounds lost a key, none of the 1,024 keys would be left. */
   pthread_key_t key;
   CHECK_EQ(pthread_key_create(&key, NULL), 0);
 }
@@ -87,7 +87,7 @@ static void* work_without_pause(void* arg) {
   return NULL;
 }
 
-/* None of these threads knows that the library is closed and opened again. */
+/* These threads do not know that the library is closed and opened again. */
 static void threads_allocate_while_the_library_is_opened_and_closed(void) {
   pthread_t threads[WORKERS];
   library = library_open();

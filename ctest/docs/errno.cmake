@@ -32,7 +32,7 @@ run_program(--markdown printed)
 string(STRIP "${documented}" documented)
 string(STRIP "${printed}" printed)
 if(NOT documented STREQUAL printed)
-  # The first line that differs says more than the whole.
+  # The first line that differs is enough.
   while(TRUE)
     string(FIND "${documented}\n" "\n" d)
     string(FIND "${printed}\n" "\n" p)
@@ -56,7 +56,7 @@ run_program(--functions names)
 string(REGEX MATCHALL "[a-z0-9_]+" named "${names}")
 list(REMOVE_DUPLICATES named)
 file(READ ${INCLUDE}/mimalloc-stats.h text)
-file(READ ${INCLUDE}/mimalloc.h more) # behind the other: it ends with the templates of C++
+file(READ ${INCLUDE}/mimalloc.h more) # after the other: it ends with the templates of C++
 file(WRITE ${WORK}/headers.h "${text}\n${more}")
 header_functions(${WORK}/headers.h expected)
 # These are inline.

@@ -31,7 +31,7 @@ function(run_example file line language text)
   endif()
 endfunction()
 
-# The text is cut by position, for CMake's lists trip over semicolons and brackets.
+# The text is cut by position, because CMake's lists break at semicolons and brackets.
 function(run_examples file)
   file(READ ${file} text)
   set(line 1)

@@ -18,7 +18,7 @@ file(READ ${ROOT}/ci/steps.sh steps)
 
 # The lists below the headings of "Known failures": - what must hold: proof
 file(READ ${ROOT}/docs/testing.md text)
-string(REGEX REPLACE "[][;]" "," text "${text}") # what lists would trip over
+string(REGEX REPLACE "[][;]" "," text "${text}") # CMake's lists break at these
 string(FIND "${text}" "\n## Known failures\n" at)
 if(at EQUAL -1)
   message(FATAL_ERROR "docs/testing.md has no known failures")

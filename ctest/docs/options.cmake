@@ -1,4 +1,5 @@
-# The reference in docs/guide.md tells the truth: each option of the header stands there once, in order, with its
+# The reference in docs/guide.md tells the truth: each option of the header stands there once, in
+# order, with its
 # default in a clean environment, and its valid values.
 #   cmake -DPROGRAM=<test program options> -DHEADER=<mimalloc.h> -DDOCS=<guide.md> -P ...
 
@@ -11,7 +12,7 @@ string(REGEX MATCHALL "mi_option_[a-z_]+" names "${CMAKE_MATCH_1}")
 list(TRANSFORM names REPLACE "^mi_option_" "")
 list(LENGTH names count)
 
-# What lists would trip over is replaced.
+# Characters at which CMake's lists break are replaced.
 file(READ ${DOCS} text)
 string(REGEX REPLACE "[][;]" "," text "${text}")
 string(REGEX MATCHALL "\n\\| *[0-9]+ *\\|[^\n]*" rows "${text}")

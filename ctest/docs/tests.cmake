@@ -20,7 +20,7 @@ file(GLOB documents ${ROOT}/*.md ${ROOT}/docs/*.md ${ROOT}/*/README.md)
 foreach(document IN LISTS documents)
   file(RELATIVE_PATH name ${ROOT} ${document})
   file(READ ${document} text)
-  string(REGEX REPLACE "[][;]" "," text "${text}") # what lists would trip over
+  string(REGEX REPLACE "[][;]" "," text "${text}") # CMake's lists break at these
   string(REGEX MATCHALL "`(ctest|tests|ci|fuzz|bench|docs|c_src)/[a-zA-Z0-9_./-]+`" files "${text}")
   string(REGEX MATCHALL "`[a-z0-9]+_[a-z0-9]+_[a-z0-9]+_[a-z0-9_]+`" cases "${text}")
   list(FILTER cases EXCLUDE REGEX "^`(mi|os|deprecated)_") # functions, and older names of options
@@ -46,7 +46,8 @@ foreach(document IN LISTS documents)
   endforeach()
 endforeach()
 
-# listed_in(<heading in docs/testing.md> <pattern of a list's line> <variable>): the names in backticks of such lines
+# listed_in(<heading in docs/testing.md> <pattern of a list's line> <variable>): the names in
+# backticks of such lines
 function(listed_in heading pattern out)
   file(READ ${ROOT}/docs/testing.md text)
   string(REGEX REPLACE "[][;]" "," text "${text}")
@@ -88,7 +89,7 @@ foreach(name IN LISTS names)
   endif()
 endforeach()
 
-# The files of the library by their names alone. (Its folders: with them files have got the names that are told.)
+# The files of the library by their names alone.
 if(IS_DIRECTORY ${ROOT}/c_src/src/api)
   file(GLOB_RECURSE sources RELATIVE ${ROOT}/c_src/src ${ROOT}/c_src/src/*.[ch])
   list(TRANSFORM sources REPLACE "^.*/" "")

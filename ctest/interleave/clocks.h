@@ -1,4 +1,4 @@
-/* clocks.h - what each thread can know of what the others have done.
+/* clocks.h - what each thread can know of the other threads' actions.
  *
  * Races. Each thread has a vector clock, each atomic word the clocks that were released into it, by
  * the orders that the source names: a release that is only relaxed carries nothing. Two plain
@@ -55,7 +55,7 @@ static void add_store(sync_t* s, uint64_t value, int thread, uint32_t when) {
   memcpy(store->released, s->clock, sizeof(store->released));
 }
 
-/* Behind each store and each exchange, which see the last value. `when`: the clock before it. */
+/* After each store and each exchange, which see the last value. `when`: the clock before it. */
 static void note_store(uintptr_t address, uint64_t was, uint64_t value, int order, uint32_t when) {
   if (e->stale == 0) return;
   sync_t* s = sync_of(address);

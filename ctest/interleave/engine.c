@@ -35,7 +35,7 @@ static void go_on(int next) {
   _longjmp(e->thread[next].at, 1);
 }
 
-/* The current thread stands before e->thread[].next, or has nothing left to do. */
+/* The current thread is about to do e->thread[].next, or has ended. */
 static void reschedule(void) {
   int self = e->current, next = choose();
   if (next == self) return;
@@ -115,7 +115,7 @@ static void touch(uintptr_t address, int kind, bool reads, void* pc) {
 }
 
 void engine_wait(void) {
-  if (!e->exploring) engine_violation("waits, and nobody else is there");
+  if (!e->exploring) engine_violation("waits, and there is no other thread");
   thread_t* self = &e->thread[e->current];
   if (!self->woken) {
     self->waits = true;
@@ -207,7 +207,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   return when;
 }
 
-/* The result of a relaxed addition or union is hardly ever looked at; where it is, `touch` is told
+/* The result of a relaxed addition or union is rarely used; where it is, `touch` is called
  * by and_acquire and the like, which are writes. */
 #define ADDS(order) ((order) == __ATOMIC_RELAXED ? ADD : WRITE)
 

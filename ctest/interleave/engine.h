@@ -2,9 +2,10 @@
  *
  * The threads of a scenario are coroutines of one real thread. The library and the scenarios are
  * compiled with -fsanitize=thread, but linked with the engine in place of the sanitizer's runtime:
- * the compiler then calls us at each atomic access, before it happens, and at each plain one. At an
- * atomic access that another thread may care about, and at each lock, the engine decides who goes
- * on. It does so in every possible way, one execution after the other, from the same memory.
+ * the compiler then calls us at each atomic access, before it happens, and at each plain one. At
+ * each lock, and at an atomic access that may conflict with another thread, the engine decides
+ * which thread goes on. It does so in every possible way, one execution after the other, from the
+ * same memory.
  */
 #ifndef INTERLEAVE_ENGINE_H
 #define INTERLEAVE_ENGINE_H
@@ -19,7 +20,7 @@
 typedef struct scenario_s {
   const char* name;
   void (*setup)(void);               /* once */
-  void (*thread[THREADS_MAX])(void); /* NULL behind the last */
+  void (*thread[THREADS_MAX])(void); /* NULL after the last */
   void (*finish)(void);              /* after each execution: what must hold, and the clean-up */
   const char* shows;                 /* not NULL: it must end in a violation that says this */
 } scenario_t;
@@ -37,7 +38,8 @@ bool engine_is_locked(void); /* some lock is held */
 void engine_wait(void);      /* what a thread read since the last time did not suffice */
 void engine_read(const void* p, size_t size); /* plain accesses that the compiler does not tell */
 void engine_write(void* p, size_t size);
-/* Memory that each execution finds as the set-up left it. Before the set-up ends. */
+/* Registers memory that each execution finds as the set-up left it. Called before the set-up ends.
+ */
 void engine_add_memory(void* start, size_t size);
 /* A thread wrote to an OS page of this memory: all other OS pages are still zero. */
 bool engine_is_touched(const void* p, size_t size);

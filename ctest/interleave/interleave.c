@@ -1,8 +1,8 @@
 /* interleave.c - the places where threads of the library meet, each as a scenario of two or three.
  *
- * Why: the tests that run real threads meet the rare orders now and then; here each is met, and a
- * fault in one is shown with the order that leads to it. The code is the library's own, see
- * world.h; how orders are tried stands in engine.c, and what is covered in docs/testing.md.
+ * Why: tests with real threads meet rare orders by chance; here every order is tried, and a fault
+ * is shown with the order that leads to it. The code is the library's own, see world.h; engine.c
+ * says how orders are tried, docs/testing.md what is covered.
  *
  *   interleave [--bound N] [--all N] [--deep N] [--stale N] [--naive] [NAME...]
  *     --bound   with up to N preemptions (2 if not given)
@@ -25,8 +25,8 @@ static char* block[16]; /* what the set-up hands to the threads */
 static heap_t* heap;
 static run_t run[4];
 
-/* A page of `block`, whose owner has left it: all but the first `out` blocks are free. */
-static void unowned_page(int thread, size_t out) {
+/* An abandoned page of `block`: all but the first `out` blocks are free. */
+static void abandoned_page(int thread, size_t out) {
   as(thread);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
   for (size_t i = out; i < PAGE_BLOCKS; i++) give(block[i]);
@@ -47,7 +47,7 @@ static void end_thread(void) { mi_thread_done(); }
 
 /* ---- the remote word ---- */
 
-/* Frees of others while the owner takes them over. */
+/* Remote frees while the owner takes the list. */
 static void remote_take_setup(void) {
   world_begin(16, -1);
   as(0);
@@ -60,18 +60,18 @@ static void remote_take_0(void) {
   give(p);
 }
 
-/* Frees of others while the owner gives the full page up. */
-static void disown_setup(void) {
+/* Remote frees while the owner abandons the full page. */
+static void try_abandon_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
-  heap_default->queued_max = 0; /* full pages are for everybody at once */
+  heap_default->queued_max = 0; /* full pages are abandoned at once */
   as(DRIVER);
 }
 
-/* The same with a page that has two blocks in use and is given up by the end of its thread; who
- * frees the last block uses the slice again. */
-static void disown_last_setup(void) {
+/* The same with a page of two live blocks, which its ending thread abandons; the thread that frees
+ * the last block uses the slice again. */
+static void try_abandon_last_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
@@ -80,25 +80,25 @@ static void disown_last_setup(void) {
   mi_thread_init();
   as(DRIVER);
 }
-static void disown_last_0(void) {
+static void try_abandon_last_0(void) {
   give(block[2]);
   mi_thread_done();
 }
 
-/* The last frees of a page that no thread owns, while a thread wants it. */
+/* The last frees of an abandoned page, while a thread wants to claim it. */
 static void last_free_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, 2);
+  abandoned_page(DRIVER, 2);
   mi_thread_init();
   as(0);
   mi_thread_init();
   as(DRIVER);
 }
 
-/* A full page that no thread owns becomes worth claiming while two threads want one. */
+/* A full abandoned page becomes worth claiming while two threads want one. */
 static void claim_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   mi_thread_init();
   for (int t = 0; t < 2; t++) {
     as(t);
@@ -107,19 +107,19 @@ static void claim_setup(void) {
   as(DRIVER);
 }
 
-/* A page goes back to its former owner when that thread frees, if no other thread is faster. */
+/* The previous owner reclaims its page with a free, if no other thread is faster. */
 static void reclaim_setup(void) {
-  disown_setup();
+  try_abandon_setup();
   as(0);
-  block[9] = take(EIGHTH); /* no thread owns the page of the others from here on */
+  block[9] = take(EIGHTH); /* from here on the page of the other blocks is abandoned */
   heap_default->queued_max = QUEUED_MIN;
   as(2);
   mi_thread_init();
   as(DRIVER);
 }
-/* A block size of which several must be free: the free that makes the page worth claiming offers
+/* A block size of which several must be free: the free that makes the page worth claiming publishes
  * it. */
-static void offer_setup(void) {
+static void publish_setup(void) {
   char* all[64];
   world_begin(16, -1);
   as(0);
@@ -130,25 +130,26 @@ static void offer_setup(void) {
   mi_thread_init();
   as(DRIVER);
 }
-static void offer_0(void) {
+static void publish_0(void) {
   (void)take(SMALL);
   give(take(SMALL));
 }
 
-/* The same with one thread that frees all the others, so that the page is gone before the offer. */
-static void offer_all_2(void) {
+/* The same with one thread that frees all the other blocks, so that the page is released before it
+ * is published. */
+static void publish_all_2(void) {
   for (size_t i = 1; i < PAGE_BLOCKS; i++) give(block[i]);
   (void)take(EIGHTH / 2);
 }
 
 /* Two pages become worth claiming while a thread looks for one. */
-static void offer_two_setup(void) {
+static void publish_two_setup(void) {
   char* first;
   world_begin(16, -1);
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   first = block[0];
   mi_thread_init();
-  unowned_page(DRIVER, PAGE_BLOCKS);
+  abandoned_page(DRIVER, PAGE_BLOCKS);
   block[1] = first;
   mi_thread_init();
   as(2);
@@ -160,10 +161,10 @@ static void take_twice(void) {
   (void)take(EIGHTH);
 }
 
-/* A claim that comes late, when the slice is a page of another class without an owner. */
+/* A late claim, when the slice is already an abandoned page of another class. */
 static void another_life_setup(void) {
   world_begin(16, -1);
-  unowned_page(DRIVER, 1);
+  abandoned_page(DRIVER, 1);
   mi_thread_init();
   for (int t = 0; t < 3; t++) {
     as(t);
@@ -184,11 +185,11 @@ static void abandon_setup(void) {
   world_begin(16, 10);
   as(0);
   for (size_t i = 0; i < 3; i++) block[i] = take(EIGHTH);
-  give(take(EIGHTH / 2)); /* an empty page that is current */
+  give(take(EIGHTH / 2)); /* an empty active page */
   as(DRIVER);
 }
 
-/* A thread looks for a page while another thread leaves one with free blocks behind. */
+/* A thread looks for a page while an ending thread abandons one with free blocks. */
 static void abandon_claim_setup(void) {
   abandon_setup();
   as(1);
@@ -196,14 +197,14 @@ static void abandon_claim_setup(void) {
   as(DRIVER);
 }
 
-/* A thread ends while another begins, which may get its record. */
-static void record_setup(void) {
+/* A thread ends while another begins, which may get its heap struct. */
+static void heap_struct_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < 2; i++) block[i] = take(EIGHTH);
   as(DRIVER);
 }
-static void record_1(void) {
+static void heap_struct_1(void) {
   char* p = take(EIGHTH);
   give(block[1]);
   give(p);
@@ -238,7 +239,7 @@ static void heap_full_0(void) {
 }
 
 /* Threads that have ended allocate from one heap. */
-static void late_setup(void) {
+static void fallback_setup(void) {
   world_begin(16, -1);
   for (int t = 0; t < 2; t++) {
     as(t);
@@ -252,7 +253,8 @@ static void late_setup(void) {
 
 /* ---- slices ---- */
 
-/* There is room. With old values of the bits one may miss what others have just given back. */
+/* There is room. With old values of the bits a thread may miss slices that others have just freed.
+ */
 static void no_room(size_t count) {
   if (!engine_is_weak()) engine_violation("no room for %zu slices", count);
 }
@@ -286,8 +288,8 @@ static void slices_fit_1(void) {
   if (r.slice != 0) give_run(r, 4);
 }
 
-/* Runs that lie in two words of the bitmap: of two who want the same only one gets them, and one
- * who does not get all leaves the rest as it was. */
+/* Runs that lie in two words of the bitmap: of two claims for the same run only one succeeds, and
+ * the failed one leaves the bits as they were. */
 #define BITS 132
 static bitword_t bits[3];
 static int bit_owner[BITS]; /* thread + 1 */
@@ -315,7 +317,7 @@ static void bits_finish(void) {
   world_end();
 }
 
-/* A run is lengthened while others claim and free what lies behind it. */
+/* A run is extended while others claim and free the slices after it. */
 static void extend_setup(void) {
   world_begin(8, -1);
   run[0] = take_run(2, 1, FOR_BLOCK);
@@ -331,7 +333,7 @@ static void extend_0(void) {
 static void extend_1(void) { give_run(run[1], 2); }
 static void extend_2(void) { (void)take_run(1, 1, FOR_PAGE); }
 
-/* Who finds no room reserves an arena, and two who do only one. */
+/* A thread that finds no room reserves an arena; two threads reserve only one. */
 static void reserve_setup(void) {
   world_begin(0, -1);
   mi_option_set(mi_option_arena_reserve, (long)(MiB / KiB));
@@ -343,7 +345,7 @@ static void reserve_finish(void) {
 
 /* ---- purging ---- */
 
-/* One thread purges all free slices while another thread needs some: that one waits, and gets them.
+/* One thread purges all free slices while another thread needs some: it waits, and gets them.
  */
 static void purge_setup(void) {
   world_begin(4, 10);
@@ -377,7 +379,7 @@ static void purge_reuse_setup(void) {
 static void purge_reuse_0(void) { give_run(run[0], 1); }
 static void purge_reuse_1(void) { (void)take_run(1, 1, FOR_BLOCK); }
 
-/* One thread holds slices in a claim that it will take back; another thread needs them. */
+/* One thread holds slices in a claim that it will undo; another thread needs them. */
 static void slices_undone_setup(void) {
   world_begin(72, -1);
   for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, FOR_BLOCK);
@@ -391,7 +393,7 @@ static void extend_too_far(void) {
   (void)arena_extend(run[0].arena, run[0].slice + 60, 5, &zero);
 }
 
-/* The purger meets slices in the hands of a claim that will be taken back. */
+/* The purging thread meets slices of a claim that will be undone. */
 static void purge_undone_setup(void) {
   world_begin(72, 10);
   for (size_t i = 0; i < 3; i++) run[i] = take_run(i == 0 ? 60 : i == 1 ? 4 : 8, 1, FOR_BLOCK);
@@ -399,17 +401,17 @@ static void purge_undone_setup(void) {
   pass_ms(200);
 }
 
-/* Advice for huge pages while the stretch is purged. */
+/* Advice for huge pages while the region is purged. */
 #define THP_USED 300
-static void stretch_setup(void) {
+static void thp_setup(void) {
   world_begin(64 * MiB / SLICE_SIZE, 10);
-  /* So many that small pages get advice, and all of the first stretch. */
+  /* So many that small pages get advice, and all of the first region. */
   run[0] = arena_alloc(AFFINITY_ANY, THP_USED, THP_SLICES, FOR_LARGE);
   run[1] = arena_alloc(AFFINITY_ANY, THP_SLICES, 1, FOR_PAGE);
 }
-static void stretch_take(void) { (void)take_run(1, 1, FOR_PAGE); }
-static void stretch_take_and_give(void) { give_run(take_run(1, 1, FOR_PAGE), 1); }
-static void stretch_finish(void) {
+static void thp_take(void) { (void)take_run(1, 1, FOR_PAGE); }
+static void thp_take_and_give(void) { give_run(take_run(1, 1, FOR_PAGE), 1); }
+static void thp_finish(void) {
   arena_free(run[0].arena, run[0].slice, THP_USED);
   arena_free(run[1].arena, run[1].slice, THP_SLICES);
   world_end();
@@ -432,7 +434,7 @@ static void large_free_0(void) {
   give(block[0]);
   (void)take(EIGHTH);
 }
-/* The same place becomes another block, of another heap and size, or a small page between. */
+/* The same slices become another block, of another heap and size, or a small page in between. */
 #define LARGE_AGAIN (2 * SLICE_SIZE)
 static void large_again_0(void) {
   give(block[0]);
@@ -504,7 +506,7 @@ static void callback_finish(void) {
 
 static void first_setup(void) {
   world_memory();
-  /* As if the build had said so: an option that is set starts the process. */
+  /* As a default of the build: an option that is set would start the process. */
   store_relaxed(&option_table[mi_option_arena_reserve].value, (long)(MiB / KiB));
 }
 static void first_take(void) { (void)take(EIGHTH); }
@@ -522,22 +524,23 @@ static void first_finish(void) {
 
 static const scenario_t scenarios[] = {
     SCENARIO(remote_take, remote_take_setup, world_end, remote_take_0, give_1, give_2),
-    SCENARIO(disown, disown_setup, world_end, take_eighth, give_0, give_1),
-    SCENARIO(disown_last, disown_last_setup, world_end, disown_last_0, give_0_and_take, give_1),
+    SCENARIO(try_abandon, try_abandon_setup, world_end, take_eighth, give_0, give_1),
+    SCENARIO(try_abandon_last, try_abandon_last_setup, world_end, try_abandon_last_0,
+             give_0_and_take, give_1),
     SCENARIO(last_free, last_free_setup, world_end, take_eighth, give_0, give_1),
     SCENARIO(claim, claim_setup, world_end, take_eighth, take_eighth, give_0_and_1),
     SCENARIO(reclaim, reclaim_setup, world_end, give_0_and_take, give_1, take_eighth),
-    SCENARIO(offer, offer_setup, world_end, offer_0, give_0, give_1),
-    SCENARIO(offer_all, claim_setup, world_end, take_eighth, give_0, offer_all_2),
-    SCENARIO(offer_two, offer_two_setup, world_end, give_0, give_1, take_twice),
+    SCENARIO(publish, publish_setup, world_end, publish_0, give_0, give_1),
+    SCENARIO(publish_all, claim_setup, world_end, take_eighth, give_0, publish_all_2),
+    SCENARIO(publish_two, publish_two_setup, world_end, give_0, give_1, take_twice),
     SCENARIO(another_life, another_life_setup, world_end, take_eighth, another_life_1, take_eighth),
     SCENARIO(abandon, abandon_setup, world_end, end_thread, give_0_and_1, give_2),
     SCENARIO(abandon_claim, abandon_claim_setup, world_end, end_thread, take_eighth, give_0),
-    SCENARIO(record, record_setup, world_end, end_thread, record_1, give_0),
+    SCENARIO(heap_struct, heap_struct_setup, world_end, end_thread, heap_struct_1, give_0),
     SCENARIO(own, own_setup, world_end, give_0, give_1, give_2),
     SCENARIO(heap_delete, heap_delete_setup, world_end, heap_delete_0, give_0, give_1),
     SCENARIO(heap_delete_full, heap_delete_full_setup, world_end, heap_full_0, give_0, give_1),
-    SCENARIO(late, late_setup, world_end, take_eighth, take_eighth, give_0),
+    SCENARIO(fallback, fallback_setup, world_end, take_eighth, take_eighth, give_0),
     SCENARIO(slices, slices_setup, world_end, slices_0, slices_1, slices_2),
     SCENARIO(slices_fit, slices_fit_setup, world_end, slices_fit_0, slices_fit_1),
     SCENARIO(slices_undone, slices_undone_setup, world_end, slices_undone_0, extend_too_far),
@@ -548,14 +551,13 @@ static const scenario_t scenarios[] = {
     SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
     SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),
     SCENARIO(purge_undone, purge_undone_setup, world_end, purge_due, extend_too_far),
-    SCENARIO(stretch, stretch_setup, stretch_finish, purge_force, stretch_take_and_give,
-             stretch_take),
+    SCENARIO(thp, thp_setup, thp_finish, purge_force, thp_take_and_give, thp_take),
     SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
     SCENARIO(large_again, large_setup, world_end, large_again_1, large_view_1, large_view_1),
     SCENARIO(large_again_small, large_setup, world_end, large_again_0, large_view_1,
              large_delete_2),
     SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
-    SCENARIO(large_leave, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
+    SCENARIO(large_abandon, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
     SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
     SCENARIO(callback, callback_setup, callback_finish, callback_check, callback_write_2,
              callback_write_3),

@@ -67,7 +67,7 @@ static uint8_t choose_among(const uint8_t* options, uint8_t count) {
  * Two points of an execution are ordered if they are one thread's, depend on each other, or are
  * linked by others that do. An order that keeps this one is the same execution. So another choice
  * is wanted at a point only where a later one of another thread depends on it and is not ordered
- * behind it otherwise: there the later one, or what must come before it, is tried first (dynamic
+ * after it otherwise: there the later one, or what must come before it, is tried first (dynamic
  * partial order reduction with source sets). What was tried sleeps until something happens that it
  * depends on. Points are numbered from 1. */
 
@@ -82,7 +82,7 @@ static node_t* node_at(size_t number) { return &e->nodes[number - 1]; }
 static void want_before(size_t j, size_t i) {
   node_t *early = node_at(j), *late = node_at(i);
   uint8_t initials = 0;
-  size_t first[THREADS_MAX] = {0}; /* of each thread, of the points behind j that do not need j */
+  size_t first[THREADS_MAX] = {0}; /* of each thread, of the points after j that do not need j */
   for (size_t k = j + 1; k <= i; k++) {
     node_t* node = node_at(k);
     int t = node->chosen;
@@ -150,8 +150,8 @@ static int choose_all(uint8_t enabled) {
   return node->chosen;
 }
 
-/* The current thread's last point ends the wait of `thread`: what comes behind that is ordered
- * behind it, and another point might have ended it. */
+/* The current thread's last point ends the wait of `thread`: what follows is ordered after that
+ * point, and another point might have ended the wait. */
 static void order_wake(thread_t* thread) {
   if (!e->all || e->depth == 0) return;
   memcpy(thread->woken_by, e->thread[e->current].order, sizeof(thread->woken_by));

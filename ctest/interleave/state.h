@@ -188,7 +188,7 @@ static word_t* word_of(uintptr_t address) {
   return &e->words[i];
 }
 
-/* ---- what is told about a violation ---- */
+/* ---- the report of a violation ---- */
 
 static void print_trace(void) {
   char exe[256], command[17000], addresses[16000];

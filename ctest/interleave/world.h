@@ -99,8 +99,8 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   os.used = (size_t)(p - os.pool) + size;
   return p;
 }
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
-  *pinned = false;
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
+  *non_purgeable = false;
   return os_reserve(size, align, OS_LAZY);
 }
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
@@ -162,7 +162,7 @@ INTERNAL bool os_guards_are_light(void) { return false; }
 #if MI_SECURE > 0
 INTERNAL uint64_t os_random(void) { return UINT64_C(0x9e3779b97f4a7c15); }
 #endif
-INTERNAL bool os_renew(void* p, size_t size) {
+INTERNAL bool os_remap(void* p, size_t size) {
   zero_pages(p, size);
   return true;
 }
@@ -171,12 +171,12 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return false;
 }
 INTERNAL bool os_disable_huge_pages(void) { return true; }
-static bool* os_stretch(const void* p) {
+static bool* os_region(const void* p) {
   return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];
 }
 /* The system has a lock of its own here, so this is no race of ours. */
 UNSEEN INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
-  for (size_t i = 0; i + THP_SIZE <= size; i += THP_SIZE) *os_stretch((char*)p + i) = use;
+  for (size_t i = 0; i + THP_SIZE <= size; i += THP_SIZE) *os_region((char*)p + i) = use;
 }
 INTERNAL size_t os_resident(const void* p, size_t size) {
   (void)p;
@@ -247,7 +247,7 @@ UNSEEN static void hold(live_t* list, void* p, size_t size) {
     if (list[i].start == NULL) {
       if (at == LIVE_MAX) at = i;
     } else if ((char*)p < list[i].start + list[i].size && list[i].start < (char*)p + size) {
-      engine_violation("%p of %zu bytes is handed out twice", p, size);
+      engine_violation("%p of %zu bytes is allocated twice", p, size);
     }
   }
   if (at == LIVE_MAX) engine_violation("too many blocks");
@@ -268,7 +268,7 @@ static void mark(void* p, size_t size) {
 }
 static void check_mark(void* p, size_t size) {
   if (*(uint64_t*)p != mark_of(p) || *(uint64_t*)(void*)((char*)p + size - 8) != mark_of(p))
-    engine_violation("%p of %zu bytes was written to by somebody else", p, size);
+    engine_violation("%p of %zu bytes was written to by another thread", p, size);
 }
 
 static void* held(void* p, size_t size) {
@@ -347,11 +347,12 @@ static void audit_owner(page_t* page, uintptr_t owner) {
 
 static void audit_unowned(arena_t* a, page_t* page, size_t out) {
   size_t i = page->slice - a->first_slice, chunk = i / CHUNK_SLICES, cls = page_class(page);
-  if (out == 0) engine_violation("all blocks of an unowned page are free, and nobody has it");
+  if (out == 0)
+    engine_violation("all blocks of an abandoned page are free, and no thread released it");
   if (page->reserved - out < page_claimable_count(page) || !may_be_claimed(page)) return;
   if (!bitmap_any(line_of(a, chunk, cls)->bits, i % CHUNK_SLICES, 1) ||
       (load_relaxed(&a->abandoned_summary[cls]) & (UINT64_C(1) << (chunk % 64))) == 0)
-    engine_violation("an unowned page with free blocks cannot be found");
+    engine_violation("an abandoned page with free blocks cannot be found");
 }
 
 static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
@@ -412,14 +413,14 @@ static void audit_free_slice(arena_t* a, size_t i) {
       !reads_zero(slice_address(a->first_slice + (uint32_t)i), SLICE_SIZE))
     engine_violation("free slice %zu should be zero and is not", i);
   if (bitmap_any(a->purge, i, 1) && a->thp_regions == 0 && load_relaxed(&purge_at) == 0)
-    engine_violation("free slice %zu waits for a purge that nobody will do", i);
+    engine_violation("free slice %zu is pending, and no purge is scheduled", i);
 }
 
 /* Slices that a page or a run takes: none is free too. */
 static void audit_taken(arena_t* a, size_t i, size_t n) {
   if (i + n > a->slices || bitmap_any(a->free, i, n))
     engine_violation("slices from %zu on, %zu of them, are in use and free", i, n);
-  if (bitmap_any(a->purge, i, n)) engine_violation("slices in use wait for purge");
+  if (bitmap_any(a->purge, i, n)) engine_violation("slices in use are pending");
 }
 
 /* The length of what begins at slice `i`, which is not free. */
@@ -460,8 +461,8 @@ static void audit_arena(arena_t* a) {
   if (free != load_relaxed(&a->free_count))
     engine_violation("%zu slices count as free, and %zu are", load_relaxed(&a->free_count), free);
   for (size_t s = 0; s < a->thp_regions; s++)
-    if (bitmap_any(a->huge, s, 1) && !*os_stretch(thp_address(a, s)))
-      engine_violation("stretch %zu counts as advised, and is not", s);
+    if (bitmap_any(a->huge, s, 1) && !*os_region(thp_address(a, s)))
+      engine_violation("huge-page region %zu counts as advised, and is not", s);
 }
 
 static void audit_heap(heap_t* heap, size_t* pages) {
@@ -488,7 +489,7 @@ static void audit(void) {
     engine_violation("heaps have %zu pages, and %zu belong to heaps", pages, owned_pages);
 }
 
-/* All is given back, and then there is nothing left. */
+/* Everything is freed, and then nothing is left. */
 static void world_end(void) {
   audit();
   for (size_t i = 0; i < LIVE_MAX; i++)

@@ -210,7 +210,7 @@ static void* leave_blocks(void* arg) {
   chain_free(&all); /* pages with few live blocks are left */
   return &left;
 }
-static void what_is_left_in_an_exclusive_arena_is_not_adopted(void) {
+static void pages_left_in_an_exclusive_arena_are_not_claimed(void) {
   mi_arena_id_t shared = arena_new(32 * MIB, false);
   mi_arena_id_t own = arena_new(32 * MIB, true);
   pthread_t thread = thread_start(&leave_blocks, &own);
@@ -319,7 +319,7 @@ static void* leave_pages_behind(void* arg) {
 }
 
 /* Arenas that the heap may not use do not end its search. */
-static void abandoned_pages_are_found_behind_exclusive_arenas(void) {
+static void abandoned_pages_are_found_beside_exclusive_arenas(void) {
   static const size_t counts[] = {0, 3, 4, 5, 40}; /* exclusive arenas in a row */
   size_t made = 0;
   for (size_t k = 0; k < COUNT_OF(counts); k++) {
@@ -346,9 +346,9 @@ static const check_case_t cases[] = {
     CASE(an_alignment_that_the_arena_cannot_have_gives_null),
     CASE(a_bound_heap_never_turns_to_the_system),
     CASE(deleted_heaps_leave_the_arena_whole),
-    CASE(what_is_left_in_an_exclusive_arena_is_not_adopted),
+    CASE(pages_left_in_an_exclusive_arena_are_not_claimed),
     CASE(heap_in_a_shared_arena),
-    CASE(abandoned_pages_are_found_behind_exclusive_arenas),
+    CASE(abandoned_pages_are_found_beside_exclusive_arenas),
     CASE(heap_prefers_its_node),
 };
 

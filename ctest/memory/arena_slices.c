@@ -244,7 +244,7 @@ static void free_keeps_errno_when_the_system_refuses(void) {
 }
 
 /* meta-second-guard-lost: the metadata lies between two inaccessible pages. */
-static void records_lie_between_guards(void) {
+static void metadata_lies_between_guards(void) {
   static char maps[256 * 1024];
   uintptr_t record = (uintptr_t)mi_heap_get_backing();
   read_file("/proc/self/maps", maps, sizeof maps);
@@ -281,7 +281,7 @@ static const check_case_t cases[] = {
     CASE(arenas_and_heaps_are_made_at_the_same_time),
     CASE(aligned_reservations_give_all_back),
     CASE(free_keeps_errno_when_the_system_refuses),
-    CASE(records_lie_between_guards),
+    CASE(metadata_lies_between_guards),
 };
 
 int main(int argc, char** argv) {

@@ -46,7 +46,7 @@ static void unknown_ids_are_no_arena(void) {
   }
 }
 
-static void least_arena_has_the_size_that_is_told(void) {
+static void least_arena_has_the_documented_size(void) {
   CHECK_EQ(mi_arena_min_size(), UNIT);
   CHECK_EQ(mi_arena_min_alignment(), UNIT);
   range_t r = range_new(MIB, PROT_READ | PROT_WRITE);
@@ -196,7 +196,7 @@ static void accessible_memory_is_left_as_it_is(void) {
   CHECK(is_readable(r.start + r.size - 1));
 }
 
-static void inaccessible_memory_is_made_accessible_by_need(void) {
+static void inaccessible_memory_is_made_accessible_on_demand(void) {
   range_t r = range_new(16 * MIB, PROT_NONE);
   REQUIRE(mi_manage_os_memory_ex(r.start, r.size, false, false, true, -1, false, NULL));
   char* p = (char*)mi_zalloc(4 * MIB);
@@ -407,7 +407,7 @@ static const char* shown(bool inuse, bool abandoned, bool purge) {
 }
 
 static void arenas_are_shown(void) {
-  mi_option_set(mi_option_purge_delay, 100000); /* free memory waits for purge */
+  mi_option_set(mi_option_purge_delay, 100000); /* free memory stays pending */
   range_t r = range_new(16 * MIB, PROT_READ | PROT_WRITE);
   REQUIRE(mi_manage_os_memory(r.start, r.size, true, false, true, 5));
   arena_new(MIB, true);
@@ -426,7 +426,7 @@ static void arenas_are_shown(void) {
            (void*)r.start, r.size / KIB);
   CHECK(strstr(text, name) != NULL);
   CHECK(strstr(text, "arena 2 at ") != NULL && strstr(text, ", exclusive") != NULL);
-  CHECK(strstr(text, ", pinned") != NULL);
+  CHECK(strstr(text, ", non-purgeable") != NULL);
   CHECK(strstr(text, "256 slices: ") != NULL);
   CHECK_EQ(map_lines(text, "#+ap."), 4 + 1 + 16);
   CHECK(map_shows(text, '#') && map_shows(text, 'p') && map_shows(text, '.'));
@@ -474,7 +474,7 @@ static void very_large_arenas_are_shown_in_few_lines(void) {
   CHECK_LE(map_lines(text, "#+ap."), 16);
   CHECK_GE(map_lines(text, "#+ap."), 8);
   CHECK(map_shows(text, '+') || map_shows(text, '#'));
-  CHECK(strstr(text, ", committed by need") != NULL);
+  CHECK(strstr(text, ", committed on demand") != NULL);
   mi_free(p);
 }
 
@@ -524,14 +524,14 @@ static void arenas_can_be_shown_while_others_allocate(void) {
 static const check_case_t cases[] = {
     CASE(arena_ids_count_from_one),
     CASE(unknown_ids_are_no_arena),
-    CASE(least_arena_has_the_size_that_is_told),
+    CASE(least_arena_has_the_documented_size),
     CASE(memory_that_cannot_be_named_is_refused),
     CASE(memory_is_taken_once),
     CASE(live_blocks_are_not_taken_as_memory),
     CASE(a_full_list_of_arenas_does_not_starve_the_program),
     CASE(threads_reserve_at_the_same_time),
     CASE(accessible_memory_is_left_as_it_is),
-    CASE(inaccessible_memory_is_made_accessible_by_need),
+    CASE(inaccessible_memory_is_made_accessible_on_demand),
     CASE(memory_that_stays_inaccessible_is_not_used),
     CASE(large_page_memory_is_never_given_back),
     CASE(zero_memory_is_not_cleared_again),

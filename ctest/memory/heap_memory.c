@@ -172,7 +172,7 @@ static void room_between_blocks_that_stay_is_found(void) {
 /* heap-trim-mark-not-set: a heap gives back a page that it has not used for a while, although the
  * page is the active one of its class. The case takes no statistics meanwhile, because that puts
  * blocks back too. */
-static void pages_that_a_heap_used_last_are_given_back(void) {
+static void active_pages_are_given_back_when_unused(void) {
   static void* blocks[20000];
   size_t classes = 0;
   allow_os();
@@ -208,7 +208,7 @@ static const check_case_t cases[] = {
     CASE(collecting_a_heap_gives_its_free_pages_back),
     CASE(collect_reduce_keeps_blocks_and_heaps),
     CASE(room_between_blocks_that_stay_is_found),
-    CASE(pages_that_a_heap_used_last_are_given_back),
+    CASE(active_pages_are_given_back_when_unused),
     CASE(pages_of_several_slices_are_given_back_by_free),
 };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STRETCH (2 * MIB)
+#define REGION (2 * MIB)
 #define SLICE (64 * KIB)
 
 static char text[8 * 1024 * 1024];
@@ -78,13 +78,13 @@ static void large_block_is_advised_but_for_its_tail(void) {
   for (size_t i = 0; i < COUNT_OF(sizes); i++) {
     char* p = (char*)mi_malloc(sizes[i]);
     REQUIRE(p != NULL);
-    size_t got = advised_in(p, round_up(sizes[i], STRETCH));
+    size_t got = advised_in(p, round_up(sizes[i], REGION));
     size_t used = round_up(sizes[i], SLICE);
     CHECK_LE(got, used);
-    CHECK_GE(got + STRETCH, sizes[i] / STRETCH * STRETCH);
+    CHECK_GE(got + REGION, sizes[i] / REGION * REGION);
     size_t before = rss_bytes();
     p[sizes[i] - 1] = 1;
-    if (used % STRETCH != 0) CHECK_LE(rss_bytes(), before + SLICE);
+    if (used % REGION != 0) CHECK_LE(rss_bytes(), before + SLICE);
     mi_free(p);
   }
 }
@@ -118,7 +118,7 @@ static void block_that_grows_is_advised_and_keeps_its_contents(void) {
         check_fail("at %zu of %zu: %zu\n", at, size, *(size_t*)(void*)(p + at));
         return;
       }
-    if (size >= 8 * MIB) CHECK_GE(advised_in(p, size) + 2 * STRETCH, size);
+    if (size >= 8 * MIB) CHECK_GE(advised_in(p, size) + 2 * REGION, size);
     between[n++] = mi_malloc(6 * MIB); /* blocks growth in place: the next step has to move */
   }
   mi_free(p);
@@ -152,7 +152,7 @@ static void wait_for_purge(void) {
 
 /* A huge-page region of which little is free keeps its huge page. With force, or with more free
  * slices, it gives up all free slices. */
-static void purge_leaves_mostly_used_stretches_whole(void) {
+static void purge_leaves_mostly_used_regions_whole(void) {
   enum { BLOCKS = 8192 };
   static char* blocks[BLOCKS];
   mi_option_set(mi_option_purge_delay, 1);
@@ -193,7 +193,7 @@ static const check_case_t cases[] = {
     CASE(block_with_an_untouched_end_is_not_advised),
     CASE(block_that_grows_is_advised_and_keeps_its_contents),
     CASE(advice_comes_again_with_the_next_block),
-    CASE(purge_leaves_mostly_used_stretches_whole),
+    CASE(purge_leaves_mostly_used_regions_whole),
 };
 
 int main(int argc, char** argv) {

@@ -76,7 +76,7 @@ static void without_large_pages_there_is_advice(void) {
   CHECK_EQ(os_pages.large_asked, 4);
 }
 
-static void helper_large_by_need(void) {
+static void helper_large_on_demand(void) {
   void* p = mi_malloc(100000);
   REQUIRE(p != NULL);
   range_t a = area_of(1);
@@ -91,10 +91,10 @@ static void helper_large_by_need(void) {
   use_and_release(10 * MIB, 0xEE);
   mi_free(p);
 }
-static void arenas_by_need_use_large_pages_if_allowed(void) {
-  RUN_HELPER(helper_large_by_need, "MIMALLOC_DISALLOW_OS_ALLOC=0",
+static void arenas_on_demand_use_large_pages_if_allowed(void) {
+  RUN_HELPER(helper_large_on_demand, "MIMALLOC_DISALLOW_OS_ALLOC=0",
              "MIMALLOC_ALLOW_LARGE_OS_PAGES=1", "OS_PAGES_LARGE=0");
-  RUN_HELPER(helper_large_by_need, "MIMALLOC_DISALLOW_OS_ALLOC=0",
+  RUN_HELPER(helper_large_on_demand, "MIMALLOC_DISALLOW_OS_ALLOC=0",
              "MIMALLOC_ALLOW_LARGE_OS_PAGES=1", "OS_PAGES_LARGE=10000");
 }
 
@@ -181,7 +181,7 @@ static void without_huge_pages_nothing_is_left_behind(void) {
   CHECK_GE(occurrences(printed, "deprecated"), 2);
 }
 
-/* A real machine may have some or none; the answer must be consistent in both cases. */
+/* A real machine may have huge pages or none; the result must be consistent in both cases. */
 static void the_real_system_answers_in_one_piece(void) {
   mi_arena_id_t id = 99;
   int error = mi_reserve_huge_os_pages_at_ex(1, 0, 0, true, &id);
@@ -208,7 +208,7 @@ static void no_huge_page_wanted_is_no_error(void) {
   CHECK_EQ(os_pages.huge_asked, 0);
 }
 
-static void more_huge_pages_than_addresses_are_asked_for(void) {
+static void more_huge_pages_than_addresses_are_requested(void) {
   static const size_t many[] = {131072, 262144, SIZE_MAX / GIB, SIZE_MAX};
   for (size_t i = 0; i < COUNT_OF(many); i++) {
     plan_huge(2);
@@ -245,7 +245,7 @@ static void slow_pages_end_with_the_time(void) {
   CHECK_EQ(area_of(id).size, GIB);
   REQUIRE(mi_reserve_huge_os_pages_at_ex(4, -1, 0, false, &id) == 0); /* no limit */
   CHECK_EQ(area_of(id).size, 4 * GIB);
-  /* Spread over nodes, each node has its share of the time plus 50 ms. */
+  /* If the pages are spread over nodes, each node has its share of the time plus 50 ms. */
   os_pages.huge_ms = 80;
   size_t asked = os_pages.huge_asked;
   CHECK_EQ(mi_reserve_huge_os_pages_interleave(12, 2, 300), 0);
@@ -257,7 +257,7 @@ static void slow_pages_end_with_the_time(void) {
 
 /* Another mapping may take the place between the end of our reservation and the page; and a failed
  * mapping may leave a hole. */
-static void what_others_map_into_a_gap_stays_theirs(void) {
+static void mappings_of_others_in_a_gap_stay(void) {
   for (int before = 0; before < 2; before++) {
     plan_huge(2);
     os_pages.hole_is_taken = before == 0;
@@ -405,7 +405,7 @@ static void odd_seconds_are_taken(void) {
   }
 }
 
-/* ---- what the options ask for at start ------------------------------------------------------ */
+/* ---- options that reserve at start ------------------------------------------------------ */
 
 static void helper_start_at_a_node(void) {
   CHECK_EQ(area_of(1).size, 3 * GIB);
@@ -448,16 +448,16 @@ static const check_case_t cases[] = {
     CASE(large_pages_are_used_where_there_are_any),
     CASE(large_pages_are_not_used_unasked),
     CASE(without_large_pages_there_is_advice),
-    CASE(arenas_by_need_use_large_pages_if_allowed),
+    CASE(arenas_on_demand_use_large_pages_if_allowed),
     CASE(huge_pages_make_one_arena),
     CASE(a_part_of_the_huge_pages_is_kept_and_accounted),
     CASE(without_huge_pages_nothing_is_left_behind),
     CASE(the_real_system_answers_in_one_piece),
     CASE(no_huge_page_wanted_is_no_error),
-    CASE(more_huge_pages_than_addresses_are_asked_for),
+    CASE(more_huge_pages_than_addresses_are_requested),
     CASE(pages_that_may_not_be_touched_are_not_kept),
     CASE(slow_pages_end_with_the_time),
-    CASE(what_others_map_into_a_gap_stays_theirs),
+    CASE(mappings_of_others_in_a_gap_stay),
     CASE(nodes_are_counted_by_their_list),
     CASE(pages_are_spread_evenly_over_nodes),
     CASE(spreading_ends_with_the_first_node_that_has_none),
@@ -468,7 +468,7 @@ static const check_case_t cases[] = {
     CASE(options_reserve_at_start),
 };
 static const check_case_t helpers[] = {
-    CASE(helper_large_by_need),       CASE(helper_start_at_a_node),
+    CASE(helper_large_on_demand),     CASE(helper_start_at_a_node),
     CASE(helper_start_on_all_nodes),  CASE(helper_start_without_any),
     CASE(helper_start_with_too_many),
 };

@@ -66,7 +66,7 @@ static void model_random(model_t* m, size_t bits) {
   }
 }
 
-static void every_operation_at_every_offset_does_what_it_says(void) {
+static void every_operation_at_every_offset_is_right(void) {
   static bitword_t words[WORDS_MAX];
   model_t before;
   for (size_t n = 1; n <= 140; n++) {
@@ -180,7 +180,7 @@ static void registration_covers_exactly_its_range(void) {
   }
 }
 
-static void addresses_of_any_width_can_be_asked_for(void) {
+static void addresses_of_any_width_can_be_looked_up(void) {
   for (unsigned bits = 0; bits < 64; bits++) {
     for (int step = -1; step <= 1; step++) {
       uintptr_t a = ((uintptr_t)1 << bits) + (uintptr_t)(intptr_t)step;
@@ -237,7 +237,7 @@ static void words_for_atomics_are_aligned(void) {
   }
 }
 
-/* ---- a thread that a fork has stopped in the middle ---- */
+/* ---- a thread that a fork interrupts ---- */
 
 /* The page of new blocks; their list is back in the page. */
 static page_t* page_of_blocks(void** blocks, size_t count) {
@@ -368,12 +368,12 @@ static void a_later_guard_that_fails_half_way_is_taken_away(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(every_operation_at_every_offset_does_what_it_says),
+    CASE(every_operation_at_every_offset_is_right),
     CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
     CASE(bits_are_found_in_every_word),
     CASE(every_size_has_the_smallest_class_that_holds_it),
     CASE(registration_covers_exactly_its_range),
-    CASE(addresses_of_any_width_can_be_asked_for),
+    CASE(addresses_of_any_width_can_be_looked_up),
     CASE(memory_at_low_and_high_addresses_serves),
     CASE(words_for_atomics_are_aligned),
     CASE(a_page_of_a_stopped_thread_is_settled),

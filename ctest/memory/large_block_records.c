@@ -51,7 +51,7 @@ static void new_block_is_known_everywhere_inside(void) {
 
 /* large-slices-not-counted-down: a block that shrank does not free the slices again that it gave up
  * before. */
-static void slices_of_a_shrunk_block_are_given_up_once(void) {
+static void slices_of_a_shrunk_block_are_freed_once(void) {
   enum { SLICES = 64, MOST = SLICES };
   static void* blocks[MOST];
   mi_heap_t* heap = mi_heap_new_in_arena(arena_new(SLICES * UNIT, true));
@@ -115,8 +115,8 @@ static void blocks_that_grow_leave_no_mappings(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(direct_blocks_leave_in_any_order),           CASE(new_block_is_known_everywhere_inside),
-    CASE(slices_of_a_shrunk_block_are_given_up_once), CASE(resized_blocks_are_counted_as_they_are),
+    CASE(direct_blocks_leave_in_any_order),        CASE(new_block_is_known_everywhere_inside),
+    CASE(slices_of_a_shrunk_block_are_freed_once), CASE(resized_blocks_are_counted_as_they_are),
     CASE(blocks_that_grow_leave_no_mappings),
 };
 

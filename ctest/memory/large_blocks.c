@@ -129,7 +129,7 @@ static void growing_mixed_with_other_allocations_keeps_contents(void) {
   for (size_t i = 0; i < COUNT_OF(others); i++) mi_free(others[i]);
 }
 
-static void growing_zeroed_vector_is_zero_behind_its_contents(void) {
+static void growing_zeroed_vector_is_zero_after_its_contents(void) {
   char* p = NULL;
   size_t old = 0;
   for (size_t size = 100000; size <= 256 * MIB; size = size * 3 / 2) {
@@ -212,7 +212,7 @@ static void block_with_a_part_treated_otherwise_keeps_its_contents(void) {
       }
     }
   }
-  /* Other blocks can use the memory that was left. */
+  /* Other blocks can use the memory that a shrunk block gave up. */
   char* p = (char*)mi_zalloc(300 * MIB);
   REQUIRE(p != NULL);
   CHECK(all_bytes_are(p, 300 * MIB, 0));
@@ -304,7 +304,7 @@ static const check_case_t cases[] = {
     CASE(growing_by_one_element_ten_million_times_is_linear),
     CASE(shrinking_gives_memory_back),
     CASE(growing_mixed_with_other_allocations_keeps_contents),
-    CASE(growing_zeroed_vector_is_zero_behind_its_contents),
+    CASE(growing_zeroed_vector_is_zero_after_its_contents),
     CASE(aligned_vector_stays_aligned_while_it_grows),
     CASE(block_with_a_part_treated_otherwise_keeps_its_contents),
     CASE(buffers_replaced_in_a_loop_do_not_fault_each_time),

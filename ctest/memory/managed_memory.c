@@ -222,14 +222,14 @@ static void uncommitted_memory_is_committed(void) {
 
 static void large_page_memory_is_never_purged_other_memory_is(void) {
   char* window = window_reserve();
-  range_t pinned = range_make(window, 32 * MIB, PROT_READ | PROT_WRITE);
-  CHECK(mi_manage_os_memory(pinned.start, pinned.size, true, true, true, -1));
+  range_t non_purgeable = range_make(window, 32 * MIB, PROT_READ | PROT_WRITE);
+  CHECK(mi_manage_os_memory(non_purgeable.start, non_purgeable.size, true, true, true, -1));
   void** last = NULL;
-  fill(&last, MIB - 100, &pinned, 1);
+  fill(&last, MIB - 100, &non_purgeable, 1);
   release(&last);
-  size_t before = resident_pages(pinned.start, pinned.size);
+  size_t before = resident_pages(non_purgeable.start, non_purgeable.size);
   mi_collect(true);
-  CHECK_EQ(resident_pages(pinned.start, pinned.size), before);
+  CHECK_EQ(resident_pages(non_purgeable.start, non_purgeable.size), before);
   CHECK_GE(before, 24 * MIB / OS_PAGE);
   void* z = mi_zalloc(MIB); /* non-purgeable memory that was used is not zero by itself */
   CHECK(z != NULL && all_bytes_are(z, MIB, 0));
@@ -237,12 +237,12 @@ static void large_page_memory_is_never_purged_other_memory_is(void) {
 
   /* Keeps the non-purgeable arena full, so that the next blocks come from the other one. */
   void** keep = NULL;
-  fill(&keep, MIB - 100, &pinned, 1);
-  fill(&keep, 60 * KIB, &pinned, 1);
+  fill(&keep, MIB - 100, &non_purgeable, 1);
+  fill(&keep, 60 * KIB, &non_purgeable, 1);
   range_t other = range_make(window + 256 * MIB, 32 * MIB, PROT_READ | PROT_WRITE);
   CHECK(mi_manage_os_memory(other.start, other.size, true, false, true, -1));
   range_t both[2];
-  both[0] = pinned;
+  both[0] = non_purgeable;
   both[1] = other;
   fill(&last, MIB - 100, both, 2);
   CHECK_GE(resident_pages(other.start, other.size), 24 * MIB / OS_PAGE);

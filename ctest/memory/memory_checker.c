@@ -49,7 +49,7 @@ static int leak(void) {
   p[0] = NULL;
   p = NULL;
   char stack[4096];
-  memset(stack, 0, sizeof(stack)); /* no copy of the pointer may stay */
+  memset(stack, 0, sizeof(stack)); /* no copy of the pointer may remain */
   sink = stack[sizeof(stack) - 1];
   return 0;
 }

@@ -1,9 +1,9 @@
-/* remote.pml - the remote word of a page (c_src/src/page.h): disown, push, claim, take, release.
+/* remote.pml - the remote word of a page (c_src/src/page.h): abandon, push, claim, take, release.
  *
  * A page has BLOCKS blocks, all of them in use at the start, divided among three threads in every
  * way. The first of them owns the page: it frees its blocks without an exchange, gives the page up,
  * and may win it back with a free; the other two free theirs as strangers. A fourth thread claims the
- * page when it finds it unowned, and lets it go again. Each look at the word, each exchange, and each
+ * page when it finds it abandoned, and abandons it again. Each look at the word, each exchange, and each
  * use of the plain fields between two of them is a step of its own.
  *
  * Memory is not taken to be sequentially consistent. For each plain field (the links of the blocks;
@@ -28,16 +28,16 @@
  *   claim: merge         page_claim         "page_return_list(page, remote_list(word), page_used(page) - remote_outstanding(word));"
  *   take: look           page_take_remote   "if (remote_list(load_relaxed(remote)) == NULL) return NULL;"
  *   take: exchange       page_take_remote   "uint64_t word = swap_acq_rel(remote, REMOTE_OWNED);"
- *   disown: count        page_try_abandon      "uint64_t abandoned = (uint64_t)page_used(page) << 48;"
- *   disown: exchange     page_try_abandon      "if (cas_acq_rel(map_remote(page->slice), &expected, abandoned)) return true;"
+ *   abandon: count       page_try_abandon      "uint64_t abandoned = (uint64_t)page_used(page) << 48;"
+ *   abandon: exchange    page_try_abandon      "if (cas_acq_rel(map_remote(page->slice), &expected, abandoned)) return true;"
  *   merge                page_return_list   "page_append(page, list, local);"
  *   merge: count         page_return_list   "page_set_used(page, used - count);"
- *   let go: empty        abandon_page       "if (page_used(page) == 0) {"
- *   let go: again        abandon_page       "page_reclaim(page);"
+ *   empty: release       abandon_page       "if (page_used(page) == 0) {"
+ *   reclaim: again       abandon_page       "page_reclaim(page);"
  *   release              page_release       "slices_leave(page->arena, page->slice, page_slices(page), 0);"
  *
  * Not in the model: the arena and page_fresh (a released page stays released, which is where the
- * word keeps saying owned), the offer bits of abandoned.c, and the owner word: a thread knows whether
+ * word keeps saying owned), the hint bits of abandoned.c, and the owner word: a thread knows whether
  * it owns the page. Those are in ctest/interleave, where the C code itself runs.
  *
  * Faults that are planted here, to show that the properties would catch them: ctest/mutants/gates/model-*.
@@ -50,14 +50,14 @@
 #endif
 
 #define NONE BLOCKS /* no block: the end of a list */
-#define MODULUS (2 * BLOCKS + 1) /* of the balance, in place of 2^16: more than there are pushes */
+#define MODULUS (2 * BLOCKS + 1) /* of the outstanding count, in place of 2^16: more than there are pushes */
 #define LIST 8 /* holder: the block is in some list of the page */
-#define NOBODY 8
+#define NO_THREAD 8
 
 /* The remote word. */
 bool owned = true;
 byte head = NONE;
-byte balance = 0;
+byte outstanding = 0;
 
 /* The plain fields. */
 byte link[BLOCKS];
@@ -117,10 +117,10 @@ inline acquire(t) {
 inline look() {
   saw_owned = owned;
   saw_head = head;
-  saw_balance = balance
+  saw_outstanding = outstanding
 }
-/* What a compare-and-swap compares: not the links behind the address. */
-#define UNCHANGED (owned == saw_owned && head == saw_head && balance == saw_balance)
+/* What a compare-and-swap compares: not the links that follow the address. */
+#define UNCHANGED (owned == saw_owned && head == saw_head && outstanding == saw_outstanding)
 
 /* The `count` blocks of `list` go to the owner's: page_return_list. It walks the shorter of the two
  * lists or none; the model checks here that it could follow both, because later owners will. */
@@ -169,7 +169,7 @@ inline merge(t) {
     last = 0
   }
 }
-/* The same with the balance in `count`: what was queued while the page was unowned. */
+/* The same with the outstanding count in `count`: what was queued while the page was abandoned. */
 inline merge_unowned(t) {
   d_step { check_page(t); count = used - count };
   merge(t)
@@ -178,7 +178,7 @@ inline merge_unowned(t) {
 inline release_page(t) {
   d_step {
     check_page(t);
-    assert(owned && head == NONE && balance == 0);
+    assert(owned && head == NONE && outstanding == 0);
     k = 0;
     do
     :: k < BLOCKS ->
@@ -187,7 +187,7 @@ inline release_page(t) {
     :: else -> break
     od;
     released = true; /* [release] */
-    owner = NOBODY
+    owner = NO_THREAD
   }
 }
 
@@ -201,35 +201,35 @@ inline take(t) {
          release(t);
          acquire(t);
          list = head;
-         count = (MODULUS - balance) % MODULUS;
+         count = (MODULUS - outstanding) % MODULUS;
          head = NONE;
-         balance = 0
+         outstanding = 0
        }
   fi
 }
 
-/* unowned_let_go of a page that this thread owns, with page_disown. */
+/* abandon_page, with page_try_abandon, by the owner. */
 inline let_go(t) {
   do
-  :: d_step { check_page(t); next = used }; /* [disown: count] */
+  :: d_step { check_page(t); next = used }; /* [abandon: count] */
      if
-     :: next == 0 -> release_page(t); break /* [let go: empty] */
+     :: next == 0 -> release_page(t); break /* [empty: release] */
      :: else
      fi;
      d_step {
        if
-       :: head == NONE && balance == 0 -> /* [disown: exchange] */
+       :: head == NONE && outstanding == 0 -> /* [abandon: exchange] */
             release(t);
             owned = false;
-            balance = next;
-            owner = NOBODY;
+            outstanding = next;
+            owner = NO_THREAD;
             next = NONE + 1
        :: else -> acquire(t); next = 0
        fi
      };
      if
      :: next == NONE + 1 -> next = 0; break
-     :: else -> take(t); merge(t) /* [let go: again] */
+     :: else -> take(t); merge(t) /* [reclaim: again] */
      fi
   od
 }
@@ -242,7 +242,7 @@ inline push(t, home) {
      d_step {
        if
        :: UNCHANGED -> /* [push: exchange] [push: count] */
-            next = (saw_balance + MODULUS - 1) % MODULUS;
+            next = (saw_outstanding + MODULUS - 1) % MODULUS;
             acquire(t);
             release(t);
             holder[b] = LIST;
@@ -253,11 +253,11 @@ inline push(t, home) {
             fi;
             list = NONE;
             if
-            :: result == 3 -> head = b; balance = next
+            :: result == 3 -> head = b; outstanding = next
             :: else ->
                  owned = true;
                  head = NONE;
-                 balance = 0;
+                 outstanding = 0;
                  owner = t;
                  if
                  :: result == 2 -> list = b; count = next
@@ -269,7 +269,7 @@ inline push(t, home) {
        fi;
        saw_owned = saw_owned && result == 0;
        saw_head = (result == 0 -> saw_head : 0);
-       saw_balance = (result == 0 -> saw_balance : 0)
+       saw_outstanding = (result == 0 -> saw_outstanding : 0)
      };
      if
      :: result != 0 -> break
@@ -285,7 +285,7 @@ inline push(t, home) {
 }
 
 #define REGISTERS                                                                                  \
-  byte list = NONE, saw_head, saw_balance, next, count, last, k, b, result;                                     \
+  byte list = NONE, saw_head, saw_outstanding, next, count, last, k, b, result;                                     \
   bool saw_owned
 
 inline free_block(me) {
@@ -323,7 +323,7 @@ proctype freer(byte me; bool wants; byte turns) {
   od
 }
 
-/* Claims the page when it finds it unowned, and lets it go again. */
+/* Claims the page when it finds it abandoned, and abandons it again. */
 proctype claimer(byte me; byte turns) {
   REGISTERS;
   do
@@ -340,10 +340,10 @@ proctype claimer(byte me; byte turns) {
                    release(me);
                    acquire(me);
                    list = head;
-                   count = balance;
+                   count = outstanding;
                    owned = true;
                    head = NONE;
-                   balance = 0;
+                   outstanding = 0;
                    owner = me;
                    result = 1
               :: else -> look()

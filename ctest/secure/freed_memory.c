@@ -1,9 +1,9 @@
-/* freed_memory.c - what becomes of memory that leaves a block, in secure builds: each way by which
- * it can leave, at each level, and also where the system has no guards.
+/* freed_memory.c - memory that leaves a block in secure builds: each way to leave, each level, also
+ * on systems without guards.
  *
- * Levels 2 to 4 promise that what left a large block is inaccessible until it is handed out again.
- * Level 4 promises that no contents are left, and that what a stale pointer writes there is found
- * at the latest when the memory is handed out again. Zeroed memory is zero in any case.
+ * Levels 2 to 4 promise that memory that left a large block is inaccessible until it is allocated
+ * again. Level 4 promises that it keeps no contents, and that a write by a stale pointer is found
+ * at the latest when the memory is allocated again. Zeroed memory is zero in any case.
  */
 #include "probe.h"
 #include "refuse.h"
@@ -12,7 +12,7 @@
 #define LEVEL MI_TEST_SECURE
 #define SECRET 'S'
 
-/* What the system does not have in this process: REFUSE_ bits. */
+/* What the system refuses in this process: REFUSE_ bits. */
 static int bits_from(const char* name) {
   const char* text = getenv(name);
   return text == NULL ? 0 : atoi(text);
@@ -44,12 +44,12 @@ static bool is_accessible(const void* p) {
 /* ---- ways by which memory leaves a block
  * --------------------------------------------------------- */
 
-/* Ranges that were full of the secret and are no block's any more. */
+/* Ranges that were full of the secret and have left their blocks. */
 enum { LEFT_MAX = 4096 };
 typedef struct left_s {
   char* p;
   size_t size;
-  bool kept; /* a live block keeps the slice: it is handed to no other block */
+  bool kept; /* a live block keeps the slice: no other block gets it */
 } left_t;
 static left_t left[LEFT_MAX];
 static size_t left_count;
@@ -116,8 +116,8 @@ static void sampled_blocks_are_freed(void) {
   mi_collect(true);
 }
 
-/* What a block that was `before` bytes long does not have any more. The rest of its last OS page is
- * still its own, with its canary. Below level 3 a block may stay as long as it was. */
+/* The bytes that a block of `before` bytes has given up. The rest of its last OS page still belongs
+ * to it, with its canary. Below level 3 a block may stay as long as it was. */
 static void note_cut_off(char* p, size_t before) {
   char* end = p + before;
   char* pages = (char*)round_up((size_t)(p + mi_usable_size(p) + SEAL_BYTES), OS_PAGE);
@@ -163,8 +163,8 @@ static void a_large_block_becomes_small(void) {
   REQUIRE(mi_realloc(p, 100) != NULL);
   note_left(p, 300000);
 }
-/* To an alignment that it does not have. Whole slices are moved, so that the last one holds
- * contents that are no block's any more. */
+/* To an alignment that the block does not have. Whole slices move, so the last one holds contents
+ * outside of the block. */
 static void a_large_block_shrinks_by_a_move(void) {
   enum { FROM = 5 * 1024 * 1024, TO = 1024 * 1024 + 100 };
   char* p = fill(mi_malloc(FROM), FROM);
@@ -205,7 +205,7 @@ static void a_heap_with_large_blocks_is_destroyed(void) {
   destroy(mi_heap_new(), LARGE_COUNT, 300000, 40 * MIB);
 }
 
-/* Whose memory is handed out again by heaps of theirs only. */
+/* Heaps in an exclusive arena: only they allocate its memory again. */
 static mi_arena_id_t arenas[8];
 static size_t arena_count;
 static mi_heap_t* heap_in(mi_arena_id_t arena) {
@@ -231,8 +231,9 @@ static void a_heap_in_an_arena_is_destroyed(void) {
   destroy(heap_in_arena_of_the_library(), LARGE_COUNT, 300000, 40 * MIB);
 }
 
-/* The program's own memory, which was full of something before. `pinned`: it is never purged. */
-static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool pinned) {
+/* The program's own memory, which was full of something before. `non_purgeable`: it is never
+ * purged. */
+static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool non_purgeable) {
   enum { SIZE = 16 * 1024 * 1024 };
   char* p =
       (char*)mmap(NULL, SIZE + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -240,11 +241,11 @@ static mi_heap_t* heap_in_memory_of_the_program(bool zero, bool pinned) {
   p = (char*)round_up((size_t)p, 65536);
   if (!zero) memset(p, 'P', SIZE);
   mi_arena_id_t arena;
-  REQUIRE(mi_manage_os_memory_ex(p, SIZE, true, pinned, zero, -1, true, &arena));
+  REQUIRE(mi_manage_os_memory_ex(p, SIZE, true, non_purgeable, zero, -1, true, &arena));
   return heap_in(arena);
 }
-static void free_in_memory_of_the_program(bool zero, bool pinned) {
-  mi_heap_t* heap = heap_in_memory_of_the_program(zero, pinned);
+static void free_in_memory_of_the_program(bool zero, bool non_purgeable) {
+  mi_heap_t* heap = heap_in_memory_of_the_program(zero, non_purgeable);
   fill_blocks(heap, 1, 2 * MIB);
   free_blocks(1, 2 * MIB);
   fill_blocks(heap, LARGE_COUNT, 300000);
@@ -256,7 +257,7 @@ static void blocks_in_memory_of_the_program_are_freed(void) {
   free_in_memory_of_the_program(true, false);
   free_in_memory_of_the_program(false, false);
 }
-static void blocks_in_pinned_memory_are_freed(void) {
+static void blocks_in_non_purgeable_memory_are_freed(void) {
   free_in_memory_of_the_program(true, true);
   free_in_memory_of_the_program(false, true);
 }
@@ -308,12 +309,12 @@ static const way_t ways[] = {
     WAY(blocks_in_an_arena_are_freed, LARGE),
     WAY(a_heap_in_an_arena_is_destroyed, LARGE),
     WAY(blocks_in_memory_of_the_program_are_freed, GIVEN),
-    WAY(blocks_in_pinned_memory_are_freed, GIVEN),
+    WAY(blocks_in_non_purgeable_memory_are_freed, GIVEN),
     WAY(a_block_in_memory_of_the_program_shrinks, GIVEN),
     WAY(heaps_in_memory_of_the_program_are_destroyed, GIVEN),
 };
 
-/* ---- what is looked at afterwards
+/* ---- what is checked afterwards
  * ------------------------------------------------------------------
  */
 
@@ -344,14 +345,14 @@ static void all_of_it_is_zero_or_inaccessible(const char* way, const char* when)
   }
 }
 
-/* ---- the memory is handed out again
+/* ---- the memory is allocated again
  * ---------------------------------------------------------------
  */
 
 static const size_t later_sizes[] = {16,    100,   1000,   1500,   3000,    5000,
                                      20000, 65000, 100000, 300000, 3 * MIB, 5 * MIB};
 
-/* What was seen in blocks, half of which were asked for as zeroed ones. */
+/* What was seen in blocks; half of them were requested as zeroed. */
 static struct {
   size_t blocks, secret, not_zero; /* blocks that show a secret; small or zeroed ones with any */
 } seen;
@@ -363,7 +364,7 @@ static void look_at(const char* p, size_t size, bool zeroed) {
     seen.not_zero += p[0] != 0 || memcmp(p, p + 1, size - 1) != 0;
 }
 
-/* More blocks of the size than can have left. */
+/* More blocks of the size than can have left their place. */
 static void take_again(mi_heap_t* heap, size_t size) {
   REQUIRE(heap != NULL);
   for (size_t k = 0, bytes = 0; bytes < 3 * MIB; k++, bytes += size) {
@@ -403,7 +404,7 @@ static void helper_leave(const way_t* way) {
   if (LEVEL >= 3) CHECK_GE(left_count, 1); /* below, blocks stay longer */
   if (LEVEL >= 2 && way->memory == LARGE && has_guards()) nothing_of_it_is_accessible(way->name);
   if (LEVEL >= 4) all_of_it_is_zero_or_inaccessible(way->name, "at once");
-  mi_collect(true); /* what waits is freed for good, and purged */
+  mi_collect(true); /* blocks in quarantine are freed, and purged */
   if (LEVEL >= 4) all_of_it_is_zero_or_inaccessible(way->name, "after a collection");
   take_all_again();
   if (LEVEL >= 4) CHECK_EQ(seen.secret, 0);
@@ -436,13 +437,14 @@ static void helper_write(const way_t* way, when_t when) {
   size_t written = write_stale(way->memory != PAGES);
   if (when == WRITE_BEFORE_PURGE) mi_collect(true);
   if (way->memory == PAGES) take_again(mi_heap_get_default(), left[0].size);
-  /* Else some of the blocks are in the quarantine still; and a purge tells the first that it finds.
+  /* Otherwise some blocks are still in quarantine; and a purge reports only the first write that it
+   * finds.
    */
   if (way->memory == PAGES && when == WRITE_AFTER_PURGE) CHECK_EQ(reports, written);
   take_all_again();
   CHECK_EQ(seen.not_zero, 0);
   CHECK_EQ(seen.secret, 0);
-  /* What the program gave us and was purged may be anything by right. */
+  /* Memory of the program that was purged may hold anything. */
   bool unknown = way->memory == GIVEN && when == WRITE_AFTER_PURGE;
   if (written > 0 && !unknown) CHECK_GE(reports, 1);
   if (written == 0) CHECK_EQ(reports, 0);
@@ -483,12 +485,12 @@ static size_t mapping_count(void) {
   return lines;
 }
 
-/* Their number has a bound, however runs of slices are closed as a whole and opened one by one. */
+/* Their number is bounded, even if runs of slices are closed as a whole and opened one by one. */
 static void guards_that_are_mappings_stay_few(void) {
   enum { ROUNDS = 12, LARGE_BLOCKS = 4, PAGES_EACH = 7000, BLOCKS = 20000, GUARDS_MAX = 8192 };
   static char* pages[PAGES_EACH];
   if ((refused() & REFUSE_PROTECTIONS) != 0 || (refused() & REFUSE_LIGHT_GUARDS) == 0) return;
-  mi_arena_id_t arena; /* so small that pages get what large blocks had */
+  mi_arena_id_t arena; /* so small that pages get memory of large blocks */
   REQUIRE(mi_reserve_os_memory_ex(68 * MIB, true, false, true, &arena) == 0);
   mi_heap_t* heap = mi_heap_new_in_arena(arena);
   REQUIRE(heap != NULL);
@@ -570,8 +572,8 @@ static size_t page_table_bytes(void) {
   return strtoul(line + 6, NULL, 10) * KIB;
 }
 
-/* To close them, and to look through them, takes what was touched of them. */
-static void what_was_not_touched_of_a_block_costs_nothing(void) {
+/* Closing them and checking them costs only the touched pages. */
+static void untouched_memory_of_a_block_costs_nothing(void) {
   if ((refused() & REFUSE_PURGES) != 0) {
     check_note("skipped: where the system drops nothing the library clears all\n");
     return;
@@ -605,7 +607,7 @@ static void run_each_way(const char* helper_name) {
   }
 }
 
-static void nothing_is_left_of_what_leaves_a_block(void) { run_each_way("helper_leave"); }
+static void memory_that_leaves_a_block_keeps_no_contents(void) { run_each_way("helper_leave"); }
 static void nothing_is_left_where_memory_is_purged_at_once(void) {
   setenv("MIMALLOC_PURGE_DELAY", "0", 1);
   run_each_way("helper_leave");
@@ -614,12 +616,12 @@ static void nothing_is_left_where_memory_is_never_purged(void) {
   setenv("MIMALLOC_PURGE_DELAY", "-1", 1);
   run_each_way("helper_leave");
 }
-static void nothing_is_left_where_memory_is_committed_by_need(void) {
+static void nothing_is_left_where_memory_is_committed_on_demand(void) {
   setenv("MIMALLOC_ARENA_EAGER_COMMIT", "0", 1);
   run_each_way("helper_leave");
 }
 
-/* Nothing is purged but by a collection, unless the case says so. */
+/* Only a collection purges, unless the case says otherwise. */
 static void run_each_write(const char* helper_name) {
   setenv("MIMALLOC_PURGE_DELAY", "1000000", 0);
   if (LEVEL >= 4) run_each_way(helper_name);
@@ -641,9 +643,9 @@ static void writes_into_memory_that_is_never_purged_are_found(void) {
 }
 
 static const check_case_t refused_cases[] = {
-    CASE(what_was_not_touched_of_a_block_costs_nothing),
+    CASE(untouched_memory_of_a_block_costs_nothing),
     CASE(guards_that_are_mappings_stay_few),
-    CASE(nothing_is_left_of_what_leaves_a_block),
+    CASE(memory_that_leaves_a_block_keeps_no_contents),
     CASE(writes_after_free_are_found),
     CASE(writes_after_a_purge_are_found),
 };
@@ -669,11 +671,11 @@ static void contents_go_also_where_there_are_no_guards(void) {
 static void contents_go_also_where_memory_is_locked(void) {
   run_refused(REFUSE_LIGHT_GUARDS | REFUSE_PURGES);
 }
-static void contents_go_also_where_nothing_can_be_had(void) {
+static void contents_are_cleared_without_the_kernel(void) {
   run_refused(REFUSE_LIGHT_GUARDS | REFUSE_PROTECTIONS | REFUSE_PURGES);
 }
 
-/* A sandbox that starts after the first guard, or a program that locks its memory then. */
+/* A sandbox that starts after the first guard, or a program that locks its memory after it. */
 static void contents_go_also_where_guards_are_refused_later(void) {
   set_bits("TEST_REFUSED_LATER", REFUSE_LIGHT_GUARDS);
   run_each_way("helper_leave");
@@ -687,31 +689,31 @@ static void contents_go_also_where_memory_is_locked_later(void) {
   set_bits("TEST_REFUSED_LATER", REFUSE_PURGES);
   run_each_way("helper_leave");
 }
-static void contents_go_also_where_nothing_can_be_had_later(void) {
+static void contents_are_cleared_without_the_kernel_later(void) {
   set_bits("TEST_REFUSED_LATER", REFUSE_LIGHT_GUARDS | REFUSE_PURGES);
   run_each_way("helper_leave");
 }
 
 static const check_case_t cases[] = {
-    CASE(nothing_is_left_of_what_leaves_a_block),
+    CASE(memory_that_leaves_a_block_keeps_no_contents),
     CASE(nothing_is_left_where_memory_is_purged_at_once),
     CASE(nothing_is_left_where_memory_is_never_purged),
-    CASE(nothing_is_left_where_memory_is_committed_by_need),
+    CASE(nothing_is_left_where_memory_is_committed_on_demand),
     CASE(writes_after_free_are_found),
     CASE(writes_before_a_purge_are_found),
     CASE(writes_after_a_purge_are_found),
     CASE(writes_into_memory_that_was_reset_are_found),
     CASE(writes_into_memory_that_was_decommitted_are_found),
     CASE(writes_into_memory_that_is_never_purged_are_found),
-    CASE(what_was_not_touched_of_a_block_costs_nothing),
+    CASE(untouched_memory_of_a_block_costs_nothing),
     CASE(all_of_it_holds_with_guards_that_are_mappings),
     CASE(contents_go_also_where_there_are_no_guards),
     CASE(contents_go_also_where_memory_is_locked),
-    CASE(contents_go_also_where_nothing_can_be_had),
+    CASE(contents_are_cleared_without_the_kernel),
     CASE(contents_go_also_where_guards_are_refused_later),
     CASE(contents_go_also_where_guards_cannot_be_removed),
     CASE(contents_go_also_where_memory_is_locked_later),
-    CASE(contents_go_also_where_nothing_can_be_had_later),
+    CASE(contents_are_cleared_without_the_kernel_later),
     CASE(guards_that_cannot_be_removed_are_met_by_no_block),
     CASE(guards_that_are_refused_later_cost_no_mappings),
 };

@@ -1,5 +1,5 @@
-/* guard_sampling.c - one of N allocations ends at a guard page, and what is still in use
- * is told at exit on request.
+/* guard_sampling.c - one of N allocations ends at a guard page, and blocks that are in use at exit
+ * are reported on request.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>
@@ -20,7 +20,7 @@ static size_t guarded_so_far(void) {
   return (size_t)stats.malloc_guarded_count.total;
 }
 
-/* What an access behind the block does, in a child. A secure build may have bytes of its own there
+/* What an access after the block does, in a child. A secure build may have bytes of its own there
  * first. */
 static bool end_is_guarded(char* p, size_t room) {
   pid_t child = fork();
@@ -28,7 +28,7 @@ static bool end_is_guarded(char* p, size_t room) {
   if (child == 0) {
     signal(SIGSEGV, SIG_DFL);
     signal(SIGBUS, SIG_DFL);
-    /* From level 3 on the room is what was asked for, and the rest of its class follows. */
+    /* From level 3 on the room is the requested size, and the rest of its class follows. */
     size_t behind = MI_TEST_SECURE >= 3 ? room / 8 + 128 : 16;
     for (size_t i = 0; i < behind; i++) ((volatile char*)p)[room + i] = 1;
     _exit(0);
@@ -39,7 +39,7 @@ static bool end_is_guarded(char* p, size_t room) {
 
 /* ---- where the guards are -------------------------------------------------------- */
 
-static void an_access_behind_any_block_is_a_fault_at_rate_1(void) {
+static void an_access_after_any_block_is_a_fault_at_rate_1(void) {
   guard_one_of(1);
   mi_heap_t* heap = mi_heap_new();
   for (size_t i = 0; i < SIZES; i++) {
@@ -95,7 +95,7 @@ static void one_of_n_is_guarded(void) {
     size_t count = 20000, expected = count / (size_t)rates[i];
     size_t guarded = guarded_among(count, 1, 3000);
     check_note("1 of %ld: %zu of %zu\n", rates[i], guarded, count);
-    /* Lists that are there already, and those that are put back, count too early. */
+    /* Lists that exist already, and those that are put back, count too early. */
     CHECK_GE(guarded, expected - expected / 20 - 1);
     CHECK_LE(guarded, expected + expected / 20 + 1);
   }
@@ -351,7 +351,7 @@ static size_t lines_with(const char* text, const char* what) {
 
 #define TOLD "mimalloc: in use at exit: "
 
-static void blocks_in_use_are_told_at_exit(void) {
+static void blocks_in_use_are_reported_at_exit(void) {
   const char* text = told_at_exit("1000");
   CHECK_EQ(lines_with(text, "bytes: forgotten note.."), 1);
   CHECK_EQ(lines_with(text, "bytes: heap's note....."), 1);
@@ -366,7 +366,7 @@ static void blocks_in_use_are_told_at_exit(void) {
   CHECK_GE(blocks, 4);
 }
 
-static void no_more_blocks_are_listed_than_asked_for(void) {
+static void no_more_blocks_are_listed_than_requested(void) {
   CHECK_EQ(lines_with(told_at_exit("2"), TOLD), 3);
   CHECK_EQ(lines_with(told_at_exit(NULL), TOLD), 0);
 }
@@ -374,7 +374,7 @@ static void no_more_blocks_are_listed_than_asked_for(void) {
 int main(int argc, char** argv) {
   if (argc == 2 && strcmp(argv[1], "helper_leak") == 0) return helper_leak(), 0;
   static const check_case_t cases[] = {
-      CASE(an_access_behind_any_block_is_a_fault_at_rate_1),
+      CASE(an_access_after_any_block_is_a_fault_at_rate_1),
       CASE(without_the_option_nothing_is_guarded),
       CASE(one_of_n_is_guarded),
       CASE(large_blocks_count_too),
@@ -388,8 +388,8 @@ int main(int argc, char** argv) {
       CASE(other_threads_free_guarded_blocks),
       CASE(a_refused_guard_costs_nothing_but_the_guard),
       CASE(a_guard_that_cannot_be_removed_is_met_by_no_later_block),
-      CASE(blocks_in_use_are_told_at_exit),
-      CASE(no_more_blocks_are_listed_than_asked_for),
+      CASE(blocks_in_use_are_reported_at_exit),
+      CASE(no_more_blocks_are_listed_than_requested),
   };
   return CHECK_MAIN(argc, argv, cases);
 }

@@ -1,7 +1,7 @@
-/* secure.c - what a secure build (MI_SECURE 1 to 4) finds of a program's mistakes, how it says so,
- * and that it finds nothing where there is nothing. Built only
- * with MI_SECURE; the level comes from the library. A mistake runs in a process of its own, which
- * must end with SIGABRT behind one line that begins as documented.
+/* secure.c - which mistakes of a program a secure build (MI_SECURE 1 to 4) finds, how it reports
+ * them, and that a correct program is not reported. Built only with MI_SECURE; the level comes from
+ * the library. A mistake runs in a process of its own, which must end with SIGABRT after one line
+ * that begins as documented.
  */
 #include "probe.h"
 #include "refuse.h"
@@ -171,7 +171,7 @@ static void written_after_free(size_t size) {
   announce(p);
   mi_free(p);
   ((volatile char*)p)[8] = 0x77;
-  /* The free may wait after others; the library checks the block before it hands it out again. */
+  /* The freed block may wait in quarantine; the library checks it before it allocates it again. */
   static char* later[200];
   for (size_t round = 0; round < 500; round++) {
     for (size_t i = 0; i < COUNT_OF(later); i++) {
@@ -182,7 +182,7 @@ static void written_after_free(size_t size) {
   }
 }
 
-/* A size is asked of what is no live block. */
+/* The usable size of an address that is no live block. */
 static void ask(void* p) { check_note("%zu bytes\n", mi_usable_size(p)); }
 static void asked_after_free(size_t size) {
   char* p = block_new(size);
@@ -316,7 +316,7 @@ static void on_error(int code, void* arg) {
 }
 
 /* With an error function the free is ignored, and no two blocks overlap. */
-static void error_function_is_told_and_blocks_stay_apart(void) {
+static void error_function_is_called_and_blocks_stay_apart(void) {
   mi_register_error(&on_error, NULL);
   static char* blocks[4000];
   for (size_t k = 0; k < SIZES && sizes[k] <= 60000; k++) {
@@ -346,7 +346,7 @@ static void error_function_is_told_and_blocks_stay_apart(void) {
   CHECK_EQ(last_code, EINVAL);
 }
 
-/* A function that asks and frees in one tells of a wrong address once, as mi_free does. */
+/* A function that asks for the size and frees reports a wrong address once, as mi_free does. */
 static void a_wrong_address_is_reported_once(void) {
   size_t told = 1, after;
   mi_register_error(&on_error, NULL);
@@ -373,17 +373,18 @@ static void a_wrong_address_is_reported_once(void) {
   code_count = 0;
 }
 
-/* One byte, written from the end of the block up to the seal: none is behind every block, so what
- * the filling of one block has at one place is not what that of another, or the next place, has. */
+/* One byte, written at each place from the end of the block up to the canary. The padding of one
+ * block differs from that of another, and from place to place, so no byte value passes everywhere.
+ */
 static void one_byte_over_all_of_the_slack_is_found(void) {
-  enum { SIZE = 17, SLACK = 7, TRIES = 40 }; /* 8 more are the seal's, and 32 the block's */
+  enum { SIZE = 17, PADDING = 7, TRIES = 40 }; /* 8 more are the canary, and 32 the block */
   if (!USABLE_IS_EXACT) return;
   mi_register_error(&on_error, NULL);
   for (int byte = 0; byte <= 0xff; byte++) {
     code_count = 0;
     for (int i = 0; i < TRIES; i++) {
       char* p = block_new(SIZE);
-      memset(opaque(p) + SIZE, byte, SLACK);
+      memset(opaque(p) + SIZE, byte, PADDING);
       mi_free(p);
     }
     if (!CHECK_EQ(code_count, TRIES)) check_note("byte %d\n", byte);
@@ -391,7 +392,7 @@ static void one_byte_over_all_of_the_slack_is_found(void) {
   CHECK_EQ(last_code, EFAULT);
 }
 
-/* ---- nothing where there is nothing ---------------------------------------- */
+/* ---- a correct program is not reported ---------------------------------------- */
 
 static void use_all_of(char* p, size_t size) {
   REQUIRE(p != NULL);
@@ -432,7 +433,7 @@ static void legal_program_is_not_reported(void) {
   int status = check_capture_self(args, true, output, sizeof output);
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   CHECK_TEXT(output, "");
-  /* Nor is it taken for a mistake that is found. */
+  /* Nor is it reported as a mistake. */
   for (size_t i = 0; i < COUNT_OF(mistakes); i++) CHECK(!is_reported(&mistakes[i], status));
 }
 
@@ -464,13 +465,13 @@ static size_t faults_so_far(void) {
 
 /* A level that checks blocks before it hands them out must not read memory that was never used:
  * each read of an OS page would cause a fault, and the first write another one. */
-static void blocks_that_nobody_had_are_not_touched(void) {
+static void never_used_blocks_are_not_touched(void) {
   enum { COUNT = 400, SIZE = 60000 };
   size_t before = faults_so_far();
   for (int i = 0; i < COUNT; i++) REQUIRE(mi_malloc(SIZE) != NULL);
   double faults = (double)(faults_so_far() - before) / COUNT;
   check_note("page faults per block of %d bytes: %.2f\n", SIZE, faults);
-  CHECK_LE_DOUBLE(faults, 4.0); /* the seal, our tables; 15 and more if they are looked through */
+  CHECK_LE_DOUBLE(faults, 4.0); /* the canary, our tables; 15 and more if the blocks are read */
 }
 
 /* A request of 64 KiB, where vectors and buffers that double pass by, is not so large that its
@@ -492,7 +493,7 @@ static void blocks_of_64_kib_keep_their_memory(void) {
 
 /* Level 4 hands blocks out zero, also where others have left something else: what the blocks of a
  * destroyed heap held is no write after free, whatever happens to the lists meanwhile. */
-static void memory_of_destroyed_heaps_is_handed_out_zero(void) {
+static void memory_of_destroyed_heaps_is_allocated_zero(void) {
   enum { COUNT = 300, ROUNDS = 12 };
   static unsigned char* blocks[COUNT];
   if (level() < 4) return;
@@ -538,13 +539,13 @@ static bool is_accessible(const void* p) {
   return false;
 }
 
-/* The guard at the end of a page stays there when the page is empty, for the next page.
- * Anything else that gets the memory can use all of it. */
+/* The guard at the end of a page stays for the next page when the page is empty. Any other use of
+ * the memory can use all of it. */
 static void guards_stay_in_an_arena(bool commit) {
   enum { SMALL = 4000, COUNT = 400, SLICE = 65536, ROUNDS = 20, GROWN = 180000 };
   static const size_t others[] = {40, 12000, 60000, 65536, 200000, MIB};
   static char* blocks[COUNT];
-  /* So small that one kind of block gets what another one had. */
+  /* So small that one kind of block gets the memory of another one. */
   mi_arena_id_t arena;
   REQUIRE(mi_reserve_os_memory_ex(40 * MIB, commit, false, true, &arena) == 0);
   mi_heap_t* heap = mi_heap_new_in_arena(arena);
@@ -585,7 +586,7 @@ static void guards_stay_for_the_next_page_alone(void) {
 
 /* ---- blocks of gigabytes ---- */
 
-/* A canary has 32 bits for what lies between the end of a request and that of its block. */
+/* A canary has 32 bits for the length of the padding. */
 static void a_block_of_gigabytes_that_gets_a_smaller_size_is_no_overflow(void) {
   NEEDS_64_BITS("a block of more than 4 GiB");
   static const size_t wanted[] = {100, MIB, 4 * GIB, 4 * GIB + 60 * MIB};
@@ -653,7 +654,7 @@ static void a_free_as_the_first_call_of_a_thread_keeps_errno(void) {
 }
 
 enum { WRITTEN_COUNT = 401, WRITTEN_STEP = 3 };
-/* A block that is kept lies in the page, which then is not given back. */
+/* A block in quarantine keeps its page from being given back. */
 static bool is_page_kept(char* const* blocks, size_t i) {
   for (size_t k = 0; k < WRITTEN_COUNT; k++)
     if (k % WRITTEN_STEP != 0 && (uintptr_t)blocks[k] >> 16 == (uintptr_t)blocks[i] >> 16)
@@ -677,7 +678,7 @@ static void one_byte_after_free_is_found_anywhere(void) {
       written++;
     }
     CHECK_GE(written, COUNT / STEP / 2);
-    mi_collect(true); /* none is held back any more */
+    mi_collect(true); /* none is in quarantine any more */
     code_count = 0;
     size_t count = 0;
     while (count < COUNT_OF(more) && code_count < written) more[count++] = block_new(size);
@@ -696,13 +697,13 @@ static void all_of_it_holds_with_guards_that_are_mappings(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(blocks_that_nobody_had_are_not_touched),
+    CASE(never_used_blocks_are_not_touched),
     CASE(blocks_of_64_kib_keep_their_memory),
-    CASE(memory_of_destroyed_heaps_is_handed_out_zero),
+    CASE(memory_of_destroyed_heaps_is_allocated_zero),
     CASE(guards_stay_for_the_next_page_alone),
     CASE(fresh_blocks_hold_no_addresses),
     CASE(each_mistake_is_reported),
-    CASE(error_function_is_told_and_blocks_stay_apart),
+    CASE(error_function_is_called_and_blocks_stay_apart),
     CASE(a_wrong_address_is_reported_once),
     CASE(one_byte_over_all_of_the_slack_is_found),
     CASE(one_byte_after_free_is_found_anywhere),

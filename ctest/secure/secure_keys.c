@@ -1,6 +1,6 @@
-/* secure_keys.c - what an attacker must not know or foresee in a secure build: the canaries behind
- * blocks and their keys, the order of blocks, where they lie in a child process, and when a freed
- * block is handed out again; and what the quarantine costs with many threads.
+/* secure_keys.c - what an attacker must not foresee in a secure build: canaries and their keys, the
+ * order and the addresses of blocks, also in a child process, and when a freed block is allocated
+ * again; and the cost of the quarantine with many threads.
  *
  * Built only with MI_SECURE; each case holds from the level on that promises it.
  */
@@ -28,14 +28,14 @@
 
 /* ---- canaries ------------------------------------------------------------------------------ */
 
-/* The canary of a block of `size` bytes that fill it: by a read past its end, as a bug would do. */
+/* The canary of a block without padding: read past its end, as a bug would do. */
 static uint64_t canary_behind(const void* p, size_t size) {
   uint64_t word;
   memcpy(&word, (const char*)opaque(p) + size, sizeof word);
   return word;
 }
 
-/* Four ways to give a block another size where it is; NULL: it cannot be had there. */
+/* Four ways to resize a block in place; NULL: it has to move. */
 typedef void* resize_t(void* p, size_t size);
 static void* resize_plainly(void* p, size_t size) { return mi_realloc(p, size); }
 static void* resize_zeroing(void* p, size_t size) { return mi_rezalloc(p, size); }
@@ -80,7 +80,7 @@ static void blocks_that_grow_in_place_show_nothing_of_a_canary(void) {
     grow(sizes[i], &resize_aligned, "mi_realloc_aligned");
     grow(sizes[i], &resize_expanding, "mi_expand");
   }
-  /* One with much behind it, for its alignment. */
+  /* One with much padding, for its alignment. */
   char* p = (char*)mi_memalign(512, 1);
   char* q = (char*)mi_realloc(p, 500);
   if (q == p) CHECK(all_bytes_are(p + 1, 499, 0));
@@ -107,7 +107,7 @@ static void free_kept(void) {
   mi_collect(false); /* pages are given back, with what is in them */
 }
 
-/* A page that was given back has another key when it is used again: what was learned of it is void.
+/* A page has another key in its next life: canaries that an attacker knows are void.
  */
 static void canaries_of_a_place_change_with_the_life_of_its_page(void) {
   static char* before[KEPT];
@@ -133,8 +133,8 @@ static void canaries_of_a_place_change_with_the_life_of_its_page(void) {
   free_kept();
 }
 
-/* The upper half of a canary takes part in the secret: no two blocks of a page have the same, and
- * each of its bits is as often set as not. */
+/* The upper half of a canary depends on the secret: no two blocks of a page have the same, and each
+ * bit is set as often as not. */
 static void canaries_look_like_noise(void) {
   if (!CANARIES) return;
   keep_blocks_and_their_canaries();
@@ -250,7 +250,7 @@ static void children_without_fork_handlers_are_noticed(void) {
 }
 
 /* A parent goes on with another key as well: its children do not know what it does next. */
-static void blocks_of_the_parent_live_on_in_both(void) {
+static void blocks_of_the_parent_stay_valid_in_both(void) {
   static char* blocks[2000];
   for (size_t i = 0; i < COUNT_OF(blocks); i++) {
     blocks[i] = (char*)mi_malloc(1 + i % 900);
@@ -346,7 +346,7 @@ static void* fill_and_wait(void* arg) {
     memset(blocks[i], 1, SIZE);
   }
   for (int i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
-  mi_collect(false); /* what is left counts as live because it waits */
+  mi_collect(false); /* the rest is in quarantine and counts as live */
   pthread_barrier_wait(&all_here);
   pthread_barrier_wait(&all_here);
   return NULL;
@@ -390,7 +390,7 @@ static void quarantine_is_bounded_for_the_process(void) {
   with_threads(200, &look_at_quarantine);
 }
 
-/* How many frees a block waits for is not foreseen, however many threads there are. */
+/* The number of frees that a block waits for cannot be foreseen, with any number of threads. */
 static void look_at_delays(size_t count) {
   enum { TRIALS = 300, LONGEST = 20000 };
   static int times[LONGEST];
@@ -445,7 +445,7 @@ static void a_thread_that_only_frees_has_a_quarantine(void) {
   thread_join(thread);
 }
 
-/* What an ended thread had in quarantine is let go: its pages are given back. */
+/* The quarantine of an ended thread is freed: its pages are given back. */
 static size_t pages_in_use(void) {
   mi_stats_t_decl(stats);
   REQUIRE(mi_stats_get(&stats));
@@ -487,7 +487,7 @@ int __wrap_madvise(void* addr, size_t size, int advice) {
   return __real_madvise(addr, size, advice);
 }
 
-/* In the child of a fork what such a thread has is lost. */
+/* In the child of a fork the quarantine of such a thread is lost. */
 static void* fill_quarantine_and_stop(void* arg) {
   enum { MANY = 3000 };
   static void* many[MANY];
@@ -505,7 +505,7 @@ static void note_quarantine(size_t count) {
   check_note("%zu thread: %zu KiB in quarantine\n", count, waits / KIB);
 }
 
-/* Each thread that is lost has drawn on the bytes that all threads share, which comes back. */
+/* Each lost thread has drawn credit that all threads share; that comes back. */
 static void quarantine_of_a_child_is_as_large_as_its_parents(void) {
   if (!QUARANTINE) return;
   with_threads(1, &note_quarantine);
@@ -526,8 +526,8 @@ static void quarantine_of_a_child_is_as_large_as_its_parents(void) {
   _exit(check_end());
 }
 
-/* Freed blocks that are pages of their own wait as addresses, but not more than an eighth of what
- * an arena has: a program that frees many large ones needs no further arena for that. */
+/* Freed blocks that are pages of their own keep their addresses in quarantine, at most an eighth of
+ * an arena: a program that frees many large blocks needs no further arena. */
 static size_t reserved_bytes(void) {
   mi_stats_t_decl(stats);
   REQUIRE(mi_stats_get(&stats));
@@ -553,7 +553,7 @@ static const check_case_t cases[] = {
     CASE(children_of_one_parent_lay_out_their_heaps_differently),
     CASE(children_of_one_parent_have_keys_of_their_own),
     CASE(children_without_fork_handlers_are_noticed),
-    CASE(blocks_of_the_parent_live_on_in_both),
+    CASE(blocks_of_the_parent_stay_valid_in_both),
     CASE(missing_random_numbers_are_said_once_and_replaced),
     CASE(quarantine_is_bounded_for_the_process),
     CASE(freed_blocks_come_back_at_no_foreseen_time),

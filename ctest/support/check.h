@@ -5,13 +5,13 @@
  * reported with its signal and no case sees the heap of another; with arguments it runs
  * the named cases in this process (for a debugger). Environment: CTEST_SCALE multiplies
  * the work of the long cases (default 1); CTEST_EXCEPT names cases that are left out, with a comma
- * behind each.
+ * after each.
  *
  * CHECK_RUNNER, where set, is the emulator that starts our programs, with its arguments. Systems
- * without processes (WASI) run all cases in the one that there is.
+ * without processes (WASI) run all cases in one.
  *
- * Nothing here allocates or uses stdio, so that the first allocation of a process is
- * the one the test makes, and a failure can be printed when memory has run out.
+ * Nothing here allocates or uses stdio, so the test makes the first allocation of its process, and
+ * a failure can be printed when memory has run out.
  */
 #pragma once
 
@@ -197,7 +197,7 @@ CHECK_UNUSED static intptr_t check_start_self(const char* const* args, int out_f
   return process;
 }
 
-/* How it ended: the exit status, or the number of an exception. */
+/* The exit status, or the number of an exception. */
 CHECK_UNUSED static int check_wait(intptr_t process) {
   int status = -1;
   (void)_cwait(&status, process, 0);
@@ -208,7 +208,7 @@ CHECK_UNUSED static int check_wait_ok(intptr_t process, const char* what) {
   if (status != 0) check_fail("%s: ended with status %d (0x%x)\n", what, status, (unsigned)status);
   return status != 0;
 }
-#define WIFEXITED(status) ((status) >= 0 && (status) != 3) /* 3 is what abort() makes of it */
+#define WIFEXITED(status) ((status) >= 0 && (status) != 3) /* abort() ends with 3 */
 #define WEXITSTATUS(status) (status)
 #define WIFSIGNALED(status) (!WIFEXITED(status))
 #define WTERMSIG(status) ((status) == 3 ? SIGABRT : SIGSEGV)

@@ -171,8 +171,8 @@ static size_t in_use(const mi_stats_t* stats) {
   return (size_t)(stats->malloc_normal.current + stats->malloc_huge.current);
 }
 
-/* What the C library itself has allocated, as musl does in a program that is linked with the
- * library. Measured before any load, so that it is not mistaken for a loss. */
+/* Bytes that the C library itself has allocated, as musl does in a program that is linked with the
+ * library. Measured before any load, so that they are not mistaken for a loss. */
 static struct {
   bool known;
   size_t bytes, committed;

@@ -118,7 +118,7 @@ static bool lies(void) { return __atomic_load_n(&fault_lies, __ATOMIC_RELAXED) !
 
 static os_call_t kind_of_mmap(int prot, int flags) {
   if ((flags & MAP_FIXED) == 0) return OS_CALL_RESERVE;
-  return prot == PROT_NONE ? OS_CALL_DECOMMIT : OS_CALL_RENEW;
+  return prot == PROT_NONE ? OS_CALL_DECOMMIT : OS_CALL_REMAP;
 }
 
 void* __wrap_mmap(void* addr, size_t size, int prot, int flags, int fd, off_t offset) {

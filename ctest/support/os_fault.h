@@ -9,7 +9,7 @@ typedef enum os_call_e {
   OS_CALL_RESERVE,  /* new address space */
   OS_CALL_COMMIT,   /* makes it accessible */
   OS_CALL_DECOMMIT, /* gives memory and access back */
-  OS_CALL_RENEW,    /* maps a range of the library anew */
+  OS_CALL_REMAP,    /* maps a range of the library again */
   OS_CALL_PURGE,    /* gives memory back */
   OS_CALL_PROTECT,  /* guard pages */
   OS_CALL_MOVE,

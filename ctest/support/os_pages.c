@@ -94,7 +94,7 @@ static void* map_pages(void* addr, size_t size, int prot, int flags) {
     return MAP_FAILED;
   }
   if (*pool < pages) {
-    /* As in the kernel: the old mapping is gone when the kernel finds that pages are missing. */
+    /* As in the kernel: it removes the old mapping before it finds that pages are missing. */
     if ((flags & MAP_FIXED) != 0) __real_munmap(addr, size);
     if (addr != NULL && os_pages.hole_is_taken) somebody_maps((char*)addr);
     errno = ENOMEM;

@@ -15,7 +15,7 @@ enum {
   REFUSE_LIGHT_GUARDS = 1, /* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE, as before Linux 6.13 */
   REFUSE_PROTECTIONS = 2,  /* PROT_NONE, as at the limit of mappings */
   REFUSE_PURGES = 4,       /* MADV_DONTNEED, as of locked memory */
-  REFUSE_GUARD_REMOVAL = 8 /* MADV_GUARD_REMOVE alone, by a sandbox that does not know it */
+  REFUSE_GUARD_REMOVAL = 8 /* MADV_GUARD_REMOVE alone, as a sandbox that does not know it */
 };
 
 #if defined(__linux__)

@@ -1,4 +1,4 @@
-/* text_page.h - keeps what an output function is given. */
+/* text_page.h - keeps the text that an output function gets. */
 #pragma once
 #include "probe.h"
 

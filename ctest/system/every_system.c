@@ -1,5 +1,5 @@
-/* every_system.c - what must hold on each system that the library is built for, also on those that
- * have no processes, no threads or little memory. The hook at the end of a thread fires.
+/* every_system.c - what must hold on each system, also on those without processes, without threads
+ * or with little memory. The hook at the end of a thread fires.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>

@@ -125,7 +125,7 @@ static void* work_in_a_thread(void* arg) {
   return NULL; /* its blocks stay for the main thread */
 }
 
-/* Twice exactly the same demand, to see that what failed once works later. */
+/* Twice the same requests: a request that failed once works later. */
 static void helper_workload(void) {
   work_t* w = work_new(1);
   work_t* other = work_new(2);
@@ -187,7 +187,7 @@ static void run_all(bool all) {
 static void each_single_failing_call_is_survived(void) { run_all(false); }
 static void the_system_failing_from_each_call_on_is_survived(void) { run_all(true); }
 
-/* One call of `chance`, from the first one on; those that undo what another one has begun, too. */
+/* One call of `chance`, from the first one on, also calls that undo the work of another call. */
 static void run_with_chance(size_t chance) {
   char text[32], output[4096];
   snprintf(text, sizeof text, "%zu", chance);
@@ -224,7 +224,7 @@ static void workload_makes_the_calls_that_can_fail(void) {
   CHECK_GE(strtoul(text + 6, NULL, 10), 50);
 }
 
-/* A refused system leaves what is alive untouched, and NULL is the answer. */
+/* While the system refuses everything, live blocks stay untouched and requests return NULL. */
 static void blocks_keep_their_contents_while_the_system_refuses_everything(void) {
   work_t* w = work_new(3);
   for (size_t step = 0; step < 200; step++) work_step(w, step);
@@ -277,7 +277,7 @@ static void move_vectors(unsigned seed) {
     vectors[v] = p;
     sizes[v] = zero ? mi_usable_size(p) : next;
     if (zero) pages_mark(p, kept, sizes[v]);
-    if (step % 50 == 49) { /* a vector that ends: its place serves others */
+    if (step % 50 == 49) { /* a vector that ends: others use its addresses */
       mi_free(vectors[v]);
       vectors[v] = NULL;
       sizes[v] = 0;
@@ -287,13 +287,13 @@ static void move_vectors(unsigned seed) {
   for (size_t v = 0; v < VECTORS; v++) mi_free(vectors[v]);
 }
 
-/* The system moves one mapping at a time, and a block that was moved consists of several. One that
- * does not know its pieces is copied instead. */
-static void moved_blocks_are_moved_again_piece_by_piece(void) {
+/* The system moves one mapping at a time, and a moved block consists of several. A block that does
+ * not know its fragments is copied instead. */
+static void moved_blocks_are_moved_again_by_fragments(void) {
   move_vectors(1);
   CHECK_GE(os_fault_mremap_successes(), 100);
-  /* Where the advice for huge pages came at different times the system has made mappings of its own
-   * of what we count as one piece: a few moves are tried again in halves. */
+  /* Where the advice for huge pages came at different times, the system has several mappings for
+   * one fragment: a few moves are tried again in halves. */
   check_note("%zu moves, %zu refused\n", (size_t)os_fault_mremap_successes(),
              (size_t)os_fault_mremap_failures());
   CHECK_LE(os_fault_mremap_failures(), os_fault_mremap_successes() / 10);
@@ -322,7 +322,7 @@ static const check_case_t cases[] = {
     CASE(calls_that_fail_now_and_then_are_survived),
     CASE(they_are_survived_with_guards_that_are_mappings),
     CASE(blocks_keep_their_contents_while_the_system_refuses_everything),
-    CASE(moved_blocks_are_moved_again_piece_by_piece),
+    CASE(moved_blocks_are_moved_again_by_fragments),
     CASE(contents_survive_a_move_that_the_system_refuses),
     CASE(contents_survive_a_move_that_fails_and_unmaps_its_target),
 };

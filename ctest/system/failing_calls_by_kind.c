@@ -26,7 +26,7 @@ static const kind_t kinds[] = {
      OS_CALL_DECOMMIT,
      {"MIMALLOC_ARENA_EAGER_COMMIT=0", "MIMALLOC_PURGE_DELAY=0"},
      400},
-    {"renew", OS_CALL_RENEW, {"MIMALLOC_PURGE_DELAY=0"}, 400},
+    {"remap", OS_CALL_REMAP, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge lazily", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0", "MIMALLOC_PURGE_DECOMMITS=0"}, 400},
     {"protect", OS_CALL_PROTECT, {"MIMALLOC_ARENA_RESERVE=0"}, 40},
@@ -91,8 +91,8 @@ static size_t figure(const char* name) {
   return at != NULL ? strtoul(at + strlen(name), NULL, 10) : SIZE_MAX;
 }
 
-/* A range that cannot be mapped anew is lost (docs/guarantees.md, Mappings); one block has at most
- * half as much again as it asked for. */
+/* A range that cannot be mapped anew is lost (docs/guarantees.md, Mappings); a block has at most
+ * half as much again as its request. */
 #define LOST_MAX (12 * MIB)
 
 static void check_kind(const kind_t* kind, size_t upto) {
@@ -104,7 +104,7 @@ static void check_kind(const kind_t* kind, size_t upto) {
       return;
     }
     if (figure("refused ") == 0) break; /* the workload makes no more of them */
-    bool may_lose = kind->call == OS_CALL_RENEW || kind->call == OS_CALL_ANY;
+    bool may_lose = kind->call == OS_CALL_REMAP || kind->call == OS_CALL_ANY;
     if (!CHECK_LE(figure("lost "), may_lose ? LOST_MAX : 0))
       check_note("%s, call %zu failed: %s", kind->name, n, output);
   }
@@ -119,12 +119,12 @@ static void each_call_of_each_kind_may_fail(void) {
 /* ---- it can fail --------------------------------------------------------------------------------
  */
 
-/* A call that says it has worked, and has not: contents, or the process, are lost. */
-static void call_that_lies_is_noticed(void) {
+/* A call that reports success and did nothing: contents, or the process, are lost. */
+static void false_success_is_noticed(void) {
   setenv("OS_FAULT_LIE", "1", 1);
   for (size_t i = 0; i < COUNT_OF(kinds); i++) {
     os_call_t call = kinds[i].call;
-    /* Others are noticed by chance: memory that was not given back is used again, or not. */
+    /* Other lies show only by chance. */
     if (call != OS_CALL_RESERVE && call != OS_CALL_COMMIT && call != OS_CALL_MOVE) continue;
     bool noticed = false;
     for (size_t n = 1; n <= 8 && !noticed; n++) noticed = !is_fine(run_with(&kinds[i], n));
@@ -139,7 +139,7 @@ static void memory_that_is_lost_is_noticed(void) {
 
 static const check_case_t cases[] = {
     CASE(each_call_of_each_kind_may_fail),
-    CASE(call_that_lies_is_noticed),
+    CASE(false_success_is_noticed),
     CASE(memory_that_is_lost_is_noticed),
 };
 static const check_case_t helpers[] = {CASE(helper_workload)};

@@ -1,7 +1,7 @@
-/* first_call.c - the first call ever, one process each (D1): from main(), from a constructor
- * that runs before all ordinary ones, and from two threads at once. Linked twice: with the
- * library that takes over malloc, and with one that does not, where nothing in the process
- * has called the allocator before the test does.
+/* first_call.c - the first call of a process, one process each: from main(), from a constructor
+ * that runs before all ordinary ones, and from two threads at once. Linked twice: with the library
+ * that replaces malloc, and with one that does not, where nothing in the process has called the
+ * allocator before the test does.
  *
  * Case names are given with an optional prefix "early_", which makes the call happen in a
  * constructor of priority 101.
@@ -9,9 +9,8 @@
 #include "probe.h"
 #include <mimalloc.h>
 
-/* How often the C library's malloc was called, by whatever part of it: start-up code that reads
- * figures of the system through functions that allocate would come back to itself in a process
- * where we are malloc. Here we are not. */
+/* How often the C library's malloc was called. Start-up code of ours that calls functions which
+ * allocate would call itself in a process whose malloc is ours. Here it is not. */
 static size_t foreign_calls;
 #if defined(TEST_PLAIN) && defined(__GLIBC__)
 void* __libc_malloc(size_t size);
@@ -320,7 +319,7 @@ int main(int argc, char** argv) {
     failed += check_wait_ok(check_start_self(plain_args, -1, -1), calls[i].name);
     if (EARLY_CALLS) failed += check_wait_ok(check_start_self(early_args, -1, -1), early);
   }
-  /* The race is worth more than one try. */
+  /* A race needs more than one try. */
   for (int i = 0; i < 100; i++) {
     const char* args[] = {"first_in_threads_at_once", NULL};
     failed += check_wait_ok(check_start_self(args, -1, -1), args[0]);

@@ -1,11 +1,11 @@
 # The test programs under limits of the process: 512 MiB of address space, or 512 MiB of private
 # writable memory, which is what strict overcommit (vm.overcommit_memory=2) counts for all processes
-# together. That setting belongs to the whole machine, so it is played: the limit refuses what it would
-# refuse, and arena_eager_commit=0 is what the library does when it finds the setting.
+# together. That setting belongs to the whole machine, so it is simulated: the limit refuses the
+# same requests, and arena_eager_commit=0 is what the library does under this setting.
 #
 # Included by CMakeLists.txt. A few programs belong to every run; all of them with -DMI_TEST_LIMITS=ON
-# (step limits). Left out are cases that by their nature need more than there is, and with them the
-# program stats_while_others_work as a whole.
+# (step limits). Left out are cases that need more memory than the limit allows, and the whole
+# program stats_while_others_work.
 option(MI_TEST_LIMITS "All test programs under limits, not only a few" OFF)
 
 test_program(run_limited system/run_limited.c)
@@ -29,7 +29,7 @@ function(limited_test kind program)
     ENVIRONMENT "${environment}")
 endfunction()
 
-# What errno holds after success is not promised: the library has asked for more before.
+# errno after a success is not promised: the library has made a request that failed before.
 limited_test(as allocation ALWAYS EXCEPT reallocarray_sets_errno_on_failure_only)
 limited_test(as sizes ALWAYS EXCEPT sizes_around_powers_of_two_work)
 limited_test(as callbacks ALWAYS)
@@ -63,7 +63,8 @@ limited_test(as heap_memory)
 limited_test(as heap_frees_by_others EXCEPT heaps_come_and_go_in_32_threads)
 limited_test(as heaps_of_ended_threads)
 limited_test(as fork_with_heaps)
-# The last of these has 20 MiB alive, and once in some fifty runs a request of it is refused: why is open.
+# The last of these has 20 MiB alive, and once in some fifty runs a request of it is refused; the
+# reason is not known.
 limited_test(as heap_visit EXCEPT blocks_that_come_from_the_system_are_visited
   visitor_ends_the_visit)
 limited_test(as visit_while_others_work EXCEPT visits_while_others_allocate_start_and_end)
@@ -119,9 +120,9 @@ limited_test(data process)
 limited_test(data oom EXCEPT shortage_that_has_ended_leaves_no_trace
   small_reserve_does_not_limit_what_can_be_allocated)
 # With access on demand a block consists of more mappings than this case allows for.
-limited_test(data failing_calls EXCEPT moved_blocks_are_moved_again_piece_by_piece)
+limited_test(data failing_calls EXCEPT moved_blocks_are_moved_again_by_fragments)
 
-# The limit is felt: a case that needs more fails.
+# The limit holds: a case that needs more fails.
 add_test(NAME under_is_felt COMMAND run_limited as=512 $<TARGET_FILE:large_blocks> block_above_4_gib_works)
 set_tests_properties(under_is_felt PROPERTIES LABELS limits TIMEOUT 60
   PASS_REGULAR_EXPRESSION "failed: ")

@@ -1,4 +1,4 @@
-/* map_limit.c - the system allows a process only so many mappings (vm.max_map_count).
+/* map_limit.c - the system limits the mappings of a process (vm.max_map_count).
  * The limit is the real one: a range whose pages differ from their neighbours takes all mappings
  * but a few. Then a new arena, a guard page, advice for huge pages, a move, and giving back a part
  * of a range may each be refused, and the library goes on with what it has. Afterwards everything
@@ -17,7 +17,7 @@ static size_t mapping_limit(void) {
   return strtoul(text, NULL, 10);
 }
 
-/* Each second page another protection, as far as the system lets us. Returns how many. */
+/* Gives every second page another protection until the system refuses. Returns how many. */
 static size_t take_all_mappings(size_t limit) {
   filler_size = (limit + 2) * 2 * OS_PAGE;
   filler =
@@ -48,7 +48,7 @@ static void work_with_few_mappings(size_t taken, size_t pairs, size_t* nulls) {
   REQUIRE(munmap(filler, filler_size) == 0);
   size_t lost = load_end(round);
   if (pairs >= PAIRS_ENOUGH) CHECK_EQ(lost, 0);
-  /* Else the limit does nothing; what the C library has of us may be an arena with room. */
+  /* Otherwise the limit does nothing: the C library's blocks may come from an arena with room. */
   if (pairs == 0 && of_others.bytes == 0) CHECK_GE(*nulls, 1);
   if (lost > 0) check_note("%zu pairs of mappings: %zu KiB lost\n", pairs, lost / KIB);
 }

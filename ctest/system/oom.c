@@ -1,6 +1,5 @@
-/* oom.c - running out of address space: under RLIMIT_AS the library starts, hands
- * out a good part of what the limit allows, answers NULL, takes everything back and can hand it
- * out again.
+/* oom.c - running out of address space: under RLIMIT_AS the library starts, allocates a good part
+ * of what the limit allows, returns NULL, frees everything and can allocate it again.
  */
 #include "probe.h"
 #include <mimalloc.h>
@@ -140,8 +139,8 @@ static void helper_threads_when_memory_is_out(void) {
   pthread_t threads[4];
   bool started[4] = {false};
   void** last = NULL;
-  /* What the blocks leave goes back to the library, but a stack comes from the system, and if no
-   * thread can start below there is none to use again. */
+  /* Freed blocks go back to the library, but a stack comes from the system; if no thread can start
+   * below, there is no stack to reuse. */
   void* room = mmap(NULL, MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(room != MAP_FAILED);
   fill(&last, MIB);
@@ -238,7 +237,7 @@ static void lower_address_space(size_t more) {
   REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
-/* What a shortage has taught the library does not outlast it. */
+/* A shortage that has ended leaves no trace. */
 static void shortage_that_has_ended_leaves_no_trace(void) {
   const size_t rooms[] = {3 * MIB / 2, 20 * MIB, 300 * MIB};
   for (size_t i = 0; i < COUNT_OF(rooms); i++) {

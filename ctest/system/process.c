@@ -39,7 +39,7 @@ static blocks_t blocks;
 
 /* ---- the OS ---- */
 
-/* What statm says, and memory that was never touched is no part of it. */
+/* The figure is that of statm, without memory that was never touched. */
 static void resident_memory_is_that_of_the_os(void) {
   size_t rss, peak, commit, peak_commit;
   char* p = (char*)mi_malloc(64 * MIB);
@@ -54,7 +54,8 @@ static void resident_memory_is_that_of_the_os(void) {
   touch_pages(p, 64 * MIB);
   size_t before = rss_bytes();
   mi_process_info(NULL, NULL, NULL, &rss, NULL, NULL, NULL, NULL);
-  /* The look may touch memory itself, and the kernel counts in small heaps per processor. */
+  /* The query may touch memory itself, and the kernel's count is inexact by some OS pages for each
+   * processor. */
   const size_t slack = 128 * OS_PAGE;
   CHECK_LE(before, rss + slack);
   CHECK_LE(rss, rss_bytes() + slack);
@@ -210,7 +211,7 @@ static void process_is_done_once(void) {
   CHECK_EQ(reports_of("helper_done", "twice"), 0);
 }
 
-/* A destructor of another library that comes behind ours: it still has blocks, allocates more, and
+/* A destructor of another library that runs after ours: it still has blocks, allocates more, and
  * other threads still run. */
 static bool later_is_wanted;
 

@@ -1,11 +1,10 @@
-/* run_limited.c - runs a program under a limit that it cannot see coming, and which holds for all
- * that it starts:
+/* run_limited.c - runs a program, and all that it starts, under a limit:
  *
  *   under as=512 PROGRAM...      MiB of address space (RLIMIT_AS)
  *   under data=512 PROGRAM...    MiB of private writable memory, touched or not (RLIMIT_DATA): what
  *                                vm.overcommit_memory=2 counts, but for one process
  *
- * Says so and fails when the limit does not hold: no test below it could fail for it.
+ * Fails when the limit does not hold.
  */
 #include "probe.h"
 

@@ -24,7 +24,7 @@ long __wrap_sysconf(int name);
 
 static size_t refused_pages, refused_advice, refused_fixed, refused_files;
 
-/* getenv would do, but for calls before the C library is ready. */
+/* getenv does not work before the C library is ready. */
 static size_t setting(const char* name) {
   extern char** environ;
   size_t length = strlen(name);
@@ -184,7 +184,7 @@ static void addresses_of_64_mib(void) {
   REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
   machine("SMALL_PAGE", "4096");
 }
-/* The test would notice: a call for half of such a page is refused and counted. */
+/* The test can fail: a call for half of such a page is refused and counted. */
 static void half_a_page_is_refused(void) {
   setenv("SMALL_PAGE", "65536", 1);
   char* p = (char*)__wrap_mmap(NULL, 4 * 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,

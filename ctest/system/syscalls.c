@@ -62,7 +62,7 @@ static const int own_calls[] = {
     SYS_clone3,
 #endif
 #if !defined(MI_TEST_OVERRIDE)
-    SYS_brk, /* the C library's own malloc, behind pthread_create */
+    SYS_brk, /* the C library's own malloc, called by pthread_create */
 #endif
 };
 
@@ -107,7 +107,7 @@ static void rows_read(void) {
     if (row->number < 0) check_fail("docs/guarantees.md: no call is named %s\n", row->name);
     REQUIRE(row->number >= 0 && ++row_count < COUNT_OF(rows));
   }
-  REQUIRE(row_count >= 10); /* else the table looks different from what we think */
+  REQUIRE(row_count >= 10); /* otherwise the table has another form */
 }
 
 /* ---- the filter ------------------------------------------------------------ */
@@ -376,7 +376,7 @@ static void violation_aborts_with_the_listed_calls_only(void) {
 
 /* ---- the filter notices ---------------------------------------------------- */
 
-static void call_that_is_not_listed_is_noticed(void) {
+static void unlisted_call_is_noticed(void) {
   CHECK(is_trapped(run_under("always", NULL, "helper_unlisted")));
   CHECK(strstr(output, "is not listed") != NULL);
 }
@@ -387,8 +387,8 @@ static void check_missed(const char* mode, const char* row, const char* helper) 
     check_note("mode %s without %s: status 0x%x, %s\n", mode, row, status, output);
 }
 
-/* So each row is one that is needed. Not those that take another thread at the same moment, other
- * hardware, or a system without vDSO. */
+/* So each row is needed. Rows that need another thread at the same moment, other hardware, or a
+ * system without vDSO are left out. */
 static void row_that_is_missing_is_noticed(void) {
   setenv("MIMALLOC_PURGE_DELAY", "1", 1);
   rows_read();
@@ -420,7 +420,7 @@ static const check_case_t cases[] = {
     CASE(other_options_add_no_calls),
     CASE(further_modes_make_their_calls_only),
     CASE(violation_aborts_with_the_listed_calls_only),
-    CASE(call_that_is_not_listed_is_noticed),
+    CASE(unlisted_call_is_noticed),
     CASE(row_that_is_missing_is_noticed),
 };
 static const check_case_t helpers[] = {

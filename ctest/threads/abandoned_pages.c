@@ -1,6 +1,6 @@
-/* abandoned_pages.c - pages that threads have filled, left with gaps, or left behind: others use
- * the gaps, and empty pages go back without their thread. Each case names the planted faults that
- * it is there for.
+/* abandoned_pages.c - pages that threads fill, leave with gaps, or leave when they end: other
+ * threads use the gaps, and empty pages are released without their thread. Each case names the
+ * planted faults that it must catch.
  */
 #include "arena_blocks.h"
 #include <mimalloc-stats.h>
@@ -27,8 +27,8 @@ static void* fill_pages_and_park(void* arg) {
   return NULL;
 }
 
-/* heap-full-page-kept: a thread gives up pages that are full, so what others free in them is given
- * back without its help, also when it keeps few. */
+/* heap-full-page-kept: a thread abandons full pages, so blocks that others free in them are given
+ * back without its help. */
 static void full_pages_need_no_help_of_their_thread(void) {
   allow_os();
   mi_free(mi_malloc(LEFT_SIZE));
@@ -52,7 +52,7 @@ static void* leave_pages_with_gaps(void* arg) {
   return NULL;
 }
 
-/* unowned-summary-not-restored: all pages that an ended thread has left are found. */
+/* abandoned-summary-not-restored: all pages of an ended thread are found. */
 static void gaps_that_a_thread_left_are_filled(void) {
   allow_os();
   mi_free(mi_malloc(LEFT_SIZE));
@@ -81,8 +81,8 @@ static bool share_a_page(const void* a, const void* b) {
   return (uintptr_t)a / UNIT == (uintptr_t)b / UNIT;
 }
 
-/* heap-slices-not-counted-down: what a thread may keep does not become less with the time: of fewer
- * pages than that none is for others. */
+/* heap-slices-not-counted-down: the number of pages that a thread may keep does not shrink over
+ * time. */
 static void few_pages_stay_with_their_thread_after_many(void) {
   enum { MINE = 1000 };
   static void* mine[MINE];
@@ -102,7 +102,8 @@ static void few_pages_stay_with_their_thread_after_many(void) {
   thread_join(thread);
 }
 
-/* free-page-not-offered: no thread owns full pages, and all may use what others free there. */
+/* free-page-not-published: no thread owns full pages, and every thread may use the blocks freed
+ * there. */
 static void gaps_in_full_pages_of_a_parked_thread_are_filled(void) {
   enum { FREED = LEFT_BLOCKS / 2 / 4 * 3 };
   static void* mine[FREED];
@@ -142,9 +143,9 @@ static void* leave_small_blocks_with_gaps(void* arg) {
   return NULL;
 }
 
-/* unowned-class-not-looked-at-again: pages that were offered, emptied and made into pages of
- * another class, which ended up unowned too, are not taken for what they were. */
-static void pages_that_changed_their_class_are_taken_for_what_they_are(void) {
+/* abandoned-class-not-looked-at-again: a published page was emptied, became a page of another
+ * class, and was abandoned again. No thread claims it for its old class. */
+static void pages_that_changed_their_class_are_not_mistaken(void) {
   static void* mine[LEFT_BLOCKS];
   size_t same_place = 0;
   allow_os();
@@ -172,13 +173,13 @@ static void* other_blocks[OTHER_BLOCKS];
 
 static void* keep_as_much_as_possible(void* arg) {
   (void)leave_pages_with_gaps(arg);
-  /* It has as many pages as it may keep; now full ones of another size come. */
+  /* The thread has as many pages as it may keep. Now it fills pages of another size. */
   for (size_t i = 0; i < OTHER_BLOCKS; i++) REQUIRE((other_blocks[i] = mi_malloc(2000)) != NULL);
   return NULL;
 }
 
-/* heap-old-page-lost: whatever pages a thread has no room for, all of them are there for others
- * when it has ended. */
+/* heap-old-page-lost: other threads find all pages of an ended thread, also those that it could not
+ * keep. */
 static void ended_threads_pages_are_all_released(void) {
   allow_os();
   mi_free(mi_malloc(LEFT_SIZE));
@@ -216,8 +217,8 @@ static void* leave_gaps_and_park(void* arg) {
   return NULL;
 }
 
-/* heap-adopted-class-not-marked: a thread that only frees wins the page of blocks that its record's
- * last thread had filled, and gives it up at its end like one that it allocated from. */
+/* heap-adopted-class-not-marked: a thread that only frees reclaims a page of the former thread of
+ * its heap struct, and abandons it at its end like a page that it allocated from. */
 enum { ADOPTED_SIZE = 528, ADOPTED_BLOCKS = 20 * 65536 / ADOPTED_SIZE };
 
 static void* adopted[ADOPTED_BLOCKS];
@@ -229,12 +230,12 @@ static void* fill_for_others(void* arg) {
 }
 
 static void* free_half_of_them(void* arg) {
-  mi_free(mi_malloc(2000)); /* the thread has its record, and no page of that class */
+  mi_free(mi_malloc(2000)); /* the thread has its heap struct, and no page of that class */
   for (size_t i = 0; i < ADOPTED_BLOCKS; i += 2) mi_free(adopted[i]);
   return arg;
 }
 
-static void pages_that_a_thread_only_took_over_are_given_up(void) {
+static void pages_that_a_thread_only_reclaimed_are_abandoned(void) {
   allow_os();
   int64_t before = stats_now().page_committed.current;
   for (int round = 0; round < 4; round++) {
@@ -245,9 +246,9 @@ static void pages_that_a_thread_only_took_over_are_given_up(void) {
   CHECK_LE(stats_now().page_committed.current, before + 5 * 65536);
 }
 
-/* heap-recount-takes-all-for-used, thread-child-counts-parents-threads: the child counts what other
- * threads of its parent have left, and can give it back. */
-static void child_knows_what_other_threads_left(void) {
+/* heap-recount-takes-all-for-used, thread-child-counts-parents-threads: the child counts the memory
+ * of other threads of its parent, and can give it back. */
+static void child_counts_memory_that_other_threads_left(void) {
 #if !defined(__GLIBC__)
   check_note(
       "skipped: musl's pthread_atfork calls malloc, for which this program allows no memory\n");
@@ -286,10 +287,10 @@ static const check_case_t cases[] = {
     CASE(gaps_that_a_thread_left_are_filled),
     CASE(few_pages_stay_with_their_thread_after_many),
     CASE(gaps_in_full_pages_of_a_parked_thread_are_filled),
-    CASE(pages_that_changed_their_class_are_taken_for_what_they_are),
+    CASE(pages_that_changed_their_class_are_not_mistaken),
     CASE(ended_threads_pages_are_all_released),
-    CASE(pages_that_a_thread_only_took_over_are_given_up),
-    CASE(child_knows_what_other_threads_left),
+    CASE(pages_that_a_thread_only_reclaimed_are_abandoned),
+    CASE(child_counts_memory_that_other_threads_left),
 };
 
 int main(int argc, char** argv) {

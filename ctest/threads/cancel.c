@@ -1,5 +1,5 @@
 /* cancel.c - no call of the library is a cancellation point: a thread with a pending cancellation
- * comes back from it, with nothing of the library left taken.
+ * returns from it, and leaves no lock of the library taken.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>
@@ -86,7 +86,7 @@ static void calls_come_back(void) {
 #endif
   };
   for (size_t i = 0; i < COUNT_OF(calls); i++) {
-    /* More threads than there are places for threads that print. */
+    /* More threads than may print at the same time. */
     for (int k = 0; k < 12; k++) {
       call_t call = {calls[i], false};
       void* result = NULL;

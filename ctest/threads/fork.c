@@ -295,7 +295,8 @@ static void allocate_in_child(void) {
     size_t before = committed(), free_bytes = HOLDERS * HELD_BLOCKS / 10 * 9 * HELD_BYTES;
     for (size_t bytes = 0; bytes < free_bytes / 10 * 8; bytes += HELD_BYTES)
       REQUIRE(mi_malloc(HELD_BYTES) != NULL);
-    /* As many pages as a list is long may be taken before the first tick; held blocks stay held. */
+    /* Before the first tick the child may use as many new pages as one list has blocks. Blocks in
+     * use stay in use. */
     if (MI_TEST_SECURE < 3) CHECK_LE(committed(), before + 8 * MIB);
     _exit(check_end());
   }

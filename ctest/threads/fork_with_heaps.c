@@ -1,5 +1,5 @@
-/* fork_with_heaps.c - a fork while threads use first-class heaps: the child goes on with what it
- * has inherited, and a heap that the fork interrupts belongs to no thread. CTEST_SCALE
+/* fork_with_heaps.c - a fork while threads use first-class heaps: the child goes on with the heaps
+ * that it inherits, and a heap that the fork interrupts belongs to no thread. CTEST_SCALE
  * multiplies the rounds. The linker option --wrap sends mprotect here.
  */
 #include "heap_threads.h"
@@ -107,7 +107,8 @@ static void child_work(mi_heap_t* parents, unsigned depth) {
     }
     check_wait_ok(pid, "grandchild");
   }
-  /* See fork.c for the sanitizers. New threads first: they use the records of those that are gone.
+  /* See fork.c for the sanitizers. New threads first: they use the heap structs of threads that are
+   * gone.
    */
   bool sanitizer = UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER;
   if (!sanitizer) {
@@ -147,8 +148,8 @@ static void child_of_a_process_busy_with_heaps_goes_on(void) {
   for (size_t i = 0; i < BUSY_THREADS; i++) thread_join(threads[i]);
 }
 
-/* A thread that a fork finds in the middle of the allocator: mprotect is wrapped (see the linker's
- * option), so that it stops there, with a heap in whatever state. */
+/* A thread that a fork interrupts inside the allocator: mprotect is wrapped (see the linker's
+ * option) and stops the thread there, whatever the state of its heap. */
 int __real_mprotect(void* start, size_t size, int protection);
 
 int __wrap_mprotect(void* start, size_t size, int protection);
@@ -189,7 +190,7 @@ static void* allocate_until_stopped(void* arg) {
   return NULL;
 }
 
-/* The child reuses the records of threads that are gone. The blocks that the fork
+/* The child reuses the heap structs of threads that are gone. The blocks that the fork
  * interrupted belong to the main heap. */
 static void* child_with_a_record_of_before(void* arg) {
   mi_heap_t* heaps[2] = {heap_make(), heap_make()};
@@ -209,7 +210,7 @@ static void* child_with_a_record_of_before(void* arg) {
   return NULL;
 }
 
-static void heap_that_a_fork_interrupts_is_nobodys(void) {
+static void heap_that_a_fork_interrupts_has_no_owner(void) {
   size_t size = 64 * MIB;
   char* memory = (char*)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(memory != MAP_FAILED);
@@ -238,7 +239,7 @@ static void heap_that_a_fork_interrupts_is_nobodys(void) {
 
 static const check_case_t cases[] = {
     CASE(child_of_a_process_busy_with_heaps_goes_on),
-    CASE(heap_that_a_fork_interrupts_is_nobodys),
+    CASE(heap_that_a_fork_interrupts_has_no_owner),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -1,6 +1,5 @@
-/* heap_frees_by_others.c - blocks of first-class heaps are released and resized by other threads
- * while their heap is used, collected, deleted or destroyed.
- * CTEST_SCALE multiplies the rounds.
+/* heap_frees_by_others.c - other threads free and resize blocks of first-class heaps while the
+ * owner uses, collects, deletes or destroys the heap. CTEST_SCALE multiplies the rounds.
  */
 #include "heap_threads.h"
 
@@ -10,7 +9,7 @@
 
 /* ---- blocks that say what they are -------------------------------------------------- */
 
-/* A new heap has no blocks, whatever heap its record was before. */
+/* A new heap has no blocks, even if its heap struct is reused. */
 static void check_is_empty(mi_heap_t* heap) {
   size_t visited = 0;
   CHECK(!mi_heap_visit_blocks(heap, true, &count_visited, &visited));
@@ -46,7 +45,7 @@ static void others_release_blocks_while_their_heap_is_deleted(void) {
     CHECK_SAME(mi_heap_get_default(), mi_heap_get_backing());
     for (size_t i = 0; i < COUNT_OF(mine); i++) {
       block_check(mine[i], SIZE_MAX);
-      CHECK(mi_any_heap_contains(mine[i])); /* another thread may have taken over its page */
+      CHECK(mi_any_heap_contains(mine[i])); /* another thread may have reclaimed its page */
       block_free(i % 4 == 0 ? block_resize(mine[i], &rng) : mine[i]);
     }
   }
@@ -55,8 +54,8 @@ static void others_release_blocks_while_their_heap_is_deleted(void) {
   slots_clear();
 }
 
-/* Large blocks only: the word that names their heap changes while others hold them. Only the head
- * of each is written, so that most of the time is spent in resizing. */
+/* Large blocks only: their owner word changes while other threads use them. The test writes only
+ * the head of each, so that it spends most of its time in resizing. */
 #define LARGE_SLOTS 8
 
 #define LARGE_HEAD 2000
@@ -79,7 +78,7 @@ static void* resize_large_blocks(void* arg) {
       continue;
     }
     for (size_t i = rng_below(&rng, 24); i > 0; i--) {
-      /* To less than half, which gives memory back, and into what was given back. */
+      /* To less than half, which gives memory back, and then larger again. */
       h = (head_t*)mi_realloc(h, 70000 + (i % 2) * rng_below(&rng, MIB));
       REQUIRE(h != NULL);
       block_check(h, SIZE_MAX);
@@ -110,7 +109,7 @@ static void others_resize_large_blocks_while_their_heap_is_deleted(void) {
   slots_clear();
 }
 
-/* Small blocks that say twice who they are, and little else to do than to free them. */
+/* Small blocks that carry their identity twice; the threads do little but free them. */
 typedef struct stamp_s {
   size_t number;
   size_t same;
@@ -123,7 +122,7 @@ static stamp_t* stamps[STAMP_SLOTS]; /* exchanged atomically */
 static void stamp_free(stamp_t* s) {
   if (s == NULL) return;
   REQUIRE(s->number == s->same && s->number != 0);
-  s->number = 0; /* given out twice, it would be noticed */
+  s->number = 0; /* a block that is allocated twice would show */
   mi_free(s);
 }
 
@@ -231,7 +230,8 @@ static void* cycles(void* arg) {
       }
     }
     block_free(slot_swap(rng_below(&rng, SLOTS), NULL));
-    if (round % 4 == 3) { /* take all blocks back, and wait a little for those in others' hands */
+    if (round % 4 ==
+        3) { /* frees all blocks, and waits a little for those that other threads hold */
       for (size_t i = 0; i < SLOTS; i++) block_free(slot_swap(i, NULL));
       for (int tries = 0; out != NULL && tries < 100 && __atomic_load_n(out, __ATOMIC_ACQUIRE) != 0;
            tries++) {
@@ -270,7 +270,7 @@ static void heaps_come_and_go_in_32_threads(void) {
 
 /* ---- threads that end --------------------------------------------------------------- */
 
-/* A large share of threads frees only, while the owner of the heap sleeps or works. */
+/* Many threads only free, while the owner of the heap sleeps or works. */
 static void* free_everything(void* arg) {
   head_t** list = (head_t**)arg;
   for (size_t i = 0; list[i] != NULL; i++) block_free(list[i]);
@@ -279,7 +279,7 @@ static void* free_everything(void* arg) {
 
 /* mi_collect: "takes back what other threads freed, ... releases empty pages of the calling
  * thread", of all its heaps. */
-static void collect_takes_back_what_others_freed_in_any_heap(void) {
+static void collect_returns_remote_frees_of_every_heap(void) {
   enum { COUNT = 40000 };
   static head_t* list[COUNT + 1];
   mi_heap_t* heap = heap_make();
@@ -316,8 +316,7 @@ static void full_pages_of_a_deleted_heap_do_not_wait_for_their_thread(void) {
   }
   mi_heap_delete(heap);
   thread_join(thread_start(&free_everything, list));
-  /* The test does not collect: allocations give the memory that waits for purge back within its
-   * delay. */
+  /* The test does not collect: allocations purge pending memory after its delay. */
   for (int i = 0; i < 50; i++) {
     sleep_ms(20);
     for (int k = 0; k < 2000; k++) mi_free(opaque(mi_malloc(3000)));
@@ -385,7 +384,7 @@ static const check_case_t cases[] = {
     CASE(others_free_small_blocks_while_their_heap_is_deleted),
     CASE(other_heaps_are_destroyed_meanwhile),
     CASE(heaps_come_and_go_in_32_threads),
-    CASE(collect_takes_back_what_others_freed_in_any_heap),
+    CASE(collect_returns_remote_frees_of_every_heap),
     CASE(full_pages_of_a_deleted_heap_do_not_wait_for_their_thread),
 #if MI_TEST_DEBUG_FULL || FOREIGN_HEAPS_ARE_REPORTED
     CASE(use_by_another_thread_is_reported),

@@ -38,7 +38,7 @@ static void* ends(void* arg) {
   return NULL;
 }
 
-/* Records, ids and stacks are used again while blocks live on. */
+/* Heap structs, ids and stacks are reused while blocks stay in use. */
 static void threads_end_with_live_heaps(void) {
   size_t after_first = 0;
   end_rounds = check_scaled(RSS_IS_MEANINGFUL ? 150 : 40);

@@ -1,6 +1,6 @@
-/* idle_owner.c - memory of a thread that fills 300 MiB and sleeps: what others free of it can
- * be used by them at once, and goes back to the system after the purge delay, without the
- * sleeper waking up (idle purge).
+/* idle_owner.c - a thread fills 300 MiB and sleeps. The blocks that other threads free there can be
+ * used by them at once, and the memory goes back to the system after the purge delay, while the
+ * owner sleeps.
  */
 #include "probe.h"
 #include <mimalloc.h>
@@ -97,7 +97,7 @@ static void* allocate_share(void* arg) {
 }
 
 static void nine_tenths_can_be_used_by_others_at_once(void) {
-  /* So that it is reuse which is measured, and not memory that was purged and got anew. */
+  /* The test measures reuse, not memory that was purged and allocated anew. */
   mi_option_set(mi_option_purge_delay, -1);
   size_t before = rss_bytes();
   pthread_t sleeper = sleeper_start();
@@ -151,7 +151,7 @@ static void forced_collect_by_another_thread_gives_it_back(void) {
   sleeper_end(sleeper);
 }
 
-/* Activity must not put the purge off for ever. */
+/* Activity must not postpone the purge for ever. */
 static void purge_happens_while_another_thread_is_busy(void) {
   size_t before = rss_bytes();
   pthread_t sleeper = sleeper_start();

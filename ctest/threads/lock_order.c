@@ -1,6 +1,6 @@
-/* lock_order.c - no thread takes a lock of the library that it has, and all threads take them in
- * one order: then they never wait for each other in a circle. The linker option --wrap
- * sends the library's locking here.
+/* lock_order.c - no thread takes a lock of the library twice, and all threads take the locks in one
+ * order. So they never wait for each other in a circle. The linker option --wrap sends the
+ * library's locking here.
  */
 #include "probe.h"
 #include <mimalloc-stats.h>
@@ -9,7 +9,7 @@
 #define LOCKS 16
 
 static struct {
-  int guard; /* a spin lock: the one that is watched must not be taken here */
+  int guard; /* a spin lock: the locks under test must not be taken here */
   void* lock[LOCKS];
   size_t count;
   bool after[LOCKS][LOCKS]; /* [a][b]: b was taken while a was held */
@@ -41,7 +41,7 @@ static bool leads_to(int from, int to) {
   return reached[to];
 }
 
-/* False: the thread has it already, and would wait for itself. */
+/* False: the thread holds it already, and would wait for itself. */
 static bool note_taking(void* lock) {
   guard_take();
   int n = number_of(lock);
@@ -69,8 +69,8 @@ static void note_dropping(void* lock) {
   }
 }
 
-/* A child of a fork has one thread. It makes new locks of those that were taken for the fork,
- * before any handler of ours would run. Another thread may have had the guard. */
+/* A child of a fork has one thread. It resets the locks that the fork took before any handler of
+ * this test runs. Another thread may have held the guard. */
 static void notice_fork(void) {
   static int process;
   int here = (int)getpid(), before = __atomic_exchange_n(&process, here, __ATOMIC_RELAXED);
@@ -143,7 +143,7 @@ static void* work(void* arg) {
       mi_collect(true);
       mi_process_info_print_out(&print_and_allocate, NULL);
     }
-    mi_heap_delete(heap); /* what is in the slots lives on */
+    mi_heap_delete(heap); /* blocks in the slots stay in use */
   }
   return NULL;
 }
@@ -183,7 +183,7 @@ static void locks_are_taken_in_one_order_and_once(void) {
   check_order();
 }
 
-/* ---- it would be noticed --------------------------------------------------- */
+/* ---- the checks can fail --------------------------------------------------- */
 
 static void two_orders_are_noticed(void) {
   static pthread_mutex_t a = PTHREAD_MUTEX_INITIALIZER, b = PTHREAD_MUTEX_INITIALIZER;

@@ -11,9 +11,9 @@
 #include <sched.h>
 
 #define SECONDS 3
-#define LONGEST_MS 200 /* what a machine with other work may take a processor away for */
+#define LONGEST_MS 200 /* a busy machine may take the processor away for so long */
 
-static void* box; /* a block that one thread has allocated and the other one shall free */
+static void* box; /* a block that one thread allocates and the other one frees */
 static int stop;
 
 static bool on_visit(const mi_heap_t* heap, const mi_heap_area_t* area, void* block, size_t size,
@@ -31,7 +31,7 @@ static void look_at_all(mi_heap_t* heap) {
   mi_register_output(&no_output, NULL);
 }
 
-/* Of low priority: looks at the block all the time, until the other one has it. */
+/* Low priority: asks about the block until the other thread takes it. */
 static void* look(void* arg) {
   (void)arg;
   mi_heap_t* heap = mi_heap_new();

@@ -1,8 +1,9 @@
-/* raw_clone.c - threads that the C library has not made and knows nothing of.
+/* raw_clone.c - threads that the C library did not make and does not know.
  *
- * To the allocator a thread is its thread-local storage. A bare clone without any is its caller, if
- * that waits meanwhile; one that brings storage of its own is a thread like another, but the C
- * library does not report its end. Two that run at the same time on the same storage cannot work.
+ * To the allocator a thread is its thread-local storage. A bare clone without storage counts as its
+ * caller, which must wait meanwhile. A clone with storage of its own is a thread like any other,
+ * but the C library does not report its end. Two threads that run at the same time on the same
+ * storage cannot work.
  */
 #include "probe.h"
 #include <dlfcn.h>
@@ -22,7 +23,7 @@ static const size_t sizes[] = {8, 100, 1000, 5000, 40 * KIB, 200 * KIB, 3 * MIB}
 
 typedef struct raw_s {
   void (*run)(struct raw_s* self);
-  int alive; /* the kernel makes it 0 and wakes who waits */
+  int alive; /* the kernel sets it to 0 and wakes the waiting thread */
   unsigned number;
   char* stack;
   void* storage;
@@ -60,7 +61,8 @@ static void raw_start(raw_t* t, void (*run)(raw_t*), void* storage) {
   REQUIRE(clone(&raw_main, t->stack + STACK_SIZE, flags, t, NULL, storage, &t->alive) > 0);
 }
 
-/* Does nothing that needs thread-local storage before the other has ended: it may be the same. */
+/* Does nothing that needs thread-local storage before the other thread has ended: both may have the
+ * same storage. */
 static void raw_join(raw_t* t) {
   while (__atomic_load_n(&t->alive, __ATOMIC_ACQUIRE) != 0)
     (void)syscall(SYS_futex, &t->alive, FUTEX_WAIT, 1, NULL, NULL, 0);
@@ -145,7 +147,7 @@ static void storage_begin(void) {
   REQUIRE(allocate != NULL && deallocate != NULL);
   memcpy((void*)&storage_allocate, &allocate, sizeof allocate);
   memcpy((void*)&storage_deallocate, &deallocate, sizeof deallocate);
-  /* Until it has made a thread itself the C library says that there is but one. */
+  /* Until the C library makes a thread itself, it reports one thread. */
   thread_join(thread_start(&do_nothing, NULL));
   REQUIRE(__libc_single_threaded == 0);
   for (unsigned i = 0; i < THREADS; i++) {
@@ -182,7 +184,7 @@ static void use_and_exchange(raw_t* self) {
   mi_thread_done();
 }
 
-/* In each round they get what the former ones have left, and must find it clean. */
+/* In each round the threads get heaps that earlier threads left, and must find them clean. */
 static void those_with_storage_have_a_clean_heap_each(void) {
   enum { ROUNDS = 5 };
   storage_begin();
@@ -235,8 +237,8 @@ static void go_on_and_tell(raw_t* self) {
   mi_thread_done();
 }
 
-/* A thread that does not tell of its end leaves valid blocks; who gets its storage as it is
- * goes on where it was, and who gets new storage, at the same place or not, begins anew. */
+/* A thread whose end is not reported leaves valid blocks. A thread that gets its storage unchanged
+ * goes on with its heap; a thread with new storage, at the same address or not, begins anew. */
 static void one_that_ends_without_a_word_leaves_valid_blocks(void) {
   storage_begin();
   raw_t* first = &threads[0];

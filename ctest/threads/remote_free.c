@@ -140,7 +140,7 @@ static void* allocate_and_leave_one(void* arg) {
   return NULL;
 }
 
-/* What dead threads leave is used by the next ones. */
+/* Later threads use the memory of ended threads. */
 static void ten_thousand_threads_each_leave_one_block(void) {
   static void* left[10000];
   size_t before = 0;
@@ -160,7 +160,7 @@ static void ten_thousand_threads_each_leave_one_block(void) {
   CHECK_LE(rss_bytes(), before + 2 * MIB);
 }
 
-/* ---- one thread only frees -------------------------------------------------- */
+/* ---- a thread that only frees -------------------------------------------------- */
 
 #define PRODUCERS 16
 #define RING 32768

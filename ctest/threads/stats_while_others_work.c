@@ -83,7 +83,7 @@ static void* looks_run(void* arg) {
   return NULL;
 }
 
-static void figures_may_be_asked_for_while_threads_allocate_free_and_end(void) {
+static void statistics_may_be_read_while_threads_allocate_free_and_end(void) {
   NEEDS_64_BITS("threads leave 4 GiB behind");
   pthread_t threads[6];
   mi_option_set(mi_option_purge_delay, 1);
@@ -127,7 +127,7 @@ static void child_of_a_busy_process_may_ask(void) {
 }
 
 static const check_case_t cases[] = {
-    CASE(figures_may_be_asked_for_while_threads_allocate_free_and_end),
+    CASE(statistics_may_be_read_while_threads_allocate_free_and_end),
     CASE(child_of_a_busy_process_may_ask),
 };
 

@@ -8,7 +8,7 @@
  *        largest  bytes of the largest block (500000)
  *        seed     0: from the clock; printed, so that a run can be repeated as far as the
  *                 threads allow
- * Enough: the defaults find a broken free list in seconds; for a change of the remote free
+ * The defaults find a broken free list in seconds; for a change of the remote free
  * path run "stress 8 1000000" under ThreadSanitizer and without (about 10 minutes).
  * A wrong byte, a misaligned block or a request that fails ends the program with status 1.
  */
@@ -19,7 +19,7 @@
 #define LOCKED_BOXES 32
 #define ROUNDS 3
 
-/* Stands at the start of each block; the rest is the pattern of `seed`. */
+/* The start of each block; the rest is the pattern of `seed`. */
 typedef struct head_s {
   size_t size;
   unsigned seed;

@@ -14,7 +14,7 @@
 #if UNDER_THREAD_SANITIZER
 #define DESTRUCTOR_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 2)
 #else
-#define DESTRUCTOR_ROUNDS 4 /* that many POSIX grants, and each system */
+#define DESTRUCTOR_ROUNDS 4 /* POSIX and every system grant so many */
 #endif
 
 static pthread_key_t key_early; /* made before the library can have made its own */
@@ -91,7 +91,7 @@ static void* thread_with_destructors(void* arg) {
   return NULL;
 }
 
-/* Allocates nothing itself: its first request comes from a destructor. */
+/* The thread allocates nothing before its destructors run. */
 static void* thread_with_a_gift(void* arg) {
   local_t* l = (local_t*)arg;
   pthread_setspecific(key_of(l->key), l);
@@ -135,7 +135,7 @@ static void thread_whose_first_request_comes_from_a_destructor(void) {
   CHECK_LE(rss_bytes(), before + 4 * MIB);
 }
 
-/* A thread says it is done, then goes on, then ends. */
+/* A thread calls mi_thread_done, goes on, and ends. */
 static void* thread_done_and_on(void* arg) {
   (void)arg;
   for (int i = 0; i < 5; i++) {
@@ -205,7 +205,7 @@ static void* allocate_with_deferred_free(void* arg) {
   }
   return NULL;
 }
-/* The callback runs in the middle of an allocation: the heap at work must not go away. */
+/* The callback runs inside an allocation: the heap in use must not go away. */
 static void thread_done_inside_deferred_free_is_ignored(void) {
   size_t calls = 0;
   mi_register_deferred_free(&done_in_deferred_free, &calls);
@@ -349,7 +349,7 @@ static void* allocate_for_a_while(void* arg) {
 
 static void end_crashes(void) { raise(SIGSEGV); }
 
-/* The ways in which a program ends, each while threads allocate. */
+/* Each way to end a program, while threads allocate. */
 static int helper_end(const char* way) {
   bool waits = strcmp(way, "pthread_exit") == 0;
   for (size_t i = 0; i < EXIT_THREADS; i++)

@@ -1,5 +1,5 @@
-/* visit_while_others_work.c - visits of heaps in the company of threads that free, allocate, start
- * and end, and visits of what ended threads left: each live block once.
+/* visit_while_others_work.c - visits of heaps while other threads free, allocate, start and end,
+ * and visits of the blocks of ended threads: each live block is visited once.
  */
 #include "visit_audit.h"
 
@@ -9,7 +9,7 @@ static int stop; /* atomic */
 
 static int ready;
 
-/* Releases the blocks that may go, in no order, then waits for more. */
+/* Frees the marked blocks in random order, then waits for more. */
 static entry_t* goers[TABLE_MAX];
 
 static size_t goer_count;
@@ -163,7 +163,7 @@ static void visits_while_others_allocate_start_and_end(void) {
     fill_randomly(heap, &table, 50, &rng);
     table_sort(&table);
     visits++;
-    /* What of ours is still in the slots would be visited, too. */
+    /* Blocks of this heap that are still in the slots would be visited, too. */
     release_passing();
     /* A worker may have taken it and not freed it yet. Only the table matters then. */
     audit_t b;
@@ -211,7 +211,7 @@ static void* leave_blocks(void* arg) {
   return NULL;
 }
 
-/* `strange`: how many blocks of others may be there. */
+/* `strange`: how many blocks of other threads there may be. */
 static void audit_abandoned(table_t* t, int tag, size_t strange, size_t expected) {
   audit_t a;
   audit_begin(&a, t, mi_heap_main());
@@ -235,7 +235,7 @@ static void blocks_of_ended_threads_are_visited_once(void) {
   static leaver_t leavers[] = {{0, 0, 0, 0, 1}, {0, 1, 0, 0, 2},   {3, 1, 0, 0, 3},
                                {3, 1, 0, 0, 4}, {255, 1, 0, 0, 5}, {9, 2, 0, 0, 6},
                                {0, 0, 0, 0, 7}, {0, 2, 0, 0, 8}};
-  /* Before the others: a thread that begins later takes over what some that ended left. */
+  /* Before the others: a thread that begins later reclaims pages of ended threads. */
   mi_free(mi_malloc(1));
   table.count = COUNT_OF(leavers) * PER_LEAVER;
   for (size_t i = 0; i < COUNT_OF(leavers); i++) {
@@ -276,8 +276,8 @@ static void blocks_of_ended_threads_are_visited_once(void) {
   audit_abandoned(&table, -1, left_over, 0);
 }
 
-/* A new thread may have taken over what an ended one left: each block is visited once, in the
- * thread's own heap, which then says that it has it, or as abandoned. */
+/* A new thread may have reclaimed pages of an ended one. Each block is visited once: in the heap of
+ * the new thread, and then mi_heap_of says so, or as abandoned. */
 static void* sees_each_block_once(void* arg) {
   mi_heap_t* backing = mi_heap_get_backing();
   size_t visited = 0;
@@ -302,11 +302,11 @@ static void* sees_each_block_once(void* arg) {
   return NULL;
 }
 
-/* A heap record, a thread's id and its stack are used again by the next thread. */
+/* The next thread reuses the heap struct, the thread id and the stack. */
 static void blocks_of_an_ended_thread_are_in_one_place(void) {
   static leaver_t leaver = {0, 0, 0, 20000, 1};
   table.count = leaver.to;
-  mi_free(mi_malloc(1)); /* the first thread's record is never used again */
+  mi_free(mi_malloc(1)); /* the heap struct of the first thread is never reused */
   thread_join(thread_start(&leave_blocks, &leaver));
   table_sort(&table);
   thread_join(thread_start(&sees_each_block_once, NULL));
@@ -332,7 +332,7 @@ static void* allocate_much(void* arg) {
   return NULL;
 }
 
-static void nobody_takes_over_what_a_tagged_heap_left(void) {
+static void pages_of_a_tagged_heap_are_not_claimed(void) {
   static leaver_t leaver = {21, 1, 0, 20000, 1};
   rng_t rng = {10};
   table.count = leaver.to;
@@ -347,7 +347,7 @@ static void nobody_takes_over_what_a_tagged_heap_left(void) {
   free_part(&table, 1, true, &rng);
 }
 
-/* Threads come and go; blocks with a tag are left to all, and each visit sees each of them. */
+/* Threads come and go and leave blocks of tagged heaps; each visit sees each of these blocks. */
 static void abandoned_blocks_are_visited_while_threads_start_and_end(void) {
   static leaver_t leaver = {33, 1, 0, 6000, 1};
   table.count = leaver.to;
@@ -369,7 +369,7 @@ static void abandoned_blocks_are_visited_while_threads_start_and_end(void) {
   release_passing();
 }
 
-/* Others release the abandoned blocks meanwhile: the last of a page, too. */
+/* Other threads free the abandoned blocks meanwhile, also the last block of a page. */
 static void abandoned_blocks_are_visited_while_others_free_them(void) {
   for (size_t round = 0; round < check_scaled(5); round++) {
     static leaver_t leaver = {0, 0, 0, 9000, 1};
@@ -449,7 +449,7 @@ static const check_case_t cases[] = {
     CASE(visits_while_others_allocate_start_and_end),
     CASE(blocks_of_ended_threads_are_visited_once),
     CASE(blocks_of_an_ended_thread_are_in_one_place),
-    CASE(nobody_takes_over_what_a_tagged_heap_left),
+    CASE(pages_of_a_tagged_heap_are_not_claimed),
     CASE(abandoned_blocks_are_visited_while_threads_start_and_end),
     CASE(abandoned_blocks_are_visited_while_others_free_them),
     CASE(two_threads_visit_abandoned_blocks_at_the_same_time),

@@ -182,7 +182,7 @@ extern "C" {
     /// [`mi_heap_new_in_arena`] with a tag from 0 to 255, for [`mi_abandoned_visit_blocks`]; null
     /// for a tag out of range. *Since 2.4.1.*
     ///
-    /// No thread takes over what a heap with a tag other than 0 leaves behind. Without
+    /// No thread claims the pages that a heap with a tag other than 0 leaves. Without
     /// `allow_destroy`, [`mi_heap_destroy`] acts as [`mi_heap_delete`].
     ///
     /// # Safety

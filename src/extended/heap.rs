@@ -17,7 +17,7 @@ use crate::*;
 #[repr(C)]
 pub struct mi_heap_t {
     _opaque: [u8; 0],
-    /// Nothing is known of what lies behind it: not whether it may be sent to, used by, or moved
+    /// Rust knows nothing of the struct: not whether it may be sent to, used by, or moved
     /// under another thread.
     _marker: PhantomData<(*mut u8, PhantomPinned)>,
 }
@@ -43,7 +43,7 @@ pub struct mi_heap_t {
 struct WhatAHeapIsNot;
 
 impl fmt::Debug for mi_heap_t {
-    /// The name of the type and nothing else: the memory behind it belongs to the C side.
+    /// The name of the type and nothing else: its memory belongs to the C side.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("mi_heap_t")
     }
@@ -476,11 +476,11 @@ extern "C" {
         arg: *mut c_void,
     ) -> bool;
 
-    /// [`mi_heap_visit_blocks`] for the memory of threads that have ended and that no thread has
-    /// taken over; true when nothing was there to visit. *Since 2.4.1.*
+    /// [`mi_heap_visit_blocks`] for the pages of ended threads that no thread has claimed; true
+    /// when there was nothing to visit. *Since 2.4.1.*
     ///
     /// The heap that the visitor is given is [`mi_heap_main`]. `subproc_id` is null; `heap_tag`
-    /// selects what heaps of that tag left behind, -1 all of it.
+    /// selects what heaps of that tag left, -1 all of it.
     ///
     /// # Safety
     ///

@@ -17,15 +17,16 @@ pub type mi_option_t = c_int;
 pub const mi_option_show_errors: mi_option_t = 0;
 /// Print statistics when the process ends (0 or 1).
 pub const mi_option_show_stats: mi_option_t = 1;
-/// Print what the library does (level 0, 1 or 2).
+/// Above 0: print the options at start, the statistics at the end, and every error and warning.
 pub const mi_option_verbose: mi_option_t = 2;
-/// Make fresh memory accessible at once and not on demand (0 or 1).
+/// Without effect, see [`mi_option_arena_eager_commit`].
 pub const mi_option_eager_commit: mi_option_t = 3;
-/// The same for whole arenas: 0 no, 1 yes, 2 where the system overcommits.
+/// Make the memory of an arena accessible: 0 on demand, 1 at once, 2 at once where the system
+/// overcommits.
 pub const mi_option_arena_eager_commit: mi_option_t = 4;
 /// How a purge gives memory back: 1 at once, 0 lazily (0 or 1).
 pub const mi_option_purge_decommits: mi_option_t = 5;
-/// Use large OS pages where possible (0 or 1).
+/// Place new arenas in large OS pages (2 MiB) where the system has some (0 or 1).
 pub const mi_option_allow_large_os_pages: mi_option_t = 6;
 /// Huge OS pages of 1 GiB to reserve at start-up (count).
 pub const mi_option_reserve_huge_os_pages: mi_option_t = 7;
@@ -33,89 +34,86 @@ pub const mi_option_reserve_huge_os_pages: mi_option_t = 7;
 pub const mi_option_reserve_huge_os_pages_at: mi_option_t = 8;
 /// Memory to reserve at start-up (KiB).
 pub const mi_option_reserve_os_memory: mi_option_t = 9;
-/// Without effect, kept for its number.
+/// Without effect.
 pub const mi_option_deprecated_segment_cache: mi_option_t = 10;
-/// Deprecated.
+/// Without effect, see [`mi_option_purge_delay`].
 pub const mi_option_deprecated_page_reset: mi_option_t = 11;
-/// Purge the free memory of a thread as soon as the thread ends (0 or 1).
+/// Without effect.
 pub const mi_option_abandoned_page_purge: mi_option_t = 12;
-/// Without effect, kept for its number.
+/// Without effect.
 pub const mi_option_deprecated_segment_reset: mi_option_t = 13;
-/// How much of a thread's first memory is made accessible on demand all the same (count).
+/// Without effect.
 pub const mi_option_eager_commit_delay: mi_option_t = 14;
-/// Time before unused memory is given back (milliseconds; 0 at once, negative never).
+/// Time before unused memory is given back (milliseconds, multiplied by
+/// [`mi_option_arena_purge_mult`]; 0 at once, negative never).
 pub const mi_option_purge_delay: mi_option_t = 15;
 /// NUMA nodes to assume; 0 asks the system (count).
 pub const mi_option_use_numa_nodes: mi_option_t = 16;
 /// Allocate from reserved arenas only, never from the system (0 or 1).
 pub const mi_option_disallow_os_alloc: mi_option_t = 17;
-/// The tag of our memory on macOS (100 to 255).
+/// Without effect.
 pub const mi_option_os_tag: mi_option_t = 18;
 /// Errors printed at most; negative for no limit (count).
 pub const mi_option_max_errors: mi_option_t = 19;
 /// Warnings printed at most; negative for no limit (count).
 pub const mi_option_max_warnings: mi_option_t = 20;
-/// Share of abandoned memory that an attempt to take it over looks at (percent).
+/// Without effect.
 pub const mi_option_max_segment_reclaim: mi_option_t = 21;
-/// Release all memory when the process ends (0 or 1); unsafe while anything still uses it.
+/// Give unused memory back when the process ends (1); above 1 the program calls [`mi_process_done`]
+/// itself. Blocks in use stay valid.
 pub const mi_option_destroy_on_exit: mi_option_t = 22;
-/// Size of the arenas that are reserved on demand (KiB); 0 for none.
+/// Size of the arenas that are reserved on demand (KiB); 0: only what a request needs.
 pub const mi_option_arena_reserve: mi_option_t = 23;
-/// Factor on [`mi_option_purge_delay`] for arenas.
+/// Factor on [`mi_option_purge_delay`].
 pub const mi_option_arena_purge_mult: mi_option_t = 24;
-/// Delay that is added when more of the same memory is freed (milliseconds).
+/// Without effect.
 pub const mi_option_purge_extend_delay: mi_option_t = 25;
-/// A free into memory of an ended thread may take that memory over (0 or 1).
+/// Without effect: a page of an ended thread goes to a thread that needs one of its class.
 pub const mi_option_abandoned_reclaim_on_free: mi_option_t = 26;
-/// Do not allocate from arenas, except from one that is asked for (0 or 1).
+/// Without effect.
 pub const mi_option_disallow_arena_alloc: mi_option_t = 27;
-/// Time for which a refused commit is tried again on Windows (milliseconds; 0 not at all).
+/// Without effect.
 pub const mi_option_retry_on_oom: mi_option_t = 28;
-/// Keep account of what ended threads left, for [`mi_abandoned_visit_blocks`] (0 or 1). *Since 2.4.1.*
+/// Without effect: [`mi_abandoned_visit_blocks`] always works. *Since 2.4.1.*
 pub const mi_option_visit_abandoned: mi_option_t = 29;
 /// The smallest size of a block that may get a guard page (bytes). *Since 2.4.1.*
 pub const mi_option_guarded_min: mi_option_t = 30;
 /// The largest size of a block that may get a guard page (bytes). *Since 2.4.1.*
 pub const mi_option_guarded_max: mi_option_t = 31;
-/// Put a guarded block right before its guard page, whatever its alignment (0 or 1); without effect
-/// here. *Since 2.4.1.*
+/// Without effect. *Since 2.4.1.*
 pub const mi_option_guarded_precise: mi_option_t = 32;
 /// Guard one of this many blocks; 0 for none (count). *Since 2.4.1.*
 pub const mi_option_guarded_sample_rate: mi_option_t = 33;
 /// Where the sequence of guarded blocks starts; 0 for a random place. *Since 2.4.1.*
 pub const mi_option_guarded_sample_seed: mi_option_t = 34;
-/// Memory that a thread keeps for itself at most, in units of 32 MiB; 0 for no limit. *Since 2.4.1.*
+/// Without effect, see [`mi_collect_reduce`]. *Since 2.4.1.*
 pub const mi_option_target_segments_per_thread: mi_option_t = 35;
-/// Collect after this many allocations that took the slow path (count). *Since 2.4.1.*
+/// Without effect. *Since 2.4.1.*
 pub const mi_option_generic_collect: mi_option_t = 36;
-/// Let the system use transparent huge pages: 0 no, 1 yes, 2 and purge only whole ones.
-/// *Since 2.4.1.*
+/// Transparent huge pages: 0 none, 1 only where memory will be touched as a whole, 2 as 1, and
+/// elsewhere as the system has them. *Since 2.4.1.*
 pub const mi_option_allow_thp: mi_option_t = 37;
-/// Which thread takes over a page of an ended thread when it frees a block of it: -1 none, 0 only
-/// the thread that owned it, 1 any thread. *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_page_reclaim_on_free: mi_option_t = 38;
-/// Full pages that a thread keeps per size class; negative for all (count). *Since 3.4.3.*
+/// Without effect: a thread abandons full pages at once. *Since 3.4.3.*
 pub const mi_option_page_full_retain: mi_option_t = 39;
-/// Pages that are looked at to find the best one to allocate from (count). *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_page_max_candidates: mi_option_t = 40;
-/// Bits of an address that may be used; 0 asks the system. *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_max_vabits: mi_option_t = 41;
-/// Make the whole map of pages accessible at once (0 or 1). *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_pagemap_commit: mi_option_t = 42;
-/// Make larger pages accessible on demand: 0 no, 1 yes, 2 unless the system overcommits.
-/// *Since 3.4.3.*
+/// Without effect, see [`mi_option_arena_eager_commit`]. *Since 3.4.3.*
 pub const mi_option_page_commit_on_demand: mi_option_t = 43;
-/// Pages of its own that a thread takes over again at most per size class; negative for all (count).
-/// *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_page_max_reclaim: mi_option_t = 44;
-/// The same limit for pages of other threads (count). *Since 3.4.3.*
+/// Without effect. *Since 3.4.3.*
 pub const mi_option_page_cross_thread_max_reclaim: mi_option_t = 45;
-/// The smallest range that is purged; 0 for a page of the system (KiB). *Since 3.4.3.*
+/// Without effect: purges are multiples of 64 KiB. *Since 3.4.3.*
 pub const mi_option_minimal_purge_size: mi_option_t = 46;
 /// The largest block that lies in an arena (KiB). *Since 3.4.3.*
 pub const mi_option_arena_max_object_size: mi_option_t = 47;
-/// Arenas that are reserved on demand belong to the NUMA node of the thread (0 or 1).
-/// *Since 3.4.3.*
+/// Without effect, see [`mi_heap_set_numa_affinity`]. *Since 3.4.3.*
 pub const mi_option_arena_is_numa_local: mi_option_t = 48;
 /// The number of options.
 pub const _mi_option_last: mi_option_t = 49;

@@ -84,7 +84,7 @@ extern "C" {
     pub fn mi_release() -> c_int;
 
     /// The release of this implementation as text like "2.3.0+2.1.7", with the interface
-    /// behind the plus sign. *Extension.*
+    /// after the plus sign. *Extension.*
     ///
     /// # Safety
     ///

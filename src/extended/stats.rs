@@ -184,7 +184,7 @@ extern "C" {
     /// [`mi_stats_get`] for one heap; null is that of the first thread. *Since 3.4.3.*
     ///
     /// Totals count from the start of the heap, whatever [`mi_stats_reset`] did, and peaks are the
-    /// present values. Blocks that the heap took over from others are in `current`, not in `total`.
+    /// present values. Blocks that the heap got from others are in `current`, not in `total`.
     ///
     /// # Safety
     ///

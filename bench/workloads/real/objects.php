@@ -1,5 +1,5 @@
 <?php
-// Arrays, objects, strings and regular expressions, as a page with a database behind it has them.
+// Arrays, objects, strings and regular expressions, as in a page that reads a database.
 // With USE_ZEND_ALLOC=0 each block comes from malloc. Argument: rounds.
 
 final class Post

@@ -54,7 +54,8 @@ static void print_arena(arena_t* a, show_t show) {
             (void*)((uintptr_t)a->first_slice << SLICE_SHIFT),
             (size_t)a->slices * (SLICE_SIZE / KiB), a->numa_node,
             a->from_user ? ", given by the program" : "", a->exclusive ? ", exclusive" : "",
-            a->non_purgeable ? ", pinned" : "", a->commit_on_demand ? ", committed by need" : "");
+            a->non_purgeable ? ", non-purgeable" : "",
+            a->commit_on_demand ? ", committed on demand" : "");
   log_print(NULL, NULL, "  %zu slices: %zu in use, %zu waiting for purge; %zu abandoned pages\n",
             (size_t)a->slices, a->slices - free, bitmap_count(a->purge, a->slices), abandoned);
   if (!show.inuse && !show.abandoned && !show.purge) return;

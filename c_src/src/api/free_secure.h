@@ -26,7 +26,7 @@ static NOINLINE void free_adjusting(heap_t* heap, void* p) {
   if (p != NULL) free_block(p);
   while ((p = quarantine_excess(q)) != NULL) free_block(p);
 }
-/* Puts the block into quarantine, and frees the block whose place it takes. */
+/* Puts the block into quarantine, and frees the block that it replaces there. */
 static NOINLINE void free_later(heap_t* heap, void* p, size_t size) {
   quarantine_t* q = &heap->quarantine;
   page_t* page = NULL;
@@ -59,12 +59,12 @@ static NOINLINE void free_secure(void* p) {
   page_t* page = checked_take(p, (uintptr_t)heap);
   if (MI_TRACK && (page == NULL || !free_tracked(p))) return;
 #if SECURE_QUARANTINE
-  heap_t* home = page == NULL ? NULL : heap_of_quarantine(page);
-  if (home != NULL && page->block_size <= SINGLE_SLICE_MAX) {
-    free_later(home, p, page->block_size);
+  heap_t* owner = page == NULL ? NULL : heap_of_quarantine(page);
+  if (owner != NULL && page->block_size <= SINGLE_SLICE_MAX) {
+    free_later(owner, p, page->block_size);
     return;
   }
-  if (home != NULL) p = quarantine_put_medium(&home->quarantine, p);
+  if (owner != NULL) p = quarantine_put_medium(&owner->quarantine, p);
 #endif
   if (page != NULL && p != NULL) free_block(p);
 }

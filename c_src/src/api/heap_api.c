@@ -15,11 +15,11 @@
 #include "../thread/heap_registry.h"
 #include "../thread/tick.h"
 
-static mi_heap_t* heap_new(affinity_t place, int tag, bool no_destroy) {
+static mi_heap_t* heap_new(affinity_t affinity, int tag, bool no_destroy) {
   heap_t* backing = thread_backing();
   heap_t* heap = backing == NULL ? NULL : heap_struct_get(backing);
   if (heap == NULL) return log_out_of_memory(sizeof(heap_t));
-  heap->affinity = place;
+  heap->affinity = affinity;
   heap->tag = (uint8_t)tag;
   heap->no_destroy = no_destroy;
   return heap;
@@ -29,13 +29,13 @@ mi_heap_t* mi_heap_new(void) { return heap_new(AFFINITY_ANY, 0, false); }
 
 mi_heap_t* mi_heap_new_ex(int heap_tag, bool allow_destroy, mi_arena_id_t arena_id) {
   mi_process_init();
-  affinity_t place = AFFINITY_ANY;
+  affinity_t affinity = AFFINITY_ANY;
   if (heap_tag < 0 || heap_tag > OWNER_TAG_MAX) return NULL;
   if (arena_id != 0) {
     if (arena_id < 0 || arena_at((size_t)arena_id - 1) == NULL) return NULL;
-    place.arena = (uint16_t)(arena_id - 1);
+    affinity.arena = (uint16_t)(arena_id - 1);
   }
-  return heap_new(place, heap_tag, !allow_destroy);
+  return heap_new(affinity, heap_tag, !allow_destroy);
 }
 
 mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id) {

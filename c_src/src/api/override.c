@@ -278,7 +278,7 @@ EXPORT struct mallinfo2 mallinfo2(void) {
   info.arena = max_size(arenas.committed, blocks.live_bytes);
   info.ordblks = blocks.unused;
   info.hblks = blocks.os_mapped;
-  info.hblkhd = blocks.direct_bytes;
+  info.hblkhd = blocks.os_mapped_bytes;
   info.uordblks = blocks.live_bytes;
   info.fordblks = info.arena - info.uordblks;
   info.keepcost = arenas.committed > arenas.in_use ? arenas.committed - arenas.in_use : 0;

@@ -182,8 +182,8 @@ static void fill_blocks(mi_stats_t* s, const counts_t* f, const size_t* blocks,
   s->malloc_huge_count.total = (int64_t)large_blocks;
 }
 
-static size_t committed_now(const arena_stats_t* from_arenas, const large_stats_t* direct) {
-  return from_arenas->committed + direct->reserved;
+static size_t committed_now(const arena_stats_t* from_arenas, const large_stats_t* os_mapped) {
+  return from_arenas->committed + os_mapped->reserved;
 }
 
 typedef struct snapshot_s {
@@ -276,7 +276,7 @@ static mi_stat_counter_t* counter_of(mi_stats_t* s, size_t i) {
 /* ---- the gathering ---- */
 
 /* Puts back the lists that this thread may put back, then scans all pages. */
-static void gather_figures(counts_t* f) {
+static void gather_counts(counts_t* f) {
   const scope_t all = {NULL, NULL};
   mi_process_init();
   heaps_recover();
@@ -290,7 +290,7 @@ static void gather_process(mi_stats_t* s) {
   counts_t counts;
   snapshot_t snapshot;
   mi_stats_init(s);
-  gather_figures(&counts);
+  gather_counts(&counts);
   take_snapshot(&snapshot);
   counts.large = snapshot.large.blocks;
   counts.large_bytes = snapshot.large.bytes;
@@ -305,9 +305,9 @@ INTERNAL void stats_blocks(block_stats_t* stats) {
   counts_t counts;
   large_stats_t large;
   large_view_t view;
-  size_t direct_live = 0;
+  size_t os_mapped_live = 0;
   memset(stats, 0, sizeof(*stats));
-  gather_figures(&counts);
+  gather_counts(&counts);
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
     size_t size = class_block_size(cls);
     size_t room = counts.pages[cls] * (class_slices(cls) * SLICE_SIZE / size);
@@ -317,10 +317,10 @@ INTERNAL void stats_blocks(block_stats_t* stats) {
   large_stats(&large);
   for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
     stats->os_mapped++;
-    stats->direct_bytes += view.reserved;
-    direct_live += view.usable;
+    stats->os_mapped_bytes += view.reserved;
+    os_mapped_live += view.usable;
   }
-  if (large.bytes > direct_live) stats->live_bytes += large.bytes - direct_live;
+  if (large.bytes > os_mapped_live) stats->live_bytes += large.bytes - os_mapped_live;
 }
 #endif
 
@@ -351,18 +351,18 @@ void mi_stats_reset(void) mi_attr_noexcept {
 INTERNAL void stats_process_info(process_info_t* info) {
   os_process_t os;
   arena_stats_t from_arenas;
-  large_stats_t direct;
+  large_stats_t os_mapped;
   mi_process_init();
   os_process(&os);
   arena_stats(&from_arenas);
-  large_stats(&direct);
+  large_stats(&os_mapped);
   info->elapsed_ms = (size_t)(os_clock_ms() - process_started_ms());
   info->user_ms = os.user_ms;
   info->system_ms = os.system_ms;
   info->rss = os.rss;
   info->peak_rss = os.peak_rss;
   info->page_faults = os.page_faults;
-  info->commit = committed_now(&from_arenas, &direct);
+  info->commit = committed_now(&from_arenas, &os_mapped);
   info->peak_commit = (size_t)peak_of(&baseline[FIELD_committed], (int64_t)info->commit);
 }
 

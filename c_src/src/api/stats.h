@@ -19,9 +19,9 @@ INTERNAL void stats_of_thread(mi_stats_t* stats);
 #if MI_MALLOC_OVERRIDE
 /* The blocks that exist now, by a scan of all pages. */
 typedef struct block_stats_s {
-  size_t live_bytes;              /* of blocks in arenas */
-  size_t unused;                  /* free blocks in pages of small blocks, used before or not */
-  size_t os_mapped, direct_bytes; /* OS-mapped blocks, and their bytes */
+  size_t live_bytes;                 /* of blocks in arenas */
+  size_t unused;                     /* free blocks in pages of small blocks, used before or not */
+  size_t os_mapped, os_mapped_bytes; /* OS-mapped blocks, and their bytes */
 } block_stats_t;
 INTERNAL void stats_blocks(block_stats_t* stats);
 #endif

@@ -19,10 +19,10 @@ static void json_text(json_t* j, const char* text) {
   j->length += n;
 }
 
-#define JSON_PIECE_MAX 256 /* no fragment is longer */
+#define JSON_FRAGMENT_MAX 256 /* no fragment is longer */
 #define json_print(j, ...)                                                                         \
   do {                                                                                             \
-    char fragment[JSON_PIECE_MAX];                                                                 \
+    char fragment[JSON_FRAGMENT_MAX];                                                              \
     (void)format_text(fragment, sizeof(fragment), __VA_ARGS__);                                    \
     json_text((j), fragment);                                                                      \
   } while (0)

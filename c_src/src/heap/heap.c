@@ -167,7 +167,7 @@ INTERNAL void heap_release_pages(heap_t* heap) {
   }
 }
 
-INTERNAL void heap_trim_kept(heap_t* heap, size_t cls) {
+INTERNAL void heap_trim_first(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->first;
   if (page == NULL) return;

@@ -31,7 +31,7 @@ INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
 INTERNAL void heap_release_pages(heap_t* heap);
 /* First-class heaps: collects the first page of the class's partial list, and moves it to the end.
  */
-INTERNAL void heap_trim_kept(heap_t* heap, size_t cls);
+INTERNAL void heap_trim_first(heap_t* heap, size_t cls);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif

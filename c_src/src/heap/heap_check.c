@@ -24,7 +24,7 @@ static size_t mark_list(const page_t* page, const block_t* list, uint64_t* seen)
   return n;
 }
 
-static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* detached) {
+static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* active_list) {
   uint64_t seen[BLOCKS_MAX / 64];
   memset(seen, 0, sizeof(seen));
   mi_assert(load_relaxed(&page->owner) == page_owner_word(page, (uintptr_t)heap));
@@ -39,7 +39,7 @@ static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* de
   mi_assert(remote_is_owned(word));
   size_t local = mark_list(page, page->local, seen);
   mi_assert(local == page->capacity - page_used(page));
-  size_t others = mark_list(page, detached, seen) + mark_list(page, remote_list(word), seen);
+  size_t others = mark_list(page, active_list, seen) + mark_list(page, remote_list(word), seen);
   mi_assert(others <= page_used(page));
   mi_assert(remote_count(word) <= page_used(page));
 }

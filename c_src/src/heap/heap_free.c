@@ -12,13 +12,13 @@ INTERNAL COLD void invalid_pointer(const void* p, const char* what) {
 #endif
 }
 
-/* Frees into a page that this heap does not own; `home`: this heap owned the page last. */
-static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, bool home) {
+/* Frees into a page that this heap does not own; `was_ours`: this heap owned the page last. */
+static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, bool was_ours) {
   /* Read now: after the push another thread may release the page. */
   uint16_t arena = page->arena;
   size_t cls = page_class(page);
   uint32_t slice = page->slice;
-  bool reclaim = home && heap_wants(heap, page);
+  bool reclaim = was_ours && heap_wants(heap, page);
   switch (page_push_remote(page, block, reclaim)) {
   case PUSH_QUEUED:
     break;
@@ -66,8 +66,9 @@ INTERNAL NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
   }
   block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
   if (owner_is_abandoned(owner)) { /* this thread's backing heap may reclaim its page */
-    heap_t* home = heap_backing(heap);
-    free_remote(home, page, block, home != NULL && owner == ((uintptr_t)home | OWNER_ABANDONED));
+    heap_t* backing = heap_backing(heap);
+    free_remote(backing, page, block,
+                backing != NULL && owner == ((uintptr_t)backing | OWNER_ABANDONED));
     return;
   }
   heap = own_heap(heap, owner);

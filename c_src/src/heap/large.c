@@ -74,7 +74,7 @@ static void heap_link(heap_t* heap, page_t* page) {
   os_unlock(&large_lock);
 }
 
-/* Caller holds large_lock. A block that large_leave has unlinked is in no list. */
+/* Caller holds large_lock. A block that large_abandon has unlinked is in no list. */
 static void heap_unlink(heap_t* heap, page_t* page) {
   if (LIST_HAS(&heap->large, page, prev)) LIST_REMOVE(&heap->large, page, next, prev);
 }
@@ -213,13 +213,13 @@ INTERNAL void large_flush_quarantine(void) {
 #endif
 }
 
-INTERNAL bool renew(uint16_t arena, uint32_t slice, uint32_t count) {
-  bool zero, renewed = thp_remap(arena, slice, count);
-  if (!renewed) (void)os_purge(slice_address(slice), count * SLICE_SIZE, true, &zero);
-  return renewed;
+INTERNAL bool remap_slices(uint16_t arena, uint32_t slice, uint32_t count) {
+  bool zero, remapped = thp_remap(arena, slice, count);
+  if (!remapped) (void)os_purge(slice_address(slice), count * SLICE_SIZE, true, &zero);
+  return remapped;
 }
 
-INTERNAL void leave_block(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
+INTERNAL void return_slices(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
   if (slices_leave(arena, slice, count, used) && count <= LARGE_APART)
     quarantine_run(arena, slice, count);
   else
@@ -238,7 +238,7 @@ static void large_release(page_t* page) {
     os_release(start, span);
     return;
   }
-  if (page_has_flag(page, PAGE_MOVED) && !renew(page->arena, page->slice, page_slices(page)))
+  if (page_has_flag(page, PAGE_MOVED) && !remap_slices(page->arena, page->slice, page_slices(page)))
     return;
   if (!accessible) {
     if (MI_SECURE == 0) return;                                 /* leaked instead of reused */
@@ -246,7 +246,7 @@ static void large_release(page_t* page) {
     uint32_t count = (uint32_t)min_size(page_slices(page) - first, 2);
     guard_note(page->arena, page->slice + first, count);
   }
-  leave_block(page->arena, page->slice, page_slices(page), page->block_size);
+  return_slices(page->arena, page->slice, page_slices(page), page->block_size);
 }
 
 /* Ends the block's life; true for the one caller that must return its memory. */
@@ -254,7 +254,7 @@ static bool large_take(page_t* page, uintptr_t* owner) {
   *owner = load_relaxed(&page->owner);
   do {
     if (!owner_is_large(*owner)) return false;
-    /* Acquire, pairs with the release in large_leave. */
+    /* Acquire, pairs with the release in large_abandon. */
   } while (!cas_acquire(&page->owner, owner, 0));
   sub_relaxed(&large_state.blocks, 1);
   sub_relaxed(&large_state.bytes, page->block_size);
@@ -285,7 +285,7 @@ INTERNAL void large_free(page_t* page, void* p) {
 
 /* ---- the end of a heap ---- */
 
-INTERNAL bool large_leave(heap_t* heap, heap_t* to, size_t* blocks) {
+INTERNAL bool large_abandon(heap_t* heap, heap_t* to, size_t* blocks) {
   uintptr_t id = to != NULL ? (uintptr_t)to : OWNER_TAG(heap->tag);
   os_lock(&large_lock);
   for (page_t* page; (page = heap->large.first) != NULL && *blocks > 0; (*blocks)--) {

@@ -21,7 +21,7 @@ INTERNAL void large_mark(page_t* page, void* p);
 
 /* Gives up to `*blocks` large blocks of a first-class heap, which it counts down, to `to` (NULL: to
  * no heap); true if none is left. */
-INTERNAL bool large_leave(heap_t* heap, heap_t* to, size_t* blocks);
+INTERNAL bool large_abandon(heap_t* heap, heap_t* to, size_t* blocks);
 /* Frees all large blocks of a first-class heap. */
 INTERNAL void large_destroy(heap_t* heap);
 /* Forgets the OS-mapped blocks, which stay mapped. */
@@ -86,10 +86,10 @@ INTERNAL void large_guard(page_t* page, bool wanted);
 INTERNAL bool large_unguard(page_t* page);
 /* Remaps slices that hold moved mappings. False: the kernel refused and the slices may be unmapped.
  * The caller then leaks the addresses instead of reusing them; the memory went to the kernel. */
-INTERNAL bool renew(uint16_t arena, uint32_t slice, uint32_t count);
+INTERNAL bool remap_slices(uint16_t arena, uint32_t slice, uint32_t count);
 /* Takes all slices of a block, or its last ones, and returns them to the arena or puts them in
  * quarantine. `used`: bytes at their start that the program may have written. */
-INTERNAL void leave_block(uint16_t arena, uint32_t slice, uint32_t count, size_t used);
+INTERNAL void return_slices(uint16_t arena, uint32_t slice, uint32_t count, size_t used);
 
 /* For statistics: a live block was resized from `before` to `after` usable bytes. */
 INTERNAL void large_count_resized(size_t before, size_t after);

@@ -43,8 +43,8 @@ static void large_trim(page_t* page, size_t usable) {
     os_release(tail, (size_t)drop * SLICE_SIZE);
   } else {
     page_set_slices(page, keep);
-    if (!moved || renew(page->arena, page->slice + keep, drop))
-      leave_block(page->arena, page->slice + keep, drop, (size_t)drop * SLICE_SIZE);
+    if (!moved || remap_slices(page->arena, page->slice + keep, drop))
+      return_slices(page->arena, page->slice + keep, drop, (size_t)drop * SLICE_SIZE);
   }
 }
 

@@ -34,7 +34,7 @@ static char* guarded_reserve(size_t size) {
 }
 
 /* The caller holds meta_lock. */
-static void* cut(size_t size) {
+static void* bump_alloc(size_t size) {
   size = round_up(size, 64);
   if (size > meta.left) {
     char* chunk = guarded_reserve(CHUNK_SIZE);
@@ -55,7 +55,7 @@ INTERNAL void* meta_reserve(size_t size) {
   size = round_up(size, os_info.page_size);
   char* p = NULL;
   os_lock(&meta_lock);
-  region_t* r = cut(sizeof(region_t));
+  region_t* r = bump_alloc(sizeof(region_t));
   if (r != NULL && (p = guarded_reserve(size)) != NULL) {
     *r = (region_t){meta.regions, p, size};
     meta.regions = r;
@@ -67,7 +67,7 @@ INTERNAL void* meta_reserve(size_t size) {
 INTERNAL void* meta_alloc(size_t size) {
   if (size > CHUNK_SIZE / 8) return meta_reserve(size);
   os_lock(&meta_lock);
-  void* p = cut(size);
+  void* p = bump_alloc(size);
   os_unlock(&meta_lock);
   return p;
 }

@@ -13,17 +13,11 @@
 #include "../base/base.h"
 #include "../base/size_class.h"
 #include "owner.h"
+#include "page_secure.h"
 
 typedef struct block_s {
   struct block_s* next;
 } block_t;
-
-typedef _Atomic(uint16_t) block_state_t; /* secure builds, see block_state.h */
-/* Bytes of block-state tables for each slice: a wide table for blocks below STATES_DENSE_FROM
- * bytes, a dense one for the others. The dense tables of several slices share an OS page. */
-#define STATES_WIDE ((size_t)8192 * sizeof(block_state_t))
-#define STATES_DENSE ((size_t)512 * sizeof(block_state_t))
-#define STATES_DENSE_FROM (SLICE_SIZE / 512)
 
 /* A page: one or more adjacent slices with blocks of one size.
  *
@@ -66,23 +60,15 @@ typedef struct page_s {
     uint32_t refill_to; /* small blocks: refill short lists up to this capacity */
     uint32_t fragment;  /* large blocks: length of a fragment, see large_move.c */
   };
-#if MI_SECURE > 0        /* see block_state.h */
-  block_state_t* states; /* of the blocks of a page; set up with the page */
-  char* start;
-  uint64_t reciprocal;
-  uint32_t link_shift;
-  uint32_t epoch;            /* of the random order of its blocks, see random.h */
-  _Atomic(uintptr_t) issued; /* of large blocks: the pointer that the program got */
-  uint64_t key[2];           /* of its canaries, see canary.c */
-#if UINTPTR_MAX > UINT32_MAX
-  /* Padding, not an aligned type: the address computed for an empty window is not aligned. */
-  uint64_t unused;
-#endif
-#endif
+  SECURE_PAGE_FIELDS /* see page_secure.h */
 } page_t;
 
 #if UINTPTR_MAX > UINT32_MAX
 _Static_assert(sizeof(page_t) == (MI_SECURE > 0 ? 128 : 64), "a descriptor is whole cache lines");
+#endif
+#if MI_SECURE > 0
+_Static_assert(offsetof(page_t, states) % 64 == 0 || UINTPTR_MAX == UINT32_MAX,
+               "the fields of secure builds are a cache line of their own");
 #endif
 
 enum {

@@ -36,17 +36,17 @@ INTERNAL void map_unload(void) {
 
 INTERNAL page_t* map_page_checked(const void* p) {
   if (!map_covers(p)) return NULL;
-  page_t* slot = map_descriptor(p);
-  uintptr_t owner = load_relaxed(&slot->owner);
+  page_t* descriptor = map_descriptor(p);
+  uintptr_t owner = load_relaxed(&descriptor->owner);
   if (owner == 0) return NULL;
-  return owner_is_interior(owner) ? page_of_interior(p, owner) : slot;
+  return owner_is_interior(owner) ? page_of_interior(p, owner) : descriptor;
 }
 
 INTERNAL void map_mark_interior(page_t* page, uint32_t from, uint32_t count) {
   for (uint32_t i = from; i < from + count; i++) {
-    page_t* slot = map_descriptor_of_slice(page->slice + i);
+    page_t* descriptor = map_descriptor_of_slice(page->slice + i);
     /* Relaxed: the block is allocated after this, and a thread that gets its address sees it. */
-    store_relaxed(&slot->owner, owner_of_interior(i));
+    store_relaxed(&descriptor->owner, owner_of_interior(i));
   }
 }
 

@@ -35,14 +35,14 @@ typedef enum os_access_e {
  * ADDRESS_BITS. */
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access);
 /* Readable and writable memory. If the system has enough large OS pages (2 MiB), the memory is in
- * these, and `*pinned` is true: they cannot be given back in part, and a forked child that writes
- * to them needs as many spare ones. Otherwise as OS_LAZY, with advice to use huge pages. */
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned);
+ * these, and `*non_purgeable` is true: they cannot be given back in part, and a forked child that
+ * writes to them needs as many spare ones. Otherwise as OS_LAZY, with advice to use huge pages. */
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable);
 
 #define OS_HUGE_SIZE GiB
 typedef struct os_huge_s {
   void* start;  /* NULL if none could be allocated */
-  size_t pages; /* allocated, side by side; zero, resident, and pinned as above */
+  size_t pages; /* allocated, side by side; zero, resident, non-purgeable as above */
   bool bound;   /* to the node, or there was no node to choose */
 } os_huge_t;
 /* Allocates up to `pages` huge OS pages (1 GiB each), on the `numa_node`-th node (-1: any) if that
@@ -82,7 +82,7 @@ static inline bool os_guards_are_mappings(void) { return false; }
 #endif
 /* Replaces a mapping of the library by fresh zero memory, so that it can merge with its
  * neighbours. */
-INTERNAL bool os_renew(void* p, size_t size);
+INTERNAL bool os_remap(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst; both are mappings of the library. src reads as
  * zero afterwards. False: nothing was moved. */
 INTERNAL bool os_move(void* dst, void* src, size_t size);

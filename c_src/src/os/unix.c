@@ -117,7 +117,7 @@ static bool is_addressable(const void* p, size_t size) {
 /* An address hint for secure builds: the kernel's own choice lies beside the libraries. All hints
  * of a process lie in one random TiB, because the page map needs two OS pages for each 4 GiB that
  * are used. Not under a sanitizer, which has its own layout of the address space. */
-static void* random_place(void) {
+static void* random_hint(void) {
 #if MI_SECURE > 0 && ADDRESS_BITS > 32 && !MI_WATCHED
   static _Atomic(uint64_t) zone; /* relaxed: a number that publishes nothing */
   uint64_t random, mine = load_relaxed(&zone);
@@ -133,9 +133,9 @@ static void* random_place(void) {
 }
 
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
-  void* place = (void*)round_up((uintptr_t)random_place(), align);
-  char* p = map_memory(place, size, access, 0);
-  if (p == NULL && place != NULL) p = map_memory(NULL, size, access, 0); /* hint rejected */
+  void* hint = (void*)round_up((uintptr_t)random_hint(), align);
+  char* p = map_memory(hint, size, access, 0);
+  if (p == NULL && hint != NULL) p = map_memory(NULL, size, access, 0); /* hint rejected */
   if (p == NULL) return NULL;
   if (((uintptr_t)p & (align - 1)) != 0) {
     os_release(p, size);
@@ -185,7 +185,7 @@ static void* map_pages(void* at, size_t size, int shift) {
   return NULL;
 }
 
-static void* reserve_pinned(size_t size, size_t align) {
+static void* reserve_hugetlb(size_t size, size_t align) {
   if ((size & (LARGE_SIZE - 1)) != 0 || align > LARGE_SIZE) return NULL;
   /* Relaxed: if two threads race, they skip one attempt more or less. */
   unsigned skips = load_relaxed(&large_skips);
@@ -198,12 +198,12 @@ static void* reserve_pinned(size_t size, size_t align) {
   return p;
 }
 #else
-static void* reserve_pinned(size_t size, size_t align) { return (void)size, (void)align, NULL; }
+static void* reserve_hugetlb(size_t size, size_t align) { return (void)size, (void)align, NULL; }
 #endif
 
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
-  void* p = reserve_pinned(size, align);
-  *pinned = p != NULL;
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
+  void* p = reserve_hugetlb(size, align);
+  *non_purgeable = p != NULL;
   if (p != NULL) return p;
   p = os_reserve(size, size >= LARGE_SIZE ? max_size(align, LARGE_SIZE) : align, OS_LAZY);
 #if defined(MADV_HUGEPAGE)
@@ -331,14 +331,14 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
   return advise(p, size, MADV_DONTNEED);
 #else
   *zero = true;
-  return os_renew(p, size); /* MADV_DONTNEED keeps the contents on other systems */
+  return os_remap(p, size); /* MADV_DONTNEED keeps the contents on other systems */
 #endif
 }
 
 INTERNAL bool os_protect(void* p, size_t size) { return set_access(p, size, PROT_NONE); }
 
 /* The contents are worthless, so a new mapping serves too. */
-INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_renew(p, size); }
+INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size) || os_remap(p, size); }
 
 #if defined(__linux__) && !defined(MADV_GUARD_INSTALL)
 /* Linux 6.13 has guards that are no mappings of their own. */
@@ -359,7 +359,7 @@ static int guard_lightly(void* p, size_t size, bool on) {
 }
 
 static bool unguard_lightly(void* p, size_t size) {
-  return guard_lightly(p, size, false) == 0 || os_renew(p, size);
+  return guard_lightly(p, size, false) == 0 || os_remap(p, size);
 }
 
 INTERNAL bool os_guards_are_light(void) { return load_relaxed(&guard_kind) == GUARDS_LIGHT; }
@@ -386,7 +386,7 @@ INTERNAL bool os_shut(void* p, size_t size) {
  * mapping each time would split the program's mappings. */
 static void undo_guards(void* p, size_t size, int error) {
   int undone = guard_lightly(p, size, false);
-  if (undone != 0 && (undone != error || error == ENOMEM)) (void)os_renew(p, size);
+  if (undone != 0 && (undone != error || error == ENOMEM)) (void)os_remap(p, size);
 }
 
 /* An emulator may accept any advice and ignore it; the kernel refuses advice -1. */
@@ -412,7 +412,7 @@ INTERNAL bool os_unguard(void* p, size_t size) {
   return os_guards_are_light() ? unguard_lightly(p, size) : os_open(p, size);
 }
 
-INTERNAL bool os_renew(void* p, size_t size) {
+INTERNAL bool os_remap(void* p, size_t size) {
   return map_memory(p, size, OS_LAZY, MAP_FIXED) != NULL;
 }
 

@@ -91,8 +91,8 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   return start + head;
 }
 
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
-  *pinned = false;
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
+  *non_purgeable = false;
   return os_reserve(size, align, OS_LAZY);
 }
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
@@ -114,7 +114,7 @@ INTERNAL bool os_shut(void* p, size_t size) { return (void)p, (void)size, false;
 INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
-INTERNAL bool os_renew(void* p, size_t size) { return memset(p, 0, size) != NULL; }
+INTERNAL bool os_remap(void* p, size_t size) { return memset(p, 0, size) != NULL; }
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return (void)dst, (void)src, (void)size, false;
 }

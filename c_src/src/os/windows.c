@@ -91,8 +91,8 @@ INTERNAL void os_release(void* p, size_t size) {
 }
 
 /* Large pages need a privilege that programs rarely have, so the library never asks for them. */
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
-  *pinned = false;
+INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
+  *non_purgeable = false;
   return os_reserve(size, align, OS_LAZY);
 }
 INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
@@ -131,7 +131,7 @@ INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
 INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
 INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
 
-INTERNAL bool os_renew(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
+INTERNAL bool os_remap(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;

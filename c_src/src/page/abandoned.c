@@ -45,9 +45,9 @@ INTERNAL void abandon_page(page_t* page) {
     uint16_t arena = page->arena;
     size_t cls = page_class(page);
     uint32_t slice = page->slice;
-    bool offer = page_free_count(page) >= page_claimable_count(page) && may_be_claimed(page);
+    bool claimable = page_free_count(page) >= page_claimable_count(page) && may_be_claimed(page);
     if (page_try_abandon(page)) {
-      if (offer) abandoned_publish(arena, cls, slice);
+      if (claimable) abandoned_publish(arena, cls, slice);
       return;
     }
     page_reclaim(page);

@@ -25,10 +25,10 @@ INTERNAL void canary_init(void) {
 INTERNAL void canary_new_key(page_t* page) { random_words(page->key); }
 
 /* Address of the block's canary; NULL for blocks of size 0, which have none. */
-static char* canary_place(page_t* page, const void* p) {
+static char* canary_address(page_t* page, const void* p) {
   size_t cls = page_class(page);
   if (cls == CLASS_LARGE) return page_start(page) + page->block_size - CANARY_SIZE;
-  return cls == 0 ? NULL : small_canary_place(page, p);
+  return cls == 0 ? NULL : small_canary_address(page, p);
 }
 
 static void fill_long(char* at, size_t padding, uint64_t bytes) {
@@ -48,17 +48,17 @@ INTERNAL void write_canary(const page_t* page, char* at, void* p, size_t size) {
 }
 
 INTERNAL void canary_write(page_t* page, void* p, size_t size) {
-  char* at = canary_place(page, p);
+  char* at = canary_address(page, p);
   if (at != NULL) write_canary(page, at, p, size);
 }
 
 INTERNAL void canary_clear(page_t* page, void* p) {
-  char* at = canary_place(page, p);
+  char* at = canary_address(page, p);
   if (at != NULL) store_word(at, 0);
 }
 
 INTERNAL void canary_rewrite(page_t* page, void* p, size_t size) {
-  char* at = canary_place(page, p);
+  char* at = canary_address(page, p);
   size_t padding;
   if (at == NULL) return;
   if (read_canary_of(page, at, p, &padding)) {
@@ -88,24 +88,24 @@ static bool has_canary(const page_t* page, const char* at, const void* p) {
  * is a double free, not an overflow. */
 static COLD bool broken(page_t* page, const void* p) {
   if (is_live(page, p))
-    violation_report(EFAULT, "overflow", "the bytes behind it have changed", page, p);
+    violation_report(EFAULT, "overflow", "the bytes after it have changed", page, p);
   else
     violation_freed_twice(page, p);
   return false;
 }
 
 INTERNAL bool canary_is_sound(page_t* page, const void* p) {
-  char* at = canary_place(page, p);
+  char* at = canary_address(page, p);
   return is_live(page, p) && (at == NULL || has_canary(page, at, p));
 }
 
 INTERNAL bool canary_check(page_t* page, const void* p) {
-  char* at = canary_place(page, p);
+  char* at = canary_address(page, p);
   return at == NULL || likely(has_canary(page, at, p)) || broken(page, p);
 }
 
 INTERNAL size_t canary_size(page_t* page, const void* p) {
-  const char* at = canary_place(page, p);
+  const char* at = canary_address(page, p);
   if (at == NULL) return 0;
   size_t padding;
   if (read_canary_of(page, at, p, &padding)) return (size_t)(at - (const char*)p) - padding;

@@ -75,13 +75,13 @@ static inline uint64_t canary_of(const page_t* page, const char* at, size_t padd
   return (hash_of(page, at, padding) & ~(uint64_t)UINT32_MAX) | padding;
 }
 
-static inline uint32_t place_part(const char* at) {
+static inline uint32_t position_bits(const char* at) {
   return ((uint32_t)(uint16_t)(uintptr_t)at * UINT32_C(0x9e3779b1)) & UINT32_C(0x7f7f7f7f);
 }
 
 static inline uint64_t pattern_of(const char* at) {
-  uint32_t part = place_part(at);
-  return ((uint64_t)part << 32 | part) ^ pattern[0];
+  uint32_t bits = position_bits(at);
+  return ((uint64_t)bits << 32 | bits) ^ pattern[0];
 }
 static inline uint64_t load_word(const char* at) {
   uint64_t word;
@@ -110,20 +110,27 @@ typedef uint32_t halves_t __attribute__((vector_size(16), may_alias));
 
 #define PADDING_SHORT ((size_t)16)
 
-/* A sliding mask. Two words that begin `n` bytes into it, 0 to 16, are a mask of their last `n`
- * bytes. One word that begins 8 + `n` bytes into it, `n` from 0 to 8, is such a mask too. */
-static const uint64_t window[4] = {0, 0, UINT64_MAX, UINT64_MAX};
+/* All 17 masks of short padding, each one byte further into the table than the one before: the two
+ * words from byte `n` on are the mask of their last `n` bytes. */
+static const uint64_t padding_masks[4] = {0, 0, UINT64_MAX, UINT64_MAX};
+_Static_assert(sizeof(padding_masks) == PADDING_SHORT + sizeof(loose_pair_t),
+               "the mask for the longest short padding ends with the table");
+
+static inline loose_pair_t padding_mask(size_t padding) {
+  mi_assert_internal(padding <= PADDING_SHORT);
+  return *(const loose_pair_t*)(const void*)((const char*)padding_masks + padding);
+}
 
 static inline void find_short_padding(const char* at, size_t padding, padding_t* s) {
-  const uint32_t part = place_part(at);
-  const halves_t parts = {part, part, part, part};
-  s->mask = *(const loose_pair_t*)(const void*)((const char*)window + padding);
-  s->filled = (pair_t)parts ^ *(const loose_pair_t*)(const void*)pattern;
+  const uint32_t bits = position_bits(at);
+  const halves_t mix = {bits, bits, bits, bits};
+  s->mask = padding_mask(padding);
+  s->filled = (pair_t)mix ^ *(const loose_pair_t*)(const void*)pattern;
 }
 
 static inline loose_pair_t* before(char* at) { return (loose_pair_t*)(void*)(at - 16); }
 
-static inline char* small_canary_place(const page_t* page, const void* p) {
+static inline char* small_canary_address(const page_t* page, const void* p) {
   return (char*)(uintptr_t)p + page->block_size - CANARY_SIZE;
 }
 
@@ -153,7 +160,8 @@ static inline void write_short_canary(const page_t* page, char* at, size_t paddi
 
 /* Mask of the last `padding` bytes, 0 to 8, of a word in memory. */
 static inline uint64_t tiny_mask(size_t padding) {
-  return load_word((const char*)window + sizeof(window[0]) + padding);
+  mi_assert_internal(padding <= sizeof(uint64_t));
+  return load_word((const char*)padding_masks + sizeof(uint64_t) + padding);
 }
 
 INTERNAL void write_canary(const page_t* page, char* at, void* p, size_t size);

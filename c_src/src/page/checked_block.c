@@ -29,7 +29,7 @@ static page_t* find_live(const void* p, const char* what, block_state_t** side) 
   *side = block_state(page, p);
   uint16_t state = load_relaxed(*side);
   if (likely(state == STATE_LIVE)) return page;
-  if (state == STATE_NEVER) return violation_invalid_free(p, "was never handed out", what);
+  if (state == STATE_NEVER) return violation_invalid_free(p, "was never allocated", what);
   violation_report(EAGAIN, "double free", what, page, p);
   return NULL;
 }
@@ -71,7 +71,7 @@ INTERNAL page_t* checked_take(void* p, uintptr_t own) {
 /* The rare cases of checked_new. A tail call: calls in the middle would cost registers. */
 static NOINLINE void* new_slowly(page_t* page, block_t* block, block_t** list, size_t size) {
   block_allocate(page, block, list);
-  write_canary(page, small_canary_place(page, block), block, size);
+  write_canary(page, small_canary_address(page, block), block, size);
   return block;
 }
 

@@ -125,7 +125,7 @@ INTERNAL size_t format_text(char* buf, size_t size, const char* format, ...) {
 
 /* Claims an entry of `printing`. False if this thread has one already, because its output function
  * raised a message, or if all are taken. */
-static bool printing_enter(size_t* place) {
+static bool printing_enter(size_t* entry) {
   uintptr_t self = os_thread_id();
   size_t count = sizeof(logger.printing) / sizeof(logger.printing[0]);
   /* Relaxed: the only entry that matters to this thread is one that it wrote itself. */
@@ -134,7 +134,7 @@ static bool printing_enter(size_t* place) {
   for (size_t i = 0; i < count; i++) {
     uintptr_t none = 0;
     if (cas_acquire(&logger.printing[i], &none, self)) {
-      *place = i;
+      *entry = i;
       return true;
     }
   }
@@ -153,9 +153,9 @@ static void keep_early(const char* text, size_t n) {
 
 /* Writes the text to `out`, or to the registered function, or to standard error. */
 static void write_text(mi_output_fun* out, void* arg, const char* text, size_t n) {
-  size_t place;
+  size_t entry;
   int cancel = os_cancel_off();
-  if (!printing_enter(&place)) {
+  if (!printing_enter(&entry)) {
     os_cancel_restore(cancel);
     return;
   }
@@ -168,7 +168,7 @@ static void write_text(mi_output_fun* out, void* arg, const char* text, size_t n
     keep_early(text, n);
   }
   errno = saved;
-  store_release(&logger.printing[place], 0);
+  store_release(&logger.printing[entry], 0);
   os_cancel_restore(cancel);
 }
 

@@ -33,12 +33,13 @@ typedef struct option_s {
                      int unused;                                                                   \
                    }))
 
-#define TABLE_ENTRY(name, NAME, min, max, flags, legacy1, legacy2)                                 \
+#define TABLE_ENTRY(name, NAME, value, min, max, flags, legacy1, legacy2)                          \
   [mi_option_##                                                                                    \
       name] = {#name, {legacy1, legacy2}, min, max,                                                \
-               flags, FROM_BUILD,         0,   IN_RANGE(MI_DEFAULT_##NAME, min, max, flags)},
+               flags, FROM_BUILD,         0,   IN_RANGE(OPTION_DEFAULT(NAME), min, max, flags)},
 static option_t option_table[OPTION_COUNT] = {OPTION_LIST(TABLE_ENTRY)};
-_Static_assert(MI_DEFAULT_GUARDED_MIN <= MI_DEFAULT_GUARDED_MAX, "two build-time defaults clash");
+_Static_assert(OPTION_DEFAULT(GUARDED_MIN) <= OPTION_DEFAULT(GUARDED_MAX),
+               "two build-time defaults clash");
 
 INTERNAL bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
 static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & KIB) != 0; }

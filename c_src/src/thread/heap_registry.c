@@ -147,7 +147,7 @@ INTERNAL void heap_end(heap_t* heap, heap_t* to) {
   check_heap(heap);
   heap_abandon(heap, to);
   size_t all = SIZE_MAX;
-  (void)large_leave(heap, to, &all);
+  (void)large_abandon(heap, to, &all);
   if (to != NULL) heap_leave(to);
   heap_leave(heap);
   heap_forget(heap);
@@ -195,7 +195,7 @@ static void orphan_end(heap_t* heap) {
 static bool orphan_leave(heap_t* heap, size_t* pages) {
   if (load_relaxed(&heap->busy) != 0) return true;
   heap_flush_quarantine(heap);
-  return heap_abandon_some(heap, NULL, pages) && large_leave(heap, NULL, pages);
+  return heap_abandon_some(heap, NULL, pages) && large_abandon(heap, NULL, pages);
 }
 
 INTERNAL void orphans_recover(size_t pages) {

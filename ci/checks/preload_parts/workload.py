@@ -47,7 +47,7 @@ def sqlite_part(rng):
 
 
 def threads_part():
-    # Blocks made by one thread and dropped by another.
+    # Blocks that one thread makes and another one drops.
     results = [None] * 4
 
     def work(index):

@@ -228,7 +228,7 @@ template <class A> void work_in_all(const A& a) {
 
 // ---- the interface that all three have in common ----
 
-struct unusual { // its address is not what & says
+struct unusual { // its operator & does not return its address
   int value;
   explicit unusual(int v) : value(v) {}
   unusual* operator&() { return NULL; }
@@ -310,7 +310,7 @@ template <class A> void interface_is_complete(A a) {
   d.destroy(q);
   d.deallocate(q, 1);
 
-  // A container takes over the allocator of the one that it is assigned.
+  // A container gets the allocator of the container that is assigned to it.
   typedef std::vector<int, typename A::template rebind<int>::other> vector_t;
   vector_t one(10, 1, a);
   vector_t two(one);
@@ -318,7 +318,7 @@ template <class A> void interface_is_complete(A a) {
   const int* elements = one.data();
   vector_t three(std::move(one));
   CHECK_SAME(three.data(), elements);
-  // What was moved from can be used on.
+  // A container that was moved from can still be used.
   CHECK(one.get_allocator() == three.get_allocator());
   one.assign(50, 3);
   CHECK(is_ours(one.data()));
@@ -432,7 +432,7 @@ template <class K> void owned_heap_goes_with_the_last_copy() {
       std::vector<int, A> v(10000, 7, a);
       CHECK_EQ(heap_new_calls, 2); // all of them shared one
     }
-    // The heap is still there: its blocks can be had.
+    // The heap is still there: it can allocate.
     CHECK_EQ(heap_delete_calls + heap_destroy_calls, 0);
     long* p = rebound->allocate(10);
     CHECK(is_ours(p));
@@ -510,7 +510,7 @@ template <class K> void throws_bad_alloc_when_memory_is_out() {
 }
 #endif
 
-// What an owned heap still holds when it goes: kept, or released.
+// Blocks that an owned heap still holds at its end: kept, or freed.
 
 void blocks_stay_valid_when_an_owned_heap_is_deleted() {
   int* p;

@@ -1,5 +1,5 @@
 # The C++ side of the interface: the headers mimalloc-new-delete.h and mimalloc-override.h and the
-# allocators of mimalloc.h, compiled by each compiler that is here, with each C++ library and
+# allocators of mimalloc.h, compiled by each installed compiler, with each C++ library and
 # standard; and the protocol of mi_new. The programs are linked with a library that overrides
 # nothing, so that each block that is ours came through these headers.
 #
@@ -79,7 +79,7 @@ function(cxx_headers_toolchain name)
     endif()
     set(prefix ${cxx_headers_build}/${name}-${variant})
 
-    # Some of what operators.cc looks at depends on the optimizer.
+    # Some checks of operators.cc depend on the optimizer.
     cxx_headers_compile(${prefix}-operators.o operators.cc ${command} -O1)
     cxx_headers_link(${prefix}-operators ${prefix}-operators.o ${cxx_headers_plain} ${command})
     list(APPEND operators_programs ${prefix}-operators)

@@ -16,7 +16,7 @@
 #define EXCEPTIONS 0
 #endif
 
-// What the standard has, said once more; the compiler's options decide on the rest.
+// The standard's rules once more; the compiler's options decide the rest.
 #if __cplusplus >= 201402L
 #define SIZED 1
 #else
@@ -246,7 +246,7 @@ void handler_that_throws() {
   throw handler_gave_up();
 }
 
-void throwing_forms_pass_on_what_the_handler_throws() {
+void throwing_forms_pass_on_exceptions_of_the_handler() {
   std::set_new_handler(&handler_that_throws);
   for (int form = 0; form < FORMS; form++) {
     handler_calls = 0;
@@ -266,7 +266,7 @@ void handler_that_throws_anything() {
   throw 42;
 }
 
-// In C this would end the program: what comes from C++ cannot be caught there.
+// In C this would end the program: C code cannot catch an exception.
 void nothrow_forms_return_null_when_the_handler_throws() {
   std::set_new_handler(&handler_that_throws_anything);
   handler_calls = 0;
@@ -291,7 +291,7 @@ const check_case_t cases[] = {
     CASE(new_handler_is_called_until_it_gives_up),
 #if EXCEPTIONS
     CASE(throwing_forms_throw_bad_alloc_when_memory_is_out),
-    CASE(throwing_forms_pass_on_what_the_handler_throws),
+    CASE(throwing_forms_pass_on_exceptions_of_the_handler),
     CASE(nothrow_forms_return_null_when_the_handler_throws),
 #endif
 };

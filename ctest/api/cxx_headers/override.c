@@ -12,13 +12,13 @@
 #include <malloc.h>
 #include "probe.h"
 
-/* The functions behind the names, before these are macros. */
+/* The functions of these names, before the names are macros. */
 static void* libc_malloc(size_t size) { return malloc(size); }
 static void libc_free(void* p) { free(p); }
 
 #include <mimalloc-override.h>
 
-/* Headers that come later take nothing back. */
+/* Headers that come later change nothing. */
 #include <stdlib.h>
 #include <string.h>
 #include <malloc.h>
@@ -138,7 +138,7 @@ static void macros_of_microsoft(void) {
   CHECK_TEXT(copy, "value");
   CHECK_EQ(size, 6);
   free(copy);
-  /* The wide form has no environment to look at outside Windows. */
+  /* Outside Windows the wide form has no environment. */
   wide = (wchar_t*)&size;
   CHECK_EQ(_wdupenv_s(&wide, &size, text), EINVAL);
   CHECK_NULL(wide);

@@ -66,7 +66,7 @@ bool form_reallocates(int form) { return form == NEW_REALLOC || form == NEW_REAL
 
 // ---- memory that comes back ----
 
-// Address space that only the handler can give to the allocator.
+// Address space that only the handler gives to the allocator.
 const size_t REQUEST = 3 * GIB;
 const size_t BALLAST = 6 * GIB;
 void* ballast;

@@ -1,4 +1,4 @@
-# Small projects that use the library as c_src/README.md tells, and each option of its build. They
+# Small projects that use the library as c_src/README.md says, and each option of its build. They
 # build the library themselves, so the options of this build would only make them slower.
 if(MI_SANITIZE OR MI_DEBUG_FULL)
   message(STATUS "Not part of this build (sanitizer or debug): consumers")

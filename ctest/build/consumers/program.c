@@ -1,10 +1,9 @@
 /* program.c - a small program of another project that uses the library.
  *
- * `program ours` or `program system` names who must serve malloc here; the program says who did,
- * and its status is 0 only if that is right and the mi_* functions work. The other ways to call it
- * show the effect of a build option:
- *   program option VALUE   the default of the runtime option OPTION, given by the compiler
- *   program overflow       a size that is too large
+ * `program ours` or `program system` names the allocator that must serve malloc here; the program
+ * prints which one did, and its status is 0 only if that is right and the mi_* functions work. The
+ * other arguments show the effect of a build option: program option VALUE   the default of the
+ * runtime option OPTION, given by the compiler program overflow       a size that is too large
  */
 #include <errno.h>
 #include <stdint.h>

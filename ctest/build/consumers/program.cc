@@ -1,5 +1,5 @@
-// The same as program.c in C++: `program ours` or `program system` names who must serve malloc and
-// operator new.
+// The same as program.c in C++: `program ours` or `program system` names the allocator of malloc
+// and operator new.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

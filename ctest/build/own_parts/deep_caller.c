@@ -1,5 +1,5 @@
 /* deep_caller.c - a library that opens another one by a name that only its own search path
- * (RUNPATH) leads to: the C library must see that it is this library that asks. */
+ * (RUNPATH) leads to: the C library must see that this library is the caller. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 # Programs that bring parts of their own: forms of new and delete, a malloc, libraries that they open.
-# Our library is preloaded or linked, in each way that makes a difference.
+# Our library is preloaded or linked, in each way that matters.
 #
 # Included at the end of CMakeLists.txt.
 if(NOT MI_OVERRIDE)

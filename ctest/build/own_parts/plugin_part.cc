@@ -1,6 +1,6 @@
-// plugin_part.cc - a library in C++ that plugin.c opens: what it asks for cannot be had.
+// plugin_part.cc - a library in C++ that plugin.c opens: its requests fail.
 //
-// Built once with each C++ library that is here. Functions return how many of their checks failed.
+// Built once with each installed C++ library. Functions return how many of their checks failed.
 #include "probe.h"
 #include <exception>
 #include <new>
@@ -84,7 +84,7 @@ int part_catches_what_passes_through_c(void* (*new_in_c)(size_t)) {
   return check_failures - before;
 }
 
-// Until there is no memory left for anything; what was had is given back.
+// Allocates until no memory is left, then frees all.
 int part_runs_out_of_memory() {
   int before = check_failures;
   struct link_t {

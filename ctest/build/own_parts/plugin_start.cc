@@ -1,5 +1,5 @@
-// plugin_start.cc - a library in C++ whose constructor waits for a thread that asks for too much:
-// the loader is at work meanwhile, so the thread must not need it.
+// plugin_start.cc - a library in C++ whose constructor waits for a thread whose request fails:
+// the loader holds its lock meanwhile, so the thread must not need it.
 #include "probe.h"
 #include <new>
 

@@ -1,3 +1,3 @@
 //! Empty on purpose: this package only makes Cargo build `tikv-jemalloc-sys`.
-//! The runner links the archive which that leaves behind into a shared library.
+//! The runner links its archive into a shared library.
 #![no_std]

@@ -14,9 +14,9 @@ const UNDER_WAY: usize = 20_000;
 type Task = Pin<Box<dyn Future<Output = u64> + Send>>;
 
 /// The executor looks at every task anyway.
-struct Nobody;
+struct NoWake;
 
-impl Wake for Nobody {
+impl Wake for NoWake {
     fn wake(self: Arc<Self>) {}
 }
 
@@ -58,7 +58,7 @@ async fn tick(number: usize) -> u64 {
 
 pub fn run(args: &[usize]) -> u64 {
     let (tasks, rounds) = (args[0], args[1]);
-    let waker = Waker::from(Arc::new(Nobody));
+    let waker = Waker::from(Arc::new(NoWake));
     let mut context = Context::from_waker(&waker);
     let mut sum = 0u64;
     for round in 0..rounds {

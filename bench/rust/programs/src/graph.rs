@@ -1,5 +1,5 @@
 //! A graph of shared nodes that several threads walk and change: `graph NODES ROUNDS`.
-//! Reference counts decide who frees: often not the thread that allocated.
+//! Reference counts decide which thread frees: often not the one that allocated.
 
 use crate::rng::{mix, Rng};
 use std::sync::{Arc, Mutex};
@@ -48,7 +48,7 @@ fn work(share: Vec<Arc<Node>>, mut rng: Rng) -> (u64, Vec<Arc<Node>>) {
             };
             path.push(Arc::clone(first));
         }
-        // What others change at the same time may not be in the sum.
+        // The sum may not contain what others change at the same time.
         sum = sum.wrapping_add(mix(start.value, start.label.len() as u64));
         let fresh = node(start.value, &mut rng);
         fresh.next.lock().unwrap().push(start);
@@ -65,7 +65,7 @@ pub fn run(args: &[usize]) -> u64 {
         for pass in 0..3 {
             let mut shares: Vec<Vec<Arc<Node>>> = vec![Vec::new(); THREADS];
             for (at, node) in all.drain(..).enumerate() {
-                // In blocks that move on by one: nobody gets back what it made.
+                // In blocks that move on by one: no thread gets back what it made.
                 shares[(at / 64 + pass) % THREADS].push(node);
             }
             let workers: Vec<_> = shares

@@ -11,7 +11,8 @@ pub fn run(args: &[usize]) -> u64 {
         Rng::word(rng.skewed(words / 3 + 1), &mut word);
         index.entry(word).or_default().push(position as u32);
     }
-    // Invert it: from the number of places to the words, and from the first place to the word.
+    // Invert it: from the number of occurrences to the words, and from the first occurrence to the
+    // word.
     let mut by_count: Map<usize, Vec<&str>> = Map::default();
     let mut by_first: Map<u32, (usize, String)> = Map::default();
     for (word, places) in &index {

@@ -62,8 +62,8 @@ pub fn run(name: &str, args: &[String]) -> Result<u64, String> {
     Ok(workload(&numbers))
 }
 
-/// `main` of a package whose allocator answers `mi_version`, which has to be one of these releases. A
-/// macro, for only in such a package is there anything to answer.
+/// `main` of a package whose allocator answers `mi_version`, which has to be one of these releases.
+/// A macro, because only such a package has the function.
 #[macro_export]
 macro_rules! main_with_mi_version {
     ($releases:pat) => {
@@ -85,7 +85,7 @@ macro_rules! main_with_mi_version {
     };
 }
 
-/// The whole program. `allocator` proves that the allocator is the one which the package names.
+/// The whole program. `allocator` proves that the package's allocator serves.
 pub fn main(allocator: fn() -> Result<(), String>) -> ExitCode {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();

@@ -17,7 +17,7 @@ fn primes(end: usize) -> u64 {
     count
 }
 
-/// The whole table, as the path through it is wanted.
+/// The whole table, because the path through it is the result.
 fn distance(a: &[u8], b: &[u8]) -> u64 {
     let mut table = vec![vec![0u16; b.len() + 1]; a.len() + 1];
     for (at, row) in table.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! What some Rust declares of the C interface, in a form that can be compared.
+//! The C interface as a Rust source declares it, in a form that can be compared.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use syn::{
     ReturnType, Signature, Type, UseTree,
 };
 
-/// Names and what they stand for, as text. Only names of the interface are kept.
+/// Names and their meaning, as text. Only names of the interface are kept.
 #[derive(Default, Debug)]
 pub struct Api {
     /// `(usize, *mut c_void) -> bool`
@@ -21,7 +21,7 @@ pub struct Api {
     items: Vec<Item>,
 }
 
-/// A number to us. Its sign in C is the compiler's choice, so on that side unsigned will do too.
+/// A number in Rust. Its sign in C is the compiler's choice, so that side may be unsigned too.
 const ENUMERATION: &str = "mi_option_t";
 /// The check does not compare its contents: bindgen and we hide them in different ways.
 const OPAQUE: &str = "mi_heap_t";
@@ -43,7 +43,7 @@ impl Api {
         }
     }
 
-    /// Makes texts of it all; call it when all is added.
+    /// Turns everything into text; call it when all is added.
     pub fn finish(&mut self) {
         for name in self.expressions.keys().filter(|name| is_of_the_interface(name)) {
             let value = self.value(&self.expressions[name]);
@@ -99,7 +99,7 @@ impl Api {
         }
     }
 
-    /// In C the structure has a tag and the alias is what everybody uses: `mi_heap_s` is `mi_heap_t`.
+    /// In C the structure has a tag, and programs use the alias: `mi_heap_s` is `mi_heap_t`.
     fn name_structures(&mut self) {
         let tags: Vec<(String, String)> = self
             .types

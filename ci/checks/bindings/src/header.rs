@@ -1,4 +1,4 @@
-//! What the headers say, through bindgen.
+//! The declarations of the headers, through bindgen.
 
 use std::fmt::Write;
 use std::fs;
@@ -97,7 +97,7 @@ fn probes(names: &[String]) -> String {
     text
 }
 
-/// bindgen leaves out in silence what it cannot express. Each declaration of a function has this
+/// bindgen silently leaves out what it cannot express. Each declaration of a function has this
 /// word, and apart from the definitions of the word nothing else has it.
 fn check_count(api: &Api, headers: &[PathBuf]) {
     let declared: usize = headers

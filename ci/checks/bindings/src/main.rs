@@ -62,7 +62,7 @@ impl Inputs {
     }
 }
 
-/// The three sides, and what is wrong between them.
+/// The three sides, and the differences between them.
 struct Outcome {
     headers: Api,
     bindings: Api,
@@ -93,7 +93,7 @@ fn compare(inputs: &Inputs) -> Outcome {
     side("function", "headers", "bindings", &headers.functions, &bindings.functions);
     side("constant", "headers", "bindings", &headers.constants, &bindings.constants);
     side("type", "headers", "bindings", &headers.types, &bindings.types);
-    // What differs was named above; here only what is too much.
+    // Differences were named above; this names only surplus declarations.
     let only_ours = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
         a.iter().filter(|(name, _)| !b.contains_key(*name)).map(own).collect::<BTreeMap<_, _>>()
     };
