@@ -40,7 +40,7 @@
 #define MADV_WIPEONFORK 18
 #endif
 
-static os_info_t os_info = {4096, true, false, SIZE_MAX};
+static os_info_t os_info = {4096, true, false, SIZE_MAX, true};
 
 #if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
@@ -439,6 +439,32 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 #else
   (void)dst, (void)src, (void)size;
   return false;
+#endif
+}
+
+INTERNAL bool os_munlock(void* p, size_t size) {
+  int saved = errno;
+  uintptr_t start = round_up((uintptr_t)p, os_info.page_size);
+  uintptr_t end = round_down((uintptr_t)p + size, os_info.page_size);
+  bool done = end > start && munlock((void*)start, end - start) == 0;
+  errno = saved;
+  return done;
+}
+
+/* A new mapping counts against the limit, but not the growth of one that is unlocked. */
+INTERNAL void* os_reserve_unlocked(size_t size) {
+#if defined(MREMAP_MAYMOVE)
+  size_t page = os_info.page_size;
+  void* p = map_memory(NULL, page, OS_LAZY, 0);
+  if (p == NULL) return NULL;
+  int saved = errno;
+  void* grown = os_munlock(p, page) ? mremap(p, page, size, MREMAP_MAYMOVE) : MAP_FAILED;
+  errno = saved;
+  if (grown != MAP_FAILED && is_addressable(grown, size)) return grown;
+  os_release(grown != MAP_FAILED ? grown : p, grown != MAP_FAILED ? size : page);
+  return NULL;
+#else
+  return (void)size, NULL;
 #endif
 }
 
