@@ -443,10 +443,9 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 }
 
 INTERNAL bool os_munlock(void* p, size_t size) {
+  char* start = (char*)round_up((uintptr_t)p, os_info.page_size);
   int saved = errno;
-  uintptr_t start = round_up((uintptr_t)p, os_info.page_size);
-  uintptr_t end = round_down((uintptr_t)p + size, os_info.page_size);
-  bool done = end > start && munlock((void*)start, end - start) == 0;
+  bool done = munlock(start, round_down((size_t)((char*)p + size - start), os_info.page_size)) == 0;
   errno = saved;
   return done;
 }
@@ -454,18 +453,16 @@ INTERNAL bool os_munlock(void* p, size_t size) {
 /* A new mapping counts against the limit, but not the growth of one that is unlocked. */
 INTERNAL void* os_reserve_unlocked(size_t size) {
 #if defined(MREMAP_MAYMOVE)
-  size_t page = os_info.page_size;
-  void* p = map_memory(NULL, page, OS_LAZY, 0);
-  if (p == NULL) return NULL;
+  void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
   int saved = errno;
-  void* grown = os_munlock(p, page) ? mremap(p, page, size, MREMAP_MAYMOVE) : MAP_FAILED;
+  void* grown = p != NULL && os_munlock(p, os_info.page_size)
+                    ? mremap(p, os_info.page_size, size, MREMAP_MAYMOVE)
+                    : MAP_FAILED;
   errno = saved;
-  if (grown != MAP_FAILED && is_addressable(grown, size)) return grown;
-  os_release(grown != MAP_FAILED ? grown : p, grown != MAP_FAILED ? size : page);
-  return NULL;
-#else
-  return (void)size, NULL;
+  if (grown != MAP_FAILED) return grown;
+  if (p != NULL) os_release(p, os_info.page_size);
 #endif
+  return (void)size, NULL;
 }
 
 INTERNAL bool os_disable_huge_pages(void) {
