@@ -288,6 +288,7 @@ static void a_page_of_a_stopped_thread_is_settled(void) {
 /* ---- a set-up that fails ------------------------------------------- */
 
 static bool refuse;
+static size_t changes_of_access;
 int __real_mprotect(void* addr, size_t size, int prot);
 int __wrap_mprotect(void* addr, size_t size, int prot);
 int __wrap_mprotect(void* addr, size_t size, int prot) {
@@ -295,6 +296,7 @@ int __wrap_mprotect(void* addr, size_t size, int prot) {
     errno = ENOMEM;
     return -1;
   }
+  changes_of_access += prot != PROT_NONE;
   return __real_mprotect(addr, size, prot);
 }
 
@@ -361,9 +363,12 @@ static void fill_by_frontiers(size_t reserve_mib) {
   arena_t* a = arena_at(0);
   CHECK_LE(load_relaxed(&a->opened) * SLICE_SIZE, 2 * MiB);
   mi_option_enable(mi_option_disallow_os_alloc);
-  refuse = true;
-  CHECK_NULL(mi_malloc(20 * MiB));
+  refuse = true; /* then a new mapping opens the memory */
+  void* large = mi_malloc(5 * MiB);
+  CHECK_NOT_NULL(large);
+  memset(large, 1, 5 * MiB);
   check_frontiers(a);
+  mi_free(large);
   refuse = false;
   for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
     while (n < MOST && (blocks[n] = mi_malloc(sizes[s])) != NULL) {
@@ -381,6 +386,18 @@ static void fill_by_frontiers(size_t reserve_mib) {
 }
 
 static void frontiers_reach_the_ends_of_their_zones(void) { fill_by_frontiers(256); }
+
+static void opening_a_gigabyte_takes_few_calls(void) {
+  enum { MOST = 20000 };
+  static void* blocks[MOST];
+  size_t n = 0;
+  mi_free(mi_malloc(100));
+  size_t before = changes_of_access;
+  while (n < MOST && arena_count() == 1) REQUIRE((blocks[n++] = mi_malloc(60000)) != NULL);
+  CHECK_GE(n * 60000, 900 * MiB);
+  CHECK_LE(changes_of_access - before, 40);
+  for (size_t i = 0; i < n; i++) mi_free(blocks[i]);
+}
 static void frontier_of_an_arena_with_one_zone(void) { fill_by_frontiers(32); }
 static void frontiers_go_back_where_open_memory_is_charged(void) {
   mi_option_set(mi_option_arena_eager_commit, 0);
@@ -453,6 +470,7 @@ static const check_case_t cases[] = {
     CASE(a_page_of_a_stopped_thread_is_settled),
     CASE(failed_setup_registers_nothing),
     CASE(frontiers_reach_the_ends_of_their_zones),
+    CASE(opening_a_gigabyte_takes_few_calls),
     CASE(frontier_of_an_arena_with_one_zone),
     CASE(frontiers_go_back_where_open_memory_is_charged),
     CASE(block_that_needs_several_zones),

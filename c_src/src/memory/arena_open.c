@@ -59,19 +59,21 @@ static size_t frontier_granule(const arena_t* a) {
   return a->thp_regions > 0 ? THP_SLICES : STEP_MIN;
 }
 
+/* Where a filter of system calls refuses a change of access, a new mapping serves too. */
 static bool open_up_to(arena_t* a, frontier_t* f, size_t end) {
-  size_t open = load_relaxed(&f->open);
-  if (!os_commit(address_in(a, open), (end - open) * SLICE_SIZE)) return false;
+  size_t open = load_relaxed(&f->open), size = (end - open) * SLICE_SIZE;
+  if (!os_commit(address_in(a, open), size) &&
+      (a->from_user || !os_renew(address_in(a, open), size)))
+    return false;
   store_relaxed(&f->open, (uint32_t)end);
   add_relaxed(&a->opened, end - open);
   arena_return(a, open, end - open);
   return true;
 }
 
-/* Opens the zone up to slice `end` at least. */
-static bool frontier_open(arena_t* a, frontier_t* f, size_t end) {
+/* Opens the zone up to slice `end` at least, and `most` slices ahead at most. */
+static bool frontier_open(arena_t* a, frontier_t* f, size_t end, size_t most) {
   size_t open = load_relaxed(&f->open), granule = frontier_granule(a);
-  size_t most = f == &a->frontier[ZONE_HOME] ? STEP_MAX_HOME : STEP_MAX;
   size_t ahead = round_up(max_size(end, open + min_size(open - f->from, most)), granule);
   /* Where the system has no more to give, what is needed may do. */
   return open_up_to(a, f, min_size(ahead, f->end)) || open_up_to(a, f, end);
@@ -103,11 +105,11 @@ static size_t find_home(arena_t* a, size_t count, size_t home) {
 }
 
 /* Opens what is closed of the slices [i, i + count), and what lies before it in its zones. */
-static bool open_run(arena_t* a, size_t i, size_t count) {
+static bool open_run(arena_t* a, size_t i, size_t count, size_t most) {
   for (size_t z = 0; z < ZONE_COUNT; z++) {
     frontier_t* f = &a->frontier[z];
     size_t end = min_size(i + count, f->end);
-    if (i < f->end && end > load_relaxed(&f->open) && !frontier_open(a, f, end)) return false;
+    if (i < f->end && end > load_relaxed(&f->open) && !frontier_open(a, f, end, most)) return false;
   }
   return true;
 }
@@ -133,7 +135,8 @@ static bool open_in(arena_t* a, const request_t* r, run_t* run) {
   if (load_relaxed(&a->opened) == a->slices) return false;
   size_t i;
   while ((i = find_for(a, r)) != BITMAP_NONE) {
-    if (!open_run(a, i, r->count)) return false;
+    if (!open_run(a, i, r->count, r->placement.zone == ZONE_HOME ? STEP_MAX_HOME : STEP_MAX))
+      return false;
     if (arena_alloc_at(a, i, r->count, r->placement, run)) return true;
     /* Another thread has taken some of them. If none has, the system refuses the slices. */
     if (length_of_room(a, i, r->count) == r->count) return false;
@@ -174,7 +177,7 @@ INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool*
   if (arena_extend_open(a, i, count, zero)) return true;
   if (load_relaxed(&a->opened) == a->slices || length_of_room(a, i, count) < count) return false;
   os_lock(&arena_lock);
-  bool opened = length_of_room(a, i, count) == count && open_run(a, i, count);
+  bool opened = length_of_room(a, i, count) == count && open_run(a, i, count, STEP_MAX);
   os_unlock(&arena_lock);
   return opened && arena_extend_open(a, i, count, zero);
 }
