@@ -5,8 +5,9 @@
 //! - what takes part: `tools`, `options`, `machine`, `library`, `probe`, `launch`, `make`
 //! - figures: `figures`, `workload`, `syscalls`, `bootstrap`, `record`, `calibration`, `touch_ratio`, `targets`,
 //!   `bounds`
-//! - what measures: `race`, `count`, `touch`, `latency`, `hugepages`, `scaling`, `guard`
-//! - what people see: `markdown`, `sections`, `chart`, `overview`, `race_chart`, `scaling_chart`, `report`
+//! - what measures: `race`, `count`, `touch`, `latency`, `hugepages`, `scaling`, `memory`, `guard`
+//! - what people see: `markdown`, `sections`, `chart`, `overview`, `race_chart`, `scaling_chart`,
+//!   `memory_chart`, `report`
 
 mod bootstrap;
 mod bounds;
@@ -22,6 +23,8 @@ mod library;
 mod machine;
 mod make;
 mod markdown;
+mod memory;
+mod memory_chart;
 mod options;
 mod overview;
 mod probe;
@@ -65,6 +68,14 @@ fn run(command: Command, options: &Options) -> Result<(), String> {
             }
             None => Ok(()),
         },
+        Command::Memory if options.rerender => {
+            report::memory(options, &report::read(options, "memory")?)
+        }
+        Command::Memory => {
+            let report = memory::run(options)?;
+            tools::keep(&options.stem("memory"), &report)?;
+            report::memory(options, &report)
+        }
         Command::Guard => guard::run(options),
         Command::Report => everything(options),
     }
@@ -78,6 +89,7 @@ fn everything(options: &Options) -> Result<(), String> {
         }
     }
     run(Command::Scaling, options)?;
+    run(Command::Memory, options)?;
     run(Command::Race, options)
 }
 

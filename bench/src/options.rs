@@ -28,7 +28,9 @@ pub enum Command {
     Hugepages,
     /// Workloads with threads, by number of threads
     Scaling,
-    /// count, touch, latency, hugepages, scaling and race, one text of all
+    /// What stays resident after patterns of freeing, and over time
+    Memory,
+    /// count, touch, latency, hugepages, scaling, memory and race, one text of all
     Report,
     /// Ours alone against the counts of bounds.toml
     Guard,
@@ -46,14 +48,14 @@ pub struct Options {
     /// Only these workloads (names of workloads.toml)
     #[arg(long, global = true, value_name = "W,V", value_delimiter = ',')]
     pub only: Option<Vec<String>>,
-    /// Rounds; 5 unless given, 9 of latency, 3 of hugepages
+    /// Rounds; 5 unless given, 9 of latency, 3 of hugepages and memory
     #[arg(long, global = true, value_name = "N", value_parser = positive)]
     pub rounds: Option<usize>,
     /// Fewer rounds of smaller runs, written to report/quick* (with --only or --allocators it is
     /// report/partial*)
     #[arg(long, global = true)]
     pub quick: bool,
-    /// race, scaling: no runs, charts and text again from the JSON that is there
+    /// race, scaling, memory: no runs, charts and text again from the JSON that is there
     #[arg(long, global = true)]
     pub rerender: bool,
     /// guard: write the bounds

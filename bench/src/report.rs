@@ -3,8 +3,8 @@
 use crate::options::Options;
 use crate::targets::Data;
 use crate::{
-    calibration, machine, markdown, overview, race_chart, record, scaling_chart, sections, targets,
-    tools,
+    calibration, machine, markdown, memory_chart, overview, race_chart, record, scaling_chart,
+    sections, targets, tools,
 };
 use serde_json::Value;
 use std::path::PathBuf;
@@ -52,6 +52,14 @@ pub fn scaling(options: &Options, report: &Value) -> Result<(), String> {
     Ok(())
 }
 
+pub fn memory(options: &Options, report: &Value) -> Result<(), String> {
+    show("memory", report);
+    let file = file(options, "memory", "svg");
+    memory_chart::draw(&file, report, &caption(report, ""))?;
+    println!("written: {}", tools::shown(&file));
+    Ok(())
+}
+
 /// The race with all figures that follow from it, and with the tables of the other commands.
 pub fn race(options: &Options, mut report: Value) -> Result<(), String> {
     let race = record::parse(&report)?;
@@ -68,7 +76,7 @@ pub fn race(options: &Options, mut report: Value) -> Result<(), String> {
     };
     let targets = targets::all(&data);
     let mut text = markdown::render(&data, &lines, &targets);
-    for kind in ["touch", "count", "latency", "hugepages", "scaling"] {
+    for kind in ["touch", "count", "latency", "hugepages", "scaling", "memory"] {
         if let Some(section) = read(options, kind).ok().and_then(|r| sections::of(kind, &r)) {
             text += &section;
         }

@@ -14,6 +14,7 @@ pub fn of(kind: &str, report: &Value) -> Option<String> {
         "latency" => latency(report),
         "hugepages" => huge_pages(report),
         "scaling" => scaling(report),
+        "memory" => memory(report),
         _ => None,
     }
 }
@@ -79,6 +80,32 @@ fn latency(report: &Value) -> Option<String> {
         out += &format!("\n{}", table(&header, &rows));
     }
     Some(out)
+}
+
+fn memory(report: &Value) -> Option<String> {
+    let names: Vec<&str> =
+        report["libraries"].as_array()?.iter().filter_map(|l| l["name"].as_str()).collect();
+    let mut header = words(&["pattern", "live", "target"]);
+    header.extend(names.iter().map(|name| (*name).to_owned()));
+    let rows: Vec<Vec<String>> = report["rows"]
+        .as_array()?
+        .iter()
+        .map(|row| {
+            let mut line = vec![row["name"].as_str().unwrap_or_default().to_owned()];
+            line.extend(["live_mib", "target_mib"].map(|key| row[key].to_string()));
+            line.extend(names.iter().map(|name| {
+                let kib = row["results"][name]["stays_kib"].as_f64();
+                kib.map_or("failed".to_owned(), |kib| format!("{:.0}", kib / 1024.0))
+            }));
+            line
+        })
+        .collect();
+    Some(format!(
+        "\n## What stays resident, MiB\n\n{}The middle of {} runs; memory.toml says what each pattern does.\n\n{}",
+        origin(report),
+        report["rounds"],
+        table(&header, &rows)
+    ))
 }
 
 fn huge_pages(report: &Value) -> Option<String> {

@@ -44,6 +44,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "memory/slice_reuse.c"
 #include "memory/thp.c"
 #include "memory/arena.c"
+#include "memory/arena_open.c"
 #include "memory/arena_purge.c"
 #include "memory/arena_reserve.c"
 #include "page/violation.c"
@@ -170,6 +171,8 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;
   return false;
 }
+INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
+INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_disable_huge_pages(void) { return true; }
 static bool* os_region(const void* p) {
   return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];

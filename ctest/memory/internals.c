@@ -288,6 +288,7 @@ static void a_page_of_a_stopped_thread_is_settled(void) {
 /* ---- a set-up that fails ------------------------------------------- */
 
 static bool refuse;
+static size_t changes_of_access;
 int __real_mprotect(void* addr, size_t size, int prot);
 int __wrap_mprotect(void* addr, size_t size, int prot);
 int __wrap_mprotect(void* addr, size_t size, int prot) {
@@ -295,11 +296,14 @@ int __wrap_mprotect(void* addr, size_t size, int prot) {
     errno = ENOMEM;
     return -1;
   }
+  changes_of_access += prot != PROT_NONE;
   return __real_mprotect(addr, size, prot);
 }
 
+/* As on a system where each slice can be committed by itself. */
 static void failed_setup_registers_nothing(void) {
   mi_option_set(mi_option_arena_eager_commit, 0);
+  os_info.holes_are_mappings = false;
   mi_option_set(mi_option_arena_reserve, 64 * 1024);
   void* first = mi_malloc(100);
   REQUIRE(first != NULL);
@@ -323,6 +327,93 @@ static void failed_setup_registers_nothing(void) {
   CHECK_NOT_NULL(p);
   mi_free(p);
   mi_free(first);
+}
+
+/* ---- frontiers -------------------------------------------------------------------- */
+
+static void check_frontiers(arena_t* a) {
+  size_t opened = 0, at = 0;
+  const zone_t order[] = {ZONE_SMALL, ZONE_PARTLY, ZONE_LARGE, ZONE_HOME};
+  for (size_t z = 0; z < sizeof order / sizeof order[0]; z++) {
+    frontier_t* f = &a->frontier[order[z]];
+    size_t open = load_relaxed(&f->open);
+    CHECK_EQ(f->from, at);
+    CHECK(open >= f->from && open <= f->end);
+    for (size_t i = open; i < f->end; i++) {
+      if (!CHECK(!bitmap_any(a->free, i, 1) && !arena_is_held(a, i))) return;
+      if (!CHECK_NULL(map_page_checked(slice_address(a->first_slice + (uint32_t)i)))) return;
+    }
+    opened += open - f->from;
+    at = f->end;
+  }
+  CHECK_EQ(at, a->slices);
+  CHECK_EQ(load_relaxed(&a->opened), opened);
+  CHECK_EQ(load_relaxed(&a->free_count), bitmap_count(a->free, a->slices));
+}
+
+/* Blocks of all kinds, until nothing of the arena is closed. Then nothing is lost. */
+static void fill_by_frontiers(size_t reserve_mib) {
+  enum { MOST = 8192 };
+  static void* blocks[MOST];
+  const size_t sizes[] = {60000, 300000, 3 * MiB, 5 * MiB, 200000};
+  mi_option_set(mi_option_arena_reserve, (long)(reserve_mib * 1024));
+  mi_option_set(mi_option_purge_delay, 1000000);
+  size_t n = 0;
+  blocks[n++] = mi_malloc(100);
+  arena_t* a = arena_at(0);
+  CHECK_LE(load_relaxed(&a->opened) * SLICE_SIZE, 2 * MiB);
+  mi_option_enable(mi_option_disallow_os_alloc);
+  refuse = true; /* then a new mapping opens the memory */
+  void* large = mi_malloc(5 * MiB);
+  CHECK_NOT_NULL(large);
+  memset(large, 1, 5 * MiB);
+  check_frontiers(a);
+  mi_free(large);
+  refuse = false;
+  for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+    while (n < MOST && (blocks[n] = mi_malloc(sizes[s])) != NULL) {
+      *(char*)blocks[n++] = 1;
+      if (n % 100 == 0) check_frontiers(a);
+    }
+  REQUIRE(n < MOST);
+  check_frontiers(a);
+  CHECK_EQ(load_relaxed(&a->opened), a->slices);
+  for (size_t i = 0; i < n; i++) mi_free(blocks[i]);
+  mi_collect(true);
+  CHECK_EQ(load_relaxed(&a->opened), a->recedes ? 0 : a->slices);
+  check_frontiers(a);
+  CHECK_EQ(arena_count(), 1);
+}
+
+static void frontiers_reach_the_ends_of_their_zones(void) { fill_by_frontiers(256); }
+
+static void opening_a_gigabyte_takes_few_calls(void) {
+  enum { MOST = 20000 };
+  static void* blocks[MOST];
+  size_t n = 0;
+  mi_free(mi_malloc(100));
+  size_t before = changes_of_access;
+  while (n < MOST && arena_count() == 1) REQUIRE((blocks[n++] = mi_malloc(60000)) != NULL);
+  CHECK_GE(n * 60000, 900 * MiB);
+  CHECK_LE(changes_of_access - before, 40);
+  for (size_t i = 0; i < n; i++) mi_free(blocks[i]);
+}
+static void frontier_of_an_arena_with_one_zone(void) { fill_by_frontiers(32); }
+static void frontiers_go_back_where_open_memory_is_charged(void) {
+  mi_option_set(mi_option_arena_eager_commit, 0);
+  fill_by_frontiers(256);
+}
+
+/* A block that no zone has room for goes over several. */
+static void block_that_needs_several_zones(void) {
+  mi_option_set(mi_option_arena_reserve, 1024 * 1024);
+  mi_free(mi_malloc(100));
+  mi_option_enable(mi_option_disallow_os_alloc);
+  void* p = mi_malloc(500 * MiB);
+  CHECK_NOT_NULL(p);
+  check_frontiers(arena_at(0));
+  mi_free(p);
+  CHECK_EQ(arena_count(), 1);
 }
 
 /* ---- guards that the system grants in part --------------------------------------------------- */
@@ -378,6 +469,11 @@ static const check_case_t cases[] = {
     CASE(words_for_atomics_are_aligned),
     CASE(a_page_of_a_stopped_thread_is_settled),
     CASE(failed_setup_registers_nothing),
+    CASE(frontiers_reach_the_ends_of_their_zones),
+    CASE(opening_a_gigabyte_takes_few_calls),
+    CASE(frontier_of_an_arena_with_one_zone),
+    CASE(frontiers_go_back_where_open_memory_is_charged),
+    CASE(block_that_needs_several_zones),
     CASE(memory_that_is_locked_and_in_part_inaccessible_is_closed),
     CASE(a_guard_that_fails_half_way_is_taken_away),
     CASE(a_later_guard_that_fails_half_way_is_taken_away),

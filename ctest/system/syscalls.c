@@ -39,6 +39,7 @@ static const call_t calls[] = {
     {"mprotect", SYS_mprotect},
     {"madvise", SYS_madvise},
     {"mremap", SYS_mremap},
+    {"munlock", SYS_munlock},
     {"futex", SYS_futex},
     {"clock_nanosleep", SYS_clock_nanosleep},
     {"clock_gettime", SYS_clock_gettime},
@@ -268,6 +269,13 @@ static void helper_statistics(void) {
 
 static void helper_messages(void) { helper_default(); }
 
+/* The process has a limit. */
+static void helper_refusal(void) {
+  while (mi_malloc(5 * MIB) != NULL) {
+  }
+  exit(0);
+}
+
 /* Found in a debug build, or in a secure one. */
 static void helper_violation(void) {
   void* p = mi_malloc(1000);
@@ -360,6 +368,16 @@ static void further_modes_make_their_calls_only(void) {
   check_mode("reserve_huge_os_pages messages", "helper_default");
 }
 
+static void limit_addresses(void) {
+  struct rlimit limit = {GIB, GIB};
+  REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+static void refused_memory_makes_the_listed_calls_only(void) {
+  limit_addresses();
+  check_mode("always refusal", "helper_refusal");
+}
+
 static void violation_aborts_with_the_listed_calls_only(void) {
 #if MI_TEST_DEBUG_FULL
   bool found = true;
@@ -412,6 +430,9 @@ static void row_that_is_missing_is_noticed(void) {
   unsetenv("MIMALLOC_VERBOSE");
   setenv("MIMALLOC_ALLOW_THP", "0", 1);
   check_missed("allow_thp=0", "prctl", "helper_default");
+  unsetenv("MIMALLOC_ALLOW_THP");
+  limit_addresses();
+  check_missed("refusal", "munlock", "helper_refusal");
 }
 
 static const check_case_t cases[] = {
@@ -419,13 +440,14 @@ static const check_case_t cases[] = {
     CASE(purge_settings_add_no_calls),
     CASE(other_options_add_no_calls),
     CASE(further_modes_make_their_calls_only),
+    CASE(refused_memory_makes_the_listed_calls_only),
     CASE(violation_aborts_with_the_listed_calls_only),
     CASE(unlisted_call_is_noticed),
     CASE(row_that_is_missing_is_noticed),
 };
 static const check_case_t helpers[] = {
-    CASE(helper_default),   CASE(helper_statistics), CASE(helper_messages),
-    CASE(helper_violation), CASE(helper_unlisted),
+    CASE(helper_default), CASE(helper_statistics), CASE(helper_messages),
+    CASE(helper_refusal), CASE(helper_violation),  CASE(helper_unlisted),
 };
 
 int main(int argc, char** argv) {

@@ -50,7 +50,7 @@ static size_t first_slice_of(size_t slice) {
   if (map_covers(slice_address(slice)))
     owner = load_relaxed(&map_descriptor_of_slice((uint32_t)slice)->owner);
   while (owner == 0 && a != NULL && slice > a->first_slice &&
-         !bitmap_any(a->free, slice - a->first_slice, 1))
+         arena_is_held(a, slice - a->first_slice))
     owner = load_relaxed(&map_descriptor_of_slice((uint32_t)--slice)->owner);
   if (owner == 0) return 0;
   return owner_is_interior(owner) ? slice - owner_distance(owner) : slice;

@@ -36,7 +36,9 @@ static void print_map_line(arena_t* a, size_t i, size_t slices, size_t group, sh
     size_t count = min_size(group, end - i);
     char c = '.';
     if (show.purge && bitmap_any(a->purge, i, count)) c = 'p';
-    if (show.inuse && !bitmap_all(a->free, i, count)) c = bitmap_any(a->free, i, count) ? '+' : '#';
+    size_t held = 0;
+    for (size_t k = i; show.inuse && k < i + count; k++) held += arena_is_held(a, k);
+    if (held > 0) c = held < count ? '+' : '#';
     if (*abandoned < i + count) {
       if (show.abandoned) c = 'a';
       *abandoned = next_abandoned(a, i + count);
@@ -48,16 +50,19 @@ static void print_map_line(arena_t* a, size_t i, size_t slices, size_t group, sh
 }
 
 static void print_arena(arena_t* a, show_t show) {
-  size_t free = bitmap_count(a->free, a->slices), abandoned = 0;
+  size_t opened = load_relaxed(&a->opened), abandoned = 0;
+  size_t free = min_size(bitmap_count(a->free, a->slices), opened);
   for (size_t i = 0; (i = next_abandoned(a, i)) < a->slices; i++) abandoned++;
   log_print(NULL, NULL, "arena %d at %p: %zu KiB, node %d%s%s%s%s\n", a->index + 1,
             (void*)((uintptr_t)a->first_slice << SLICE_SHIFT),
             (size_t)a->slices * (SLICE_SIZE / KiB), a->numa_node,
             a->from_user ? ", given by the program" : "", a->exclusive ? ", exclusive" : "",
             a->non_purgeable ? ", non-purgeable" : "",
-            a->commit_on_demand ? ", committed on demand" : "");
-  log_print(NULL, NULL, "  %zu slices: %zu in use, %zu waiting for purge; %zu abandoned pages\n",
-            (size_t)a->slices, a->slices - free, bitmap_count(a->purge, a->slices), abandoned);
+            a->commit_on_demand || a->recedes ? ", committed on demand" : "");
+  log_print(
+      NULL, NULL,
+      "  %zu slices: %zu accessible, %zu in use, %zu waiting for purge; %zu abandoned pages\n",
+      (size_t)a->slices, opened, opened - free, bitmap_count(a->purge, a->slices), abandoned);
   if (!show.inuse && !show.abandoned && !show.purge) return;
   size_t group = 1, line, next = next_abandoned(a, 0);
   while (group * MAP_COLUMNS * MAP_LINES < a->slices) group *= 2;

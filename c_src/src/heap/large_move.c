@@ -14,7 +14,7 @@
  * moved block is freed its range is remapped, and merges with its neighbours.
  */
 #include "large_move.h"
-#include "../memory/arena.h"
+#include "../memory/arena_open.h"
 #include "../memory/thp.h"
 #include "../memory/page_map.h"
 #include "../memory/slice_reuse.h"

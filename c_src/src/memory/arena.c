@@ -1,7 +1,7 @@
 /* arena.c - claims runs of slices in an arena, and returns them.
  *
  * Owns:    the slice bitmaps of each arena, except the purge bits.
- * Always:  a slice is free, or in one page, or being purged. The purge of a free slice may be
+ * Always:  a slice is closed, free, in one page, or being purged. The purge of a free slice may be
  *          pending. `dirty` is set for each allocated slice. Only a thread that holds the slice
  *          clears it, when the slice reads as zero.
  * Threads: any; a thread claims a run in the bitmap, see bitmap.h.
@@ -40,11 +40,23 @@ static bool claim_at(arena_t* a, size_t i, uint32_t count) {
   return claimed;
 }
 
-/* Claims the first home slot of the class that is free. */
-static size_t claim_home(arena_t* a, uint32_t count, size_t home) {
-  for (size_t i = a->slices / ZONES * HOME_ZONE + home; i + count <= a->slices; i += HOME_SLOTS)
+/* Claims the first home slot of the class that is free. `*closed`: there are closed slots. */
+static size_t claim_home(arena_t* a, uint32_t count, size_t home, bool* closed) {
+  frontier_t* f = &a->frontier[ZONE_HOME];
+  size_t i = f->from + home, open = load_relaxed(&f->open);
+  for (; i + count <= open; i += HOME_SLOTS)
     if (claim_at(a, i, count)) return i;
+  *closed = i + count <= f->end;
   return BITMAP_NONE;
+}
+
+INTERNAL size_t arena_zone_align(const arena_t* a, zone_t zone, size_t align) {
+  return zone == ZONE_LARGE && a->thp_regions > 0 ? max_size(align, THP_SLICES) : align;
+}
+
+INTERNAL frontier_t* arena_frontier(arena_t* a, zone_t zone) {
+  frontier_t* f = &a->frontier[zone];
+  return &a->frontier[f->from < f->end ? zone : ZONE_SMALL];
 }
 
 /* Claims a run in [from, to) whose bits are set in `wanted` too. */
@@ -70,19 +82,20 @@ static size_t claim_pending(arena_t* a, uint32_t count, uint32_t align, zone_t z
   return i != BITMAP_NONE ? i : claim_between(a, a->purge, 0, from, count, align);
 }
 
+/* BITMAP_NONE as well if the request's own zone has closed memory: to open that is better than to
+ * use memory of another zone. */
 static size_t arena_claim(arena_t* a, uint32_t count, uint32_t align, placement_t placement) {
   zone_t zone = placement.zone;
-  size_t i = zone == ZONE_HOME ? claim_home(a, count, placement.home)
+  bool closed = false;
+  size_t i = zone == ZONE_HOME ? claim_home(a, count, placement.home, &closed)
                                : claim_pending(a, count, align, zone);
-  if (i != BITMAP_NONE) return i;
-  size_t hint = load_relaxed(&a->hint), from = hint; /* no free slice lies before it */
-  size_t part = a->slices / ZONES, end = part * HOME_ZONE;
-  if (a->thp_regions > 0 && zone == ZONE_PARTLY) from = part * PARTLY_ZONE;
-  if (a->thp_regions > 0 && zone == ZONE_LARGE) {
-    from = part * LARGE_ZONE;
-    i = claim_between(a, a->free, from, end, count, max_size(align, THP_SLICES));
-  }
-  if (i == BITMAP_NONE) i = claim_between(a, a->free, from, end, count, align);
+  if (i != BITMAP_NONE || closed) return i;
+  frontier_t* f = arena_frontier(a, zone == ZONE_HOME ? ZONE_SMALL : zone);
+  size_t hint = load_relaxed(&a->hint), from = max_size(hint, f->from); /* none free before it */
+  i = claim_between(a, a->free, from, f->end, count, arena_zone_align(a, zone, align));
+  if (i == BITMAP_NONE && load_relaxed(&f->open) < f->end) return BITMAP_NONE;
+  if (i == BITMAP_NONE)
+    i = claim_between(a, a->free, from, a->slices / ZONES * HOME_ZONE, count, align);
   if (i == BITMAP_NONE) i = claim_between(a, a->free, 0, a->slices, count, align);
   /* A further small page is one slice, and the search began at the hint: so all slices before `i`
    * are taken. */
@@ -115,11 +128,8 @@ static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* r
   return true;
 }
 
-static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, placement_t placement,
-                           run_t* run) {
-  if (load_relaxed(&a->free_count) < count) return false; /* a hint: callers retry */
-  size_t i = arena_claim(a, count, align, placement);
-  if (i == BITMAP_NONE) return false;
+/* Prepares slices for the request that has claimed them, or returns them. */
+static bool arena_take(arena_t* a, size_t i, uint32_t count, placement_t placement, run_t* run) {
   sub_relaxed(&a->free_count, count);
   if (placement.zone == ZONE_SMALL) thp_advise_page(a, i);
   if (!arena_prepare(a, i, count, placement.is_page, run)) {
@@ -129,6 +139,18 @@ static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, placement
   run->slice = a->first_slice + (uint32_t)i;
   run->arena = a->index;
   return true;
+}
+
+static bool arena_alloc_in(arena_t* a, uint32_t count, uint32_t align, placement_t placement,
+                           run_t* run) {
+  if (load_relaxed(&a->free_count) < count) return false; /* a hint: callers retry */
+  size_t i = arena_claim(a, count, align, placement);
+  return i != BITMAP_NONE && arena_take(a, i, count, placement, run);
+}
+
+INTERNAL bool arena_alloc_at(arena_t* a, size_t i, uint32_t count, placement_t placement,
+                             run_t* run) {
+  return claim_at(a, i, count) && arena_take(a, i, count, placement, run);
 }
 
 INTERNAL bool arena_alloc_existing(affinity_t affinity, uint32_t count, uint32_t align,
@@ -146,17 +168,10 @@ INTERNAL bool arena_alloc_existing(affinity_t affinity, uint32_t count, uint32_t
   return false;
 }
 
-INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero) {
-  arena_t* a = arena_at(arena);
-  if (a == NULL) return false;
-  size_t i = slice - a->first_slice;
-  if (i + count > a->slices || !claim_at(a, i, count)) return false;
-  sub_relaxed(&a->free_count, count);
+INTERNAL bool arena_extend_open(arena_t* a, size_t i, uint32_t count, bool* zero) {
+  if (!claim_at(a, i, count)) return false;
   run_t run;
-  if (!arena_prepare(a, i, count, false, &run)) {
-    arena_return(a, i, count);
-    return false;
-  }
-  *zero = run.zero;
-  return true;
+  bool done = arena_take(a, i, count, (placement_t){ZONE_PARTLY, 0, false}, &run);
+  if (done) *zero = run.zero;
+  return done;
 }

@@ -12,13 +12,20 @@ enum { ZONES = 16, PARTLY_ZONE = 5, LARGE_ZONE = 8, HOME_ZONE = 14 };
 /* The time of the next purge, ms; 0: no purge is pending. See arena_purge.c. */
 static _Atomic(uint64_t) purge_at;
 
-/* Allocates `count` slices at a multiple of `align` slices (a power of two) in an existing arena;
- * false if no arena has them. */
+/* The frontier of the zone in which the arena serves such requests. */
+INTERNAL frontier_t* arena_frontier(arena_t* a, zone_t zone);
+/* The alignment that such a request gets there, in slices. */
+INTERNAL size_t arena_zone_align(const arena_t* a, zone_t zone, size_t align);
+/* Allocates `count` slices at a multiple of `align` slices (a power of two) in the open memory of
+ * an existing arena. False if no arena has them in the zone of the request, and in those zones all
+ * of whose memory is open. */
 INTERNAL bool arena_alloc_existing(affinity_t affinity, uint32_t count, uint32_t align,
                                    placement_t placement, run_t* run);
-/* Allocates the `count` slices from `slice` on if they are free. `*zero`: all of them read as
- * zero. */
-INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool* zero);
+/* Allocates the `count` slices from the `i`-th on if they are free. */
+INTERNAL bool arena_alloc_at(arena_t* a, size_t i, uint32_t count, placement_t placement,
+                             run_t* run);
+/* The same for the growth of a block in place. `*zero`: all of them read as zero. */
+INTERNAL bool arena_extend_open(arena_t* a, size_t i, uint32_t count, bool* zero);
 
 /* Frees the slices [i, i + n), which the caller holds. */
 INTERNAL void arena_return(arena_t* a, size_t i, size_t n);

@@ -44,11 +44,15 @@ INTERNAL void arena_list_add(arena_t* a) {
 
 INTERNAL void arena_list_clear(void) { memset(&arena_list, 0, sizeof(arena_list)); }
 
+INTERNAL size_t arena_slices_used(arena_t* a) {
+  size_t opened = load_relaxed(&a->opened);
+  return opened - min_size(load_relaxed(&a->free_count), opened);
+}
+
 INTERNAL size_t arena_slices_in_use(void) {
   size_t total = 0;
   arena_t* a;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
-    total += a->slices - min_size(load_relaxed(&a->free_count), a->slices);
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) total += arena_slices_used(a);
   return total;
 }
 
@@ -74,6 +78,11 @@ INTERNAL page_t* arena_next_page(arena_t* a, size_t* i) {
     /* Relaxed: the caller checks in other ways what the page is. */
     if (*i % 64 == 0 && load_relaxed(&a->free[*i / 64]) == ~UINT64_C(0)) {
       *i += 64;
+      continue;
+    }
+    size_t closed_end = arena_closed_end(a, *i);
+    if (closed_end > *i) {
+      *i = closed_end;
       continue;
     }
     page_t* page = map_descriptor_of_slice(a->first_slice + (uint32_t)(*i)++);

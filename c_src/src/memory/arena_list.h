@@ -26,6 +26,8 @@ INTERNAL bool arena_overlaps(const void* start, size_t size);
  * the slice after the page's first one. It was a page at that moment, and may be freed by now. */
 INTERNAL page_t* arena_next_page(arena_t* a, size_t* i);
 
-INTERNAL size_t arena_slices_in_use(void); /* an estimate */
+/* How many slices are held: an estimate, of one arena and of all. */
+INTERNAL size_t arena_slices_used(arena_t* a);
+INTERNAL size_t arena_slices_in_use(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "arena_purge.h"
 #include "arena.h"
 #include "arena_list.h"
+#include "arena_open.h"
 #include "../runtime/options.h"
 #include "slice_reuse.h"
 #include "thp.h"
@@ -75,6 +76,7 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
   } else if (delay == 0) {
     arena_purge_run(a, i, count);
     arena_return(a, i, count);
+    if (a->recedes) arena_recede(a);
   } else {
     (void)bitmap_clear(a->second_chance, i, count);
     bitmap_set(a->purge, i, count);
@@ -179,6 +181,7 @@ INTERNAL void arena_purge_due(bool force) {
     uint64_t freed = load_relaxed(&a->freed_ms);
     bool all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
     waits |= arena_purge(a, all, force);
+    if (a->recedes) arena_recede(a);
   }
   if (waits) {
     uint64_t none = 0;

@@ -7,6 +7,7 @@
 #include "arena_reserve.h"
 #include "arena.h"
 #include "arena_list.h"
+#include "arena_open.h"
 #include "arena_purge.h"
 #include "meta.h"
 #include "page_map.h"
@@ -40,13 +41,15 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
     a->shut = a->guarded_end + words;
     a->stale = a->shut + words;
   }
+  bool steps = !memory->committed && os_info.holes_are_mappings;
   a->first_slice = (uint32_t)((uintptr_t)start >> SLICE_SHIFT);
   a->slices = (uint32_t)slices;
   a->index = (uint16_t)index;
   a->from_user = memory->from_user;
   a->exclusive = memory->exclusive;
   a->non_purgeable = memory->non_purgeable;
-  a->commit_on_demand = !memory->committed;
+  a->commit_on_demand = !memory->committed && !steps;
+  a->recedes = steps && memory->charged;
   a->numa_node = memory->numa_node;
   a->free = bits;
   a->dirty = bits + words;
@@ -56,9 +59,8 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   a->huge = bits + 5 * words;
   a->thp_regions = thp_regions;
   a->abandoned = lines;
-  bitmap_set(a->free, 0, slices);
   if (!memory->zero) bitmap_set(a->dirty, 0, slices);
-  store_relaxed(&a->free_count, slices);
+  arena_set_frontiers(a, !steps);
   arena_list_add(a);
   return a;
 }
@@ -74,19 +76,25 @@ static bool is_eager_commit(void) {
   return eager == 1 || (eager != 0 && (os_info.overcommits || is_large_allowed()));
 }
 
-/* `start` is NULL if the system refuses. Large OS pages are always accessible. */
-static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, bool allow_large) {
-  arena_memory_t memory = {.size = size, .committed = commit, .zero = true, .numa_node = -1};
+/* `start` is NULL if the system refuses. `commit`: the memory may be accessible ahead of demand.
+ * `on_demand`: nothing has asked for all of it, so it is opened in steps where the system has an
+ * advantage from that. Large OS pages are always accessible. */
+static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, bool allow_large,
+                                     bool on_demand) {
+  arena_memory_t memory = {.size = size, .zero = true, .on_demand = on_demand, .numa_node = -1};
   if (commit && allow_large && is_large_allowed()) {
+    memory.committed = true;
     memory.start = os_reserve_large(size, align, &memory.non_purgeable);
     return memory;
   }
+  memory.committed = commit && !(on_demand && os_info.holes_are_mappings);
+  memory.charged = !commit;
+  os_access_t access = memory.committed ? OS_LAZY : OS_INACCESSIBLE;
   if (commit && size >= HUGE_ARENA_MIN && thp_is_wanted()) {
-    memory.start = os_reserve(size, max_size(align, THP_SIZE), OS_LAZY);
+    memory.start = os_reserve(size, max_size(align, THP_SIZE), access);
     memory.huge = memory.start != NULL;
   }
-  if (memory.start == NULL)
-    memory.start = os_reserve(size, align, commit ? OS_LAZY : OS_INACCESSIBLE);
+  if (memory.start == NULL) memory.start = os_reserve(size, align, access);
   /* An arena gets no huge pages until a region is advised, so that a small program stays small
    * whatever the system does by itself. */
   if (memory.start != NULL && option_value(mi_option_allow_thp) == 1)
@@ -124,15 +132,14 @@ static bool arena_reserve_on_demand(uint32_t count, uint32_t align) {
     bool last = size <= max_size(need, MiB);
     if (last) size = max_size(need, MiB);
     arena_memory_t memory =
-        memory_from_os(size, (size_t)align * SLICE_SIZE, is_eager_commit(), true);
-    memory.on_demand = true;
+        memory_from_os(size, (size_t)align * SLICE_SIZE, is_eager_commit(), true, true);
     /* If there is room for the memory but not for its descriptors, a smaller arena may succeed. */
     if (memory.start != NULL && arena_add_or_release(&memory) != NULL) {
       reserve_size = size >= whole ? 0 : size * 4;
       return true;
     }
-    if (last) return false;
-    size = round_up(size, 4 * SLICE_SIZE); /* a quarter is whole slices */
+    if (last && !map_unlock_table()) return false;
+    size = round_up(last ? 4 * size : size, 4 * SLICE_SIZE); /* a quarter is whole slices */
   }
 }
 
@@ -148,7 +155,7 @@ INTERNAL arena_t* arena_reserve_memory(size_t size, bool commit, bool allow_larg
   arena_t* a = NULL;
   if (size > 0 && size <= ALLOC_MAX) {
     arena_memory_t memory =
-        memory_from_os(round_up(size, SLICE_SIZE), SLICE_SIZE, commit, allow_large);
+        memory_from_os(round_up(size, SLICE_SIZE), SLICE_SIZE, commit, allow_large, false);
     memory.exclusive = exclusive;
     if (memory.start != NULL) a = arena_add_locked(&memory);
   }
@@ -214,15 +221,14 @@ INTERNAL run_t arena_alloc(affinity_t affinity, uint32_t count, uint32_t align,
                            placement_t placement) {
   run_t run = {0, ARENA_NONE, false, false, false};
   if (arena_alloc_existing(affinity, count, align, placement, &run)) return run;
-  bool found = false;
-  if (affinity.arena == ARENA_NONE) {
-    os_lock(&arena_lock);
-    /* Another thread may have added an arena while this one waited for the lock. */
-    found = arena_alloc_existing(affinity, count, align, placement, &run) ||
-            (arena_reserve_on_demand(count, align) &&
-             arena_alloc_existing(affinity, count, align, placement, &run));
-    os_unlock(&arena_lock);
-  }
+  os_lock(&arena_lock);
+  /* Another thread may have opened memory while this one waited for the lock. */
+  bool found = arena_alloc_existing(affinity, count, align, placement, &run) ||
+               arena_alloc_opening(affinity, count, align, placement, &run) ||
+               (affinity.arena == ARENA_NONE && arena_reserve_on_demand(count, align) &&
+                (arena_alloc_existing(affinity, count, align, placement, &run) ||
+                 arena_alloc_opening(affinity, count, align, placement, &run)));
+  os_unlock(&arena_lock);
   /* Search again after each wait: slices that were in flight may be free now. */
   for (unsigned round = 0; !found; round++) {
     bool waited = wait_for_flight(round);
@@ -240,7 +246,7 @@ static void release_free(arena_t* a) {
   size_t n;
   if (a->from_user || (a->non_purgeable && !bitmap_all(a->free, 0, a->slices))) return;
   for (size_t i = 0; i < a->slices; i += max_size(n, 1)) {
-    for (n = 0; i + n < a->slices && bitmap_any(a->free, i + n, 1);) n++;
+    for (n = 0; i + n < a->slices && !arena_is_held(a, i + n);) n++;
     os_release(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE);
   }
 }
@@ -259,12 +265,13 @@ INTERNAL void arena_stats(arena_stats_t* stats) {
   memset(stats, 0, sizeof(*stats));
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
-    size_t free = bitmap_count(a->free, a->slices);
+    size_t opened = load_relaxed(&a->opened), free = bitmap_count(a->free, a->slices);
     stats->reserved += (size_t)a->slices * SLICE_SIZE;
-    stats->in_use += (a->slices - free) * SLICE_SIZE;
-    /* All memory of a non-purgeable arena is resident, or set aside by the system. */
+    stats->in_use += (opened - min_size(free, opened)) * SLICE_SIZE;
+    /* All memory of a non-purgeable arena is resident, or set aside by the system. The system has
+     * set aside all open memory of an arena that recedes. */
     stats->committed +=
-        (a->non_purgeable ? a->slices : bitmap_count(a->dirty, a->slices)) * SLICE_SIZE;
+        (a->non_purgeable || a->recedes ? opened : bitmap_count(a->dirty, a->slices)) * SLICE_SIZE;
     stats->arenas++;
   }
   arena_purge_stats(&stats->purging);

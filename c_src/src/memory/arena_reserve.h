@@ -10,6 +10,7 @@ typedef struct arena_memory_s {
   void* start;
   size_t size;
   bool committed;     /* accessible now */
+  bool charged;       /* if not: the system counts memory from when it becomes accessible */
   bool non_purgeable; /* never purged */
   bool zero;
   bool from_user;
@@ -35,8 +36,9 @@ INTERNAL bool arena_reserve_huge_interleave(size_t pages, size_t nodes, size_t t
 /* Reserves what the options ask for. */
 INTERNAL void arena_reserve_at_start(void);
 
-/* Allocates `count` slices by `affinity` at a multiple of `align` slices (a power of two). It
- * reserves an arena if there is no room. The run's slice is 0 if there is no memory. */
+/* Allocates `count` slices by `affinity` at a multiple of `align` slices (a power of two). If
+ * there is no room it opens more of an arena, or reserves one. The run's slice is 0 if there is no
+ * memory. */
 INTERNAL run_t arena_alloc(affinity_t affinity, uint32_t count, uint32_t align,
                            placement_t placement);
 

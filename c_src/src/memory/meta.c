@@ -26,6 +26,7 @@ static struct {
 static char* guarded_reserve(size_t size) {
   size_t guard = os_info.page_size;
   char* p = os_reserve(size + 2 * guard, guard, OS_LAZY);
+  if (p == NULL) p = os_reserve_unlocked(size + 2 * guard);
   if (p == NULL) return NULL;
   /* Without a guard the memory works too. */
   (void)os_protect(p, guard);

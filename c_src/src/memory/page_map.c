@@ -24,6 +24,13 @@ INTERNAL bool map_extend(const void* start, size_t size) {
   return true;
 }
 
+INTERNAL bool map_unlock_table(void) {
+  static bool unlocked;
+  if (unlocked) return false;
+  unlocked = true;
+  return os_munlock(&map, sizeof(map));
+}
+
 INTERNAL void map_unload(void) {
 #if ADDRESS_BITS > 32
   /* Only entries that are set: a write to any other would fault its OS page in. */

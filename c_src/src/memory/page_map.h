@@ -115,6 +115,9 @@ static inline page_t* map_descriptor_of_slice(uint32_t slice) {
 INTERNAL page_t* map_page_checked(const void* p);
 /* Sets up the windows that overlap [start, start + size). The caller holds arena_lock. */
 INTERNAL bool map_extend(const void* start, size_t size);
+/* Unlocks the table, see os_munlock: it counts as a whole, although few of its OS pages are used.
+ * False if that was done before. The caller holds arena_lock. */
+INTERNAL bool map_unlock_table(void);
 /* Forgets all windows, after their descriptors were unmapped. */
 INTERNAL void map_unload(void);
 /* Marks `count` slices from the `from`-th on as interior slices of the page. map_clear sets the

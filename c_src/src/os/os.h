@@ -18,6 +18,8 @@ typedef struct os_info_s {
   bool overcommits; /* the system charges memory when it is touched, not when it becomes writable */
   bool can_move;    /* os_move may work */
   size_t ahead_max; /* reserve at most so many bytes of address space ahead of demand at a time */
+  /* Each change of access within a range makes a mapping, and a process may have only so many. */
+  bool holes_are_mappings;
 } os_info_t;
 static os_info_t os_info;
 
@@ -86,6 +88,11 @@ INTERNAL bool os_remap(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst; both are mappings of the library. src reads as
  * zero afterwards. False: nothing was moved. */
 INTERNAL bool os_move(void* dst, void* src, size_t size);
+/* For a process that has locked its memory (mlockall) and has reached the limit. The first reserves
+ * memory as OS_LAZY that is not locked; NULL if the system cannot do that. The second unlocks the
+ * whole OS pages of a range. */
+INTERNAL void* os_reserve_unlocked(size_t size);
+INTERNAL bool os_munlock(void* p, size_t size);
 /* Disables transparent huge pages in this process and in programs that it starts. */
 INTERNAL bool os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */

@@ -40,7 +40,7 @@
 #define MADV_WIPEONFORK 18
 #endif
 
-static os_info_t os_info = {4096, true, false, SIZE_MAX};
+static os_info_t os_info = {4096, true, false, SIZE_MAX, true};
 
 #if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
@@ -440,6 +440,29 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;
   return false;
 #endif
+}
+
+INTERNAL bool os_munlock(void* p, size_t size) {
+  char* start = (char*)round_up((uintptr_t)p, os_info.page_size);
+  int saved = errno;
+  bool done = munlock(start, round_down((size_t)((char*)p + size - start), os_info.page_size)) == 0;
+  errno = saved;
+  return done;
+}
+
+/* A new mapping counts against the limit, but not the growth of one that is unlocked. */
+INTERNAL void* os_reserve_unlocked(size_t size) {
+#if defined(MREMAP_MAYMOVE)
+  void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
+  int saved = errno;
+  void* grown = p != NULL && os_munlock(p, os_info.page_size)
+                    ? mremap(p, os_info.page_size, size, MREMAP_MAYMOVE)
+                    : MAP_FAILED;
+  errno = saved;
+  if (grown != MAP_FAILED) return grown;
+  if (p != NULL) os_release(p, os_info.page_size);
+#endif
+  return (void)size, NULL;
 }
 
 INTERNAL bool os_disable_huge_pages(void) {

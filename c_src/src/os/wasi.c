@@ -23,7 +23,7 @@
 #define GROW_UNIT ((size_t)64 * KiB) /* a page of WebAssembly */
 
 /* Reserved address space is memory at once, so the library reserves little ahead of demand. */
-static os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB};
+static os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB, false};
 
 typedef struct range_s {
   struct range_s* next;
@@ -118,6 +118,8 @@ INTERNAL bool os_remap(void* p, size_t size) { return memset(p, 0, size) != NULL
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return (void)dst, (void)src, (void)size, false;
 }
+INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
+INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
 INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }

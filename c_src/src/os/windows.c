@@ -28,7 +28,7 @@
 #include <psapi.h>
 
 /* Windows charges each writable byte, to memory or to the page file. */
-static os_info_t os_info = {4096, false, false, SIZE_MAX};
+static os_info_t os_info = {4096, false, false, SIZE_MAX, false};
 
 static DWORD hook_slot = TLS_OUT_OF_INDEXES;
 static void (*thread_hook)(void*);
@@ -131,6 +131,8 @@ INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
 INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
 INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
 
+INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
+INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_remap(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 
 INTERNAL bool os_move(void* dst, void* src, size_t size) {

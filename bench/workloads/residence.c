@@ -1,0 +1,342 @@
+/* residence.c - how much memory stays resident, in programs that free, rest, or use little of what
+ * they ask for.
+ *
+ * Usage:  residence PATTERN [ARGUMENT...]
+ * Prints `at MILLISECONDS KIB` for each look at the resident memory and, last, `stays KIB`: what
+ * the pattern leaves. Between its phases a pattern makes no call of malloc, so that only what an
+ * allocator does by itself counts. A look reads /proc without the C library's buffers.
+ */
+#define _GNU_SOURCE
+#include "bench.h"
+#include <fcntl.h>
+#include <stdbool.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KIB ((size_t)1024)
+#define MIB (KIB * KIB)
+
+/* ---- looking ---- */
+
+static size_t read_file(const char* path, char* text, size_t size) {
+  size_t length = 0;
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  for (ssize_t n;
+       file >= 0 && length < size - 1 && (n = read(file, text + length, size - 1 - length)) > 0;)
+    length += (size_t)n;
+  if (file >= 0) close(file);
+  text[length] = 0;
+  return length;
+}
+
+static size_t resident_kib(void) {
+  char text[128];
+  if (read_file("/proc/self/statm", text, sizeof text) == 0) bench_die("no /proc/self/statm");
+  return strtoul(strchr(text, ' ') + 1, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE) / KIB;
+}
+
+static uint64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t started;
+
+static size_t look(void) {
+  size_t kib = resident_kib();
+  char line[64];
+  int n =
+      snprintf(line, sizeof line, "at %llu %zu\n", (unsigned long long)(now_ms() - started), kib);
+  if (write(STDOUT_FILENO, line, (size_t)n) != n) bench_die("cannot write");
+  return kib;
+}
+
+/* Rests, looks now and then, and returns the last look. */
+static size_t rest(unsigned ms) {
+  size_t kib = 0;
+  for (unsigned t = 0; t < ms; t += 50) {
+    usleep(50000);
+    kib = look();
+  }
+  return kib;
+}
+
+/* ---- threads that work in phases and stay alive ---- */
+
+enum { THREADS_MAX = 512 };
+typedef void phase_fun(size_t thread);
+
+static struct {
+  pthread_barrier_t begin, end;
+  phase_fun* phase; /* NULL: the threads end */
+  size_t count;
+  pthread_t threads[THREADS_MAX];
+} team;
+
+static void* member(void* number) {
+  for (;;) {
+    pthread_barrier_wait(&team.begin);
+    if (team.phase == NULL) return NULL;
+    team.phase((size_t)(uintptr_t)number);
+    pthread_barrier_wait(&team.end);
+  }
+}
+
+static void team_start(size_t count) {
+  team.count = count;
+  pthread_barrier_init(&team.begin, NULL, (unsigned)count + 1);
+  pthread_barrier_init(&team.end, NULL, (unsigned)count + 1);
+  for (size_t i = 0; i < count; i++)
+    if (pthread_create(&team.threads[i], NULL, member, (void*)(uintptr_t)i) != 0)
+      bench_die("no thread");
+}
+
+static void team_do(phase_fun* phase) {
+  team.phase = phase;
+  pthread_barrier_wait(&team.begin);
+  pthread_barrier_wait(&team.end);
+  look();
+}
+
+/* ---- blocks in tables, one for each thread ---- */
+
+enum { TABLES = 4 };
+static struct {
+  char** block[TABLES];
+  size_t count[TABLES];
+  size_t least, most, total; /* bytes: of a block, and of all blocks of a table */
+} blocks;
+
+static void* mapped(size_t size) {
+  void* p =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) bench_die("no memory for a table");
+  return p;
+}
+
+static void blocks_init(size_t least, size_t most, size_t total) {
+  blocks.least = least, blocks.most = most, blocks.total = total;
+  for (size_t t = 0; t < TABLES; t++) blocks.block[t] = mapped(total / least * sizeof(char*));
+}
+
+static void fill(size_t t) {
+  struct rng rng = rng_new(t);
+  size_t count = 0;
+  for (size_t bytes = 0; bytes < blocks.total;) {
+    size_t size = rng_between(&rng, blocks.least, blocks.most);
+    char* p = blocks.block[t][count++] = bench_alloc(size);
+    memset(p, 1, size);
+    bytes += size;
+  }
+  blocks.count[t] = count;
+}
+
+static void empty(size_t t) {
+  for (size_t i = 0; i < blocks.count[t]; i++) free(blocks.block[t][i]);
+}
+
+/* Frees a quarter of each table, so that no thread frees only its own blocks. */
+static void empty_shares(size_t t) {
+  for (size_t i = t; i < blocks.count[0]; i += TABLES) free(blocks.block[0][i]);
+}
+
+static void empty_most(size_t t) {
+  struct rng rng = rng_new(t + 100);
+  for (size_t i = 0; i < blocks.count[t]; i++)
+    if (rng_between(&rng, 1, 20) != 1) free(blocks.block[t][i]);
+}
+
+/* ---- freed, then silence ---- */
+
+static size_t silence_one(void) {
+  blocks_init(16, 1024, 300 * MIB);
+  fill(0);
+  look();
+  empty(0);
+  look();
+  return rest(1000);
+}
+
+static size_t silence_four(void) {
+  blocks_init(16, 1024, 75 * MIB);
+  team_start(4);
+  team_do(fill);
+  team_do(empty);
+  return rest(1000);
+}
+
+static void fill_first(size_t t) {
+  if (t == 0) fill(0);
+}
+static void empty_others(size_t t) {
+  if (t != 0) empty_shares(t - 1);
+}
+static size_t silence_producer(void) {
+  blocks_init(16, 1024, 200 * MIB);
+  team_start(5);
+  team_do(fill_first);
+  team_do(empty_others);
+  return rest(1000);
+}
+
+static size_t holes(void) {
+  blocks_init(512, 2048, 75000 * (512 + 2048) / 2);
+  team_start(4);
+  team_do(fill);
+  team_do(empty_most);
+  return rest(2000);
+}
+
+static size_t holes_asked(void) {
+  (void)holes();
+  int (*trim)(size_t) = NULL;
+  void (*collect)(bool) = NULL;
+  *(void**)&collect = dlsym(RTLD_DEFAULT, "mi_collect");
+  *(void**)&trim = dlsym(RTLD_DEFAULT, "malloc_trim");
+  if (collect != NULL)
+    collect(true);
+  else if (trim != NULL)
+    (void)trim(0);
+  return look();
+}
+
+enum { SIZES = 200, SIZE_STEP = 40 };
+static void use_sizes(size_t t) {
+  (void)t;
+  char* block[SIZES];
+  for (size_t i = 0; i < SIZES; i++)
+    memset(block[i] = bench_alloc((i + 1) * SIZE_STEP), 1, (i + 1) * SIZE_STEP);
+  for (size_t i = 0; i < SIZES; i++) free(block[i]);
+}
+static size_t sleepers(void) {
+  team_start(THREADS_MAX);
+  team_do(use_sizes);
+  return rest(1000);
+}
+
+/* ---- a shared cache with a limit in bytes, in which any thread evicts ---- */
+
+enum { CACHE_LOCKS = 256, CACHE_OPERATIONS = 6000000, CACHE_LOOKS = 10 };
+static struct {
+  pthread_mutex_t lock[CACHE_LOCKS];
+  char** entry;
+  uint32_t* size;
+  size_t entries, limit, operations;
+  _Atomic(size_t) bytes;
+  bool same; /* the sizes stay the same, else they grow fourfold */
+} cache;
+
+static void cache_put(size_t i, char* block, uint32_t size) {
+  pthread_mutex_t* lock = &cache.lock[i % CACHE_LOCKS];
+  pthread_mutex_lock(lock);
+  char* old = cache.entry[i];
+  cache.bytes += size - (old == NULL ? 0 : (size_t)cache.size[i]);
+  cache.entry[i] = block;
+  cache.size[i] = size;
+  pthread_mutex_unlock(lock);
+  free(old);
+}
+
+static void use_cache(size_t t) {
+  struct rng rng = rng_new(t + 7);
+  for (size_t n = 0; n < cache.operations; n++) {
+    size_t growth = cache.same ? 1000 : 400 + n * 4000 / cache.operations;
+    size_t size = 32 + rng_between(&rng, 0, 1000) * growth / 1000;
+    char* block = bench_alloc(size);
+    memset(block, 1, size);
+    cache_put(rng_between(&rng, 0, cache.entries - 1), block, (uint32_t)size);
+    while (cache.bytes > cache.limit) cache_put(rng_between(&rng, 0, cache.entries - 1), NULL, 0);
+    if (t == 0 && n % (cache.operations / CACHE_LOOKS) == 0) look();
+  }
+}
+
+static size_t cached(size_t threads, size_t mib, bool same) {
+  cache.limit = mib * MIB;
+  cache.same = same;
+  cache.entries = cache.limit / (same ? 270 : 1600);
+  cache.operations = CACHE_OPERATIONS / threads * mib / 100;
+  cache.entry = mapped(cache.entries * sizeof(char*));
+  cache.size = mapped(cache.entries * sizeof(uint32_t));
+  for (size_t i = 0; i < CACHE_LOCKS; i++) pthread_mutex_init(&cache.lock[i], NULL);
+  team_start(threads);
+  team_do(use_cache);
+  return look();
+}
+
+/* ---- large blocks, little of them used ---- */
+
+static size_t sparse(void) {
+  volatile char* p = bench_zeroed(1, KIB * MIB);
+  for (size_t i = 0; i < KIB * MIB; i += 2 * MIB) p[i] = 1;
+  return look();
+}
+
+static size_t stacks(void) {
+  enum { COUNT = 200 };
+  for (size_t i = 0; i < COUNT; i++)
+    memset((char*)bench_alloc(8 * MIB) + 8 * MIB - 8 * KIB, 1, 8 * KIB);
+  return look();
+}
+
+static size_t shrunk(void) {
+  enum { COUNT = 20 };
+  char* block[COUNT];
+  for (size_t i = 0; i < COUNT; i++) {
+    memset(block[i] = bench_alloc(40 * MIB), 1, 40 * MIB);
+    block[i] = bench_resize(block[i], 21 * MIB);
+  }
+  return rest(200);
+}
+
+/* ---- the process as others see it ---- */
+
+static size_t locked(void) {
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) bench_die("mlockall is refused");
+  *(volatile char*)bench_alloc(100) = 1;
+  return look();
+}
+
+/* Bytes that a core file would hold: private memory without a file that can be read. */
+static size_t core_file(void) {
+  static char text[MIB];
+  for (size_t bytes = 0; bytes < MIB; bytes += KIB) memset(bench_alloc(KIB), 1, KIB);
+  look();
+  size_t total = 0;
+  read_file("/proc/self/maps", text, sizeof text);
+  for (char* line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    size_t from, to;
+    char access[5];
+    unsigned long inode;
+    if (sscanf(line, "%zx-%zx %4s %*s %*s %lu", &from, &to, access, &inode) == 4 &&
+        access[0] == 'r' && access[3] == 'p' && inode == 0)
+      total += to - from;
+  }
+  return total / KIB;
+}
+
+int main(int argc, char** argv) {
+  bench_start();
+  started = now_ms();
+  look();
+  const char* name = argc > 1 ? argv[1] : "";
+  const struct {
+    const char* name;
+    size_t (*run)(void);
+  } patterns[] = {{"one", silence_one}, {"four", silence_four}, {"producer", silence_producer},
+                  {"holes", holes},     {"asked", holes_asked}, {"sleepers", sleepers},
+                  {"sparse", sparse},   {"stacks", stacks},     {"shrunk", shrunk},
+                  {"locked", locked},   {"core", core_file}};
+  size_t kib = SIZE_MAX;
+  if (strcmp(name, "cache") == 0)
+    kib = cached(bench_arg(argc, argv, 2, 4), bench_arg(argc, argv, 3, 100), argc > 4);
+  for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+    if (strcmp(name, patterns[i].name) == 0) kib = patterns[i].run();
+  if (kib == SIZE_MAX) bench_die("no such pattern");
+  printf("stays %zu\n", kib);
+  fflush(stdout);
+  _exit(0);
+}
