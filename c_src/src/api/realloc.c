@@ -46,6 +46,7 @@ static size_t class_for(size_t size, const resize_t* r) {
 static void* move_or_report(heap_t* heap, page_t* page, size_t newsize, size_t align) {
   if (newsize > ALLOC_MAX) return large_malloc(heap, newsize, align, false); /* reports */
   void* p = large_move(heap, page, newsize, align);
+  soft_limit_check();
   if (p != NULL) return p;
   thread_collect_for_oom();
   p = large_move(heap, page, newsize, align);

@@ -78,7 +78,7 @@ static void* refill_from_queue(heap_t* heap, size_t cls, queue_t* q, size_t prob
       if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
       return block;
     }
-    if (heap->is_first_class)
+    if (heap_keeps_all(heap))
       queue_push_full(heap, q, page);
     else
       abandon_page(page);
@@ -95,9 +95,9 @@ static void* refill_from_abandoned(heap_t* heap, size_t cls, queue_t* q) {
   return block;
 }
 
-static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool first) {
+static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool first, bool room) {
   q->active = NULL;
-  page_t* page = page_fresh(heap->affinity, cls, (uintptr_t)heap, first);
+  page_t* page = room ? page_fresh(heap->affinity, cls, (uintptr_t)heap, first) : NULL;
   if (page != NULL) return refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
   return refill_from_queue(heap, cls, q, SIZE_MAX); /* no memory: try all pages that the heap has */
 }
@@ -107,7 +107,7 @@ static void replace_active(heap_t* heap, queue_t* q, page_t* old) {
   if (old == NULL) return;
   if (q->active == NULL)
     q->active = old; /* no block was found */
-  else if (heap->is_first_class)
+  else if (heap_keeps_all(heap))
     queue_push_full(heap, q, old);
   else if (heap_wants(heap, old))
     queue_push(heap, q, old);
@@ -120,8 +120,11 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
   q->active = NULL;
   void* block = refill_from_queue(heap, cls, q, QUEUE_PROBES);
-  if (block == NULL && !heap->is_first_class) block = refill_from_abandoned(heap, cls, q);
-  if (block == NULL) block = refill_from_new_page(heap, cls, q, old == NULL);
+  /* `old` is in no list now. */
+  bool room = likely(load_relaxed(&heap->limit) == 0) ||
+              heap_has_room(heap, class_slices(cls) * (old != NULL ? 2 : 1));
+  if (block == NULL && !heap->is_first_class && room) block = refill_from_abandoned(heap, cls, q);
+  if (block == NULL) block = refill_from_new_page(heap, cls, q, old == NULL, room);
   if (block == NULL) q->active = NULL;
   replace_active(heap, q, old);
   return block;

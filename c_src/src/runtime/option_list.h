@@ -75,7 +75,10 @@ enum {
   OPTION(minimal_purge_size, MINIMAL_PURGE_SIZE, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
   OPTION(arena_max_object_size, ARENA_MAX_OBJECT_SIZE, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
   OPTION(arena_is_numa_local, ARENA_IS_NUMA_LOCAL, 0, 1, 0, NULL, NULL) \
-  OPTION(show_leaks, SHOW_LEAKS, 0, ANY_MAX, 0, NULL, NULL)
+  OPTION(show_leaks, SHOW_LEAKS, 0, ANY_MAX, 0, NULL, NULL) \
+  OPTION(limit_hard, LIMIT_HARD, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
+  OPTION(limit_soft, LIMIT_SOFT, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
+  OPTION(limit_container, LIMIT_CONTAINER, 0, 100, 0, NULL, NULL)
 /* clang-format on */
 
 /* ---- defaults ----
@@ -232,6 +235,15 @@ enum {
 #endif
 #ifndef MI_DEFAULT_SHOW_LEAKS
 #define MI_DEFAULT_SHOW_LEAKS 0
+#endif
+#ifndef MI_DEFAULT_LIMIT_HARD
+#define MI_DEFAULT_LIMIT_HARD 0
+#endif
+#ifndef MI_DEFAULT_LIMIT_SOFT
+#define MI_DEFAULT_LIMIT_SOFT 0
+#endif
+#ifndef MI_DEFAULT_LIMIT_CONTAINER
+#define MI_DEFAULT_LIMIT_CONTAINER 0
 #endif
 
 #endif
