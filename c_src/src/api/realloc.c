@@ -46,7 +46,6 @@ static size_t class_for(size_t size, const resize_t* r) {
 static void* move_or_report(heap_t* heap, page_t* page, size_t newsize, size_t align) {
   if (newsize > ALLOC_MAX) return large_malloc(heap, newsize, align, false); /* reports */
   void* p = large_move(heap, page, newsize, align);
-  soft_limit_check();
   if (p != NULL) return p;
   thread_collect_for_oom();
   p = large_move(heap, page, newsize, align);
@@ -75,6 +74,7 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
     page = map_descriptor(p);
     (void)finish_block(p, newsize, true);
   }
+  soft_limit_check();
   size_t room = block_room(page, p);
   track_open(p, room);
   if ((r->how & RESIZE_ZERO) != 0 && room > old) memset((char*)p + old, 0, room - old);

@@ -110,7 +110,7 @@ static void heap_give_page(page_t* page, uintptr_t id, heap_t* to) {
   page_reclaim(page);
   if (page_used(page) == 0) {
     page_release(page);
-  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
+  } else if (to != NULL && page_free_count(page) > 0 && heap_may_adopt(to, page)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
     heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);

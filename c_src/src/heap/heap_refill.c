@@ -95,11 +95,21 @@ static void* refill_from_abandoned(heap_t* heap, size_t cls, queue_t* q) {
   return block;
 }
 
-static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool first, bool room) {
+static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool first) {
   q->active = NULL;
-  page_t* page = room ? page_fresh(heap->affinity, cls, (uintptr_t)heap, first) : NULL;
+  page_t* page = page_fresh(heap->affinity, cls, (uintptr_t)heap, first);
   if (page != NULL) return refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
   return refill_from_queue(heap, cls, q, SIZE_MAX); /* no memory: try all pages that the heap has */
+}
+
+/* From a page that the heap does not own yet; it has another page of the class, in no list, unless
+ * this is the first. */
+static void* refill_from_outside(heap_t* heap, size_t cls, queue_t* q, bool first) {
+  if (unlikely(load_relaxed(&heap->limit) != 0) &&
+      !heap_has_room(heap, class_slices(cls) * (first ? 1 : 2)))
+    return refill_from_queue(heap, cls, q, SIZE_MAX);
+  void* block = heap->is_first_class ? NULL : refill_from_abandoned(heap, cls, q);
+  return block != NULL ? block : refill_from_new_page(heap, cls, q, first);
 }
 
 /* Puts away the page that was active, after another page, or none, became active. */
@@ -120,11 +130,7 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
   q->active = NULL;
   void* block = refill_from_queue(heap, cls, q, QUEUE_PROBES);
-  /* `old` is in no list now. */
-  bool room = likely(load_relaxed(&heap->limit) == 0) ||
-              heap_has_room(heap, class_slices(cls) * (old != NULL ? 2 : 1));
-  if (block == NULL && !heap->is_first_class && room) block = refill_from_abandoned(heap, cls, q);
-  if (block == NULL) block = refill_from_new_page(heap, cls, q, old == NULL, room);
+  if (block == NULL) block = refill_from_outside(heap, cls, q, old == NULL);
   if (block == NULL) q->active = NULL;
   replace_active(heap, q, old);
   return block;

@@ -101,6 +101,14 @@ static inline size_t heap_next_class(const heap_t* heap, size_t cls) {
 #define FOR_CLASSES(heap, cls)                                                                     \
   for (size_t cls = heap_next_class(heap, 0); cls < CLASS_COUNT;                                   \
        cls = heap_next_class(heap, cls + 1))
+/* True if the heap may take one more partly used page. While the process has a single thread the
+ * heap takes all, for no other thread could use them. heap_release_excess abandons the excess after
+ * a second thread has started. */
+static inline bool heap_wants(const heap_t* heap, const page_t* page) {
+  return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->is_first_class ||
+         os_is_single_threaded();
+}
+
 /* True if `slices` more slices keep the heap within its limit. The pages are counted only now,
  * because few heaps have a limit. */
 static NOINLINE COLD bool heap_has_room(heap_t* heap, size_t slices) {
@@ -113,13 +121,10 @@ static NOINLINE COLD bool heap_has_room(heap_t* heap, size_t slices) {
   }
   return large <= limit && slices <= (limit - large) / SLICE_SIZE;
 }
-/* True if the heap may take one more partly used page. While the process has a single thread the
- * heap takes all, for no other thread could use them. heap_release_excess abandons the excess after
- * a second thread has started. */
-static inline bool heap_wants(heap_t* heap, const page_t* page) {
+/* The same as heap_wants, for a page of another owner. */
+static inline bool heap_may_adopt(heap_t* heap, const page_t* page) {
   if (unlikely(load_relaxed(&heap->limit) != 0)) return heap_has_room(heap, page_slices(page));
-  return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->is_first_class ||
-         os_is_single_threaded();
+  return heap_wants(heap, page);
 }
 
 /* Allocates the first block of a list of the class's active page; the rest becomes the active free

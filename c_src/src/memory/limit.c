@@ -38,7 +38,7 @@ static struct {
 
 /* The slice was counted, and is not dirty. Another thread is about to make it dirty or to return
  * it, or it is free. */
-static void settle(arena_t* a, size_t i) {
+static COLD void settle(arena_t* a, size_t i) {
   for (unsigned round = 0; round < SETTLE_NAPS && !bitmap_any(a->dirty, i, 1); round++) {
     flight_begin(1);
     bool claimed = bitmap_claim_at(a->free, i, 1);
@@ -53,7 +53,7 @@ static void settle(arena_t* a, size_t i) {
   }
 }
 
-static void count_word(arena_t* a, size_t w) {
+static COLD void count_word(arena_t* a, size_t w) {
   uint64_t dirty = load_seq_cst(&a->dirty[w]);
   uint64_t added = dirty & ~or_seq_cst(&a->counted[w], dirty);
   usage_add(count_bits(added) * SLICE_SIZE);
@@ -61,7 +61,7 @@ static void count_word(arena_t* a, size_t w) {
   for (; gone != 0; gone &= gone - 1) settle(a, w * BITS_PER_WORD + lowest_bit(gone));
 }
 
-static void count_arena(arena_t* a) {
+static COLD void count_arena(arena_t* a) {
   (void)swap_seq_cst(&a->counts, true);
   /* A huge page is resident as a whole. With the limit no further regions get the advice. */
   for (size_t s = 0; s < a->thp_regions; s++)
@@ -73,7 +73,7 @@ static void count_arena(arena_t* a) {
     for (size_t w = 0; w < bitmap_words(a->slices); w++) count_word(a, w);
 }
 
-static void start_counting(void) {
+static COLD void start_counting(void) {
   arena_t* a;
   usage_start();
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) count_arena(a);
@@ -90,7 +90,7 @@ static void read_container(void) {
                 bytes == SIZE_MAX ? 0 : max_size(bytes / 100 * (size_t)percent, KiB));
 }
 
-INTERNAL void limit_apply(void) {
+INTERNAL COLD void limit_apply(void) {
   read_container();
   os_lock(&arena_lock);
   size_t soft = option_size(mi_option_limit_soft), hard = option_size(mi_option_limit_hard);
@@ -107,7 +107,7 @@ INTERNAL void limit_tick(void) {
   if (now - read_ms >= REREAD_MS && cas_relaxed(&limits.read_ms, &read_ms, now)) limit_apply();
 }
 
-INTERNAL size_t limit_used(void) {
+INTERNAL COLD size_t limit_used(void) {
   if (usage_is_on()) {
     meta_measure();
     return usage_count();

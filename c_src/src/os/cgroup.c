@@ -52,8 +52,8 @@ static size_t limit_in(const char* path) {
 }
 
 /* The least limit of the group `group` and its ancestors. */
-static size_t least_limit(const char* root, const char* mount, const char* group,
-                          const char* file) {
+static COLD size_t least_limit(const char* root, const char* mount, const char* group,
+                               const char* file) {
   char path[FILE_MAX];
   size_t base = strlen(root) + strlen(mount), end = base + strlen(group), least = SIZE_MAX;
   if (end + strlen(file) >= sizeof(path)) return SIZE_MAX;
@@ -69,8 +69,8 @@ static size_t least_limit(const char* root, const char* mount, const char* group
   }
 }
 
-static size_t limit_of_hierarchy(const char* root, const char* controller, const char* mount,
-                                 const char* file) {
+static COLD size_t limit_of_hierarchy(const char* root, const char* controller, const char* mount,
+                                      const char* file) {
   static const char list[] = "/proc/self/cgroup";
   char text[GROUPS_MAX];
   size_t n = strlen(root);
