@@ -357,6 +357,12 @@ static size_t heap_fill(mi_heap_t* heap, size_t size) {
   CHECK_EQ(errno, ENOMEM);
   return n;
 }
+static size_t heap_bytes(const heap_t* heap) {
+  size_t slices = heap->queued_slices;
+  for (size_t cls = 0; cls < CLASS_COUNT; cls++)
+    if (heap->queue[cls].active != NULL) slices += page_slices(heap->queue[cls].active);
+  return slices * SLICE_SIZE + load_relaxed(&heap->large_bytes);
+}
 static void* free_all_kept(void* unused) {
   (void)unused;
   while (kept_count > 0) mi_free(kept[--kept_count]);
@@ -371,6 +377,7 @@ static void heap_has_a_limit_of_its_own(void) {
       size_t n = heap_fill(heaps[h], sizes[k]);
       CHECK_LE(n * sizes[k], 16 * MiB);
       CHECK_GE(n * sizes[k], 12 * MiB);
+      CHECK_LE(heap_bytes(heaps[h]), 16 * MiB);
       CHECK_NULL(mi_heap_malloc(heaps[h], 17 * MiB));
       if (sizes[k] == 3000000) CHECK_NULL(mi_heap_realloc(heaps[h], kept[0], 9000000));
       void* p = mi_heap_malloc(heaps[1 - h], 1000000); /* the other heap goes on */

@@ -6,7 +6,7 @@
  * Argument for the switch: it happens once, while other threads claim and purge slices. `counted`
  * has a bit for each slice that is in the count. All changes of the count follow from changes of
  * these bits by fetch-and-or and fetch-and-and, which tell who has changed which bit. So no slice
- * is counted twice, and none is taken out twice. A thread that holds a slice sets `dirty`, then
+ * is counted twice, and none is taken out twice. A thread that holds a slice changes `dirty`, then
  * reads `counts`. The switch sets `counts`, then reads `dirty`. All four accesses are sequentially
  * consistent, so a dirty slice is counted by one of the two. A purge clears `dirty`, then
  * `counted`. It may do both between the read of `dirty` and the write of `counted` by the switch.

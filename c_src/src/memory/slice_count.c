@@ -31,7 +31,7 @@ INTERNAL void slices_uncount(arena_t* a, size_t i, size_t n) {
 }
 
 INTERNAL void slices_are_clean(arena_t* a, size_t i, size_t n) {
-  (void)bitmap_clear(a->dirty, i, n);
-  /* Relaxed: if the switch comes now, it finds that the slices are not dirty, see limit.c. */
-  if (unlikely(load_relaxed(&a->counts)) && !a->non_purgeable) slices_uncount(a, i, n);
+  (void)bitmap_change(a->dirty, i, n, false);
+  /* The switch finds that the slices are not dirty, or this thread finds that it counts. */
+  if (unlikely(load_seq_cst(&a->counts)) && !a->non_purgeable) slices_uncount(a, i, n);
 }
