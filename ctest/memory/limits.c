@@ -200,6 +200,20 @@ static void options_and_functions_set_the_same_limits(void) {
   CHECK(mi_limit_set(0, 0));
 }
 
+static void environment_sets_a_limit_from_the_first_call_on(void) {
+  if (getenv("MIMALLOC_LIMIT_HARD") == NULL) { /* the process has read it already: start anew */
+    setenv("MIMALLOC_LIMIT_HARD", "24MiB", 1);
+    setenv("MIMALLOC_LIMIT_SOFT", "20MiB", 1);
+    execl("/proc/self/exe", "limits", __func__, (char*)NULL);
+  }
+  CHECK_NULL(mi_malloc(30 * MiB));
+  fill(40000);
+  CHECK_GE(kept_bytes, 16 * MiB);
+  CHECK_LE(kept_bytes, 24 * MiB);
+  check_count();
+  drop(0);
+}
+
 /* OS-mapped blocks and those that shrink and grow. */
 static void mapped_blocks_count_as_long_as_they_live(void) {
   mi_option_set(mi_option_arena_max_object_size, 1024);
@@ -529,6 +543,7 @@ static const check_case_t cases[] = {
     CASE(memory_that_waits_for_its_purge_is_given_back_first),
     CASE(failed_calls_keep_the_old_block),
     CASE(options_and_functions_set_the_same_limits),
+    CASE(environment_sets_a_limit_from_the_first_call_on),
     CASE(mapped_blocks_count_as_long_as_they_live),
     CASE(reserved_memory_counts_when_it_is_resident),
     CASE(eight_threads_reach_the_limit_together),

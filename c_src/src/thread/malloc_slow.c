@@ -56,6 +56,7 @@ static COLD void* malloc_slow_retry(heap_t* heap, size_t cls) {
 static COLD void* malloc_slow_start(heap_t* heap, size_t cls) {
   if (heap == &heap_ended) {
     void* p = fallback_alloc(cls);
+    soft_limit_check();
     return p != NULL ? p : log_out_of_memory(class_block_size(cls));
   }
   heap = thread_start();

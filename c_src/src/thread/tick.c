@@ -67,13 +67,14 @@ void mi_register_limit(mi_limit_fun* fun, void* arg) mi_attr_noexcept {
   os_unlock(&log_lock);
 }
 
-/* A crossing inside a callback waits until the callback has returned. */
+/* A crossing inside a callback waits until the callback has returned. A thread after its end only
+ * purges. */
 INTERNAL COLD void soft_limit_handle(uintptr_t thread) {
   heap_t* heap = heap_backing(heap_default);
-  if (heap == NULL || heap->in_deferred || !usage_take_crossing(thread)) return;
+  if ((heap != NULL && heap->in_deferred) || !usage_take_crossing(thread)) return;
   void* arg;
   mi_limit_fun* fun = (mi_limit_fun*)callback_get(&soft_limit, &arg);
-  if (fun != NULL) {
+  if (fun != NULL && heap != NULL) {
     int cancel = os_cancel_off();
     heap->in_deferred = true;
     fun(usage_count(), usage_soft_limit(), arg);
