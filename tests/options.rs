@@ -73,11 +73,9 @@ fn numbers_follow_the_interface() {
         mi_option_minimal_purge_size,
         mi_option_arena_max_object_size,
         mi_option_arena_is_numa_local,
-
         mi_option_limit_hard,
         mi_option_limit_soft,
         mi_option_limit_container,
-
         _mi_option_last,
     ];
     assert!(in_order.iter().copied().eq(0..=52));

@@ -22,8 +22,7 @@ pub type mi_error_fun = Option<unsafe extern "C" fn(err: c_int, arg: *mut c_void
 
 /// Called after `used` bytes have risen above the soft limit, `limit` bytes, with the `arg` that was
 /// registered. It may allocate and free; it is not entered twice by one thread. *Extension.*
-pub type mi_limit_fun =
-    Option<unsafe extern "C" fn(used: usize, limit: usize, arg: *mut c_void)>;
+pub type mi_limit_fun = Option<unsafe extern "C" fn(used: usize, limit: usize, arg: *mut c_void)>;
 
 /// [`mi_limit_set`] and related functions are there.
 pub const MI_HAS_LIMITS: c_int = 1;

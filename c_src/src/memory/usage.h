@@ -16,8 +16,9 @@
  *
  * Metadata is touched a little at a time by code that does not count. So it is measured, each time
  * that the uses since the last time may have touched half of USAGE_ALLOWANCE. The limit in force is
- * less than the given one by that allowance, so that the rest covers what other threads touch
- * between their use and the end of a measurement.
+ * less than the given one by that allowance. Its other half is for threads that touch metadata
+ * during a measurement: each of them up to three OS pages, but most touch none, because
+ * descriptors of 64 slices share one.
  */
 #ifndef MI_USAGE_H
 #define MI_USAGE_H
