@@ -424,6 +424,40 @@ fn output_without_receiver_goes_to_the_registered_one() {
 }
 
 #[test]
+fn a_limited_heap_refuses_and_goes_on() {
+    unsafe {
+        let heap = mi_heap_new();
+        assert!(mi_heap_set_limit(heap, 1 << 20));
+        assert!(mi_heap_malloc(heap, 2 << 20).is_null());
+        let p = mi_heap_malloc(heap, 100);
+        assert!(!p.is_null() && mi_heap_set_limit(heap, 0));
+        let q = mi_heap_malloc(heap, 2 << 20);
+        assert!(!q.is_null());
+        mi_heap_destroy(heap);
+    }
+}
+
+#[test]
+fn limits_of_the_process_are_options() {
+    unsafe extern "C" fn count(used: usize, limit: usize, calls: *mut c_void) {
+        assert!(used > limit);
+        *calls.cast::<usize>() += 1;
+    }
+    let far = 1 << 40; // the other tests of this program run at the same time
+    unsafe {
+        let mut calls = 0_usize;
+        mi_register_limit(Some(count), (&mut calls as *mut usize).cast());
+        assert!(!mi_limit_set(far, far - 1024));
+        assert!(mi_limit_set(far - 1024, far));
+        assert_eq!(mi_option_get_size(mi_option_limit_hard), far);
+        assert!(mi_limit_used() > 0);
+        mi_register_limit(None, null_mut());
+        assert!(mi_limit_set(0, 0));
+        assert_eq!(calls, 0);
+    }
+}
+
+#[test]
 fn a_thread_may_end_its_use_and_go_on() {
     let thread = thread::spawn(|| unsafe {
         mi_thread_init();

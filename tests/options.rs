@@ -73,9 +73,12 @@ fn numbers_follow_the_interface() {
         mi_option_minimal_purge_size,
         mi_option_arena_max_object_size,
         mi_option_arena_is_numa_local,
+        mi_option_limit_hard,
+        mi_option_limit_soft,
+        mi_option_limit_container,
         _mi_option_last,
     ];
-    assert!(in_order.iter().copied().eq(0..=49));
+    assert!(in_order.iter().copied().eq(0..=52));
     assert_eq!(mi_option_retry_on_oom, 28, "the last of 2.1.7");
     assert_eq!(mi_option_allow_thp, 37, "the last of 2.4.1");
     assert_eq!(mi_option_large_os_pages, mi_option_allow_large_os_pages);
@@ -125,7 +128,7 @@ fn the_typed_options_are_the_numbers() {
     for number in [-1, _mi_option_last, c_int::MAX, c_int::MIN] {
         assert_eq!(MiOption::try_from(number), Err(UnknownOption(number)));
     }
-    assert_eq!(UnknownOption(49).to_string(), "there is no option of number 49");
+    assert_eq!(UnknownOption(99).to_string(), "there is no option of number 99");
 }
 
 /// The names are those of the environment: each option is set from there and read by its number.
@@ -197,7 +200,7 @@ fn sizes_are_in_bytes_and_never_negative() {
 
 #[test]
 fn unknown_options_read_as_zero_and_cannot_be_set() {
-    for option in [-1, _mi_option_last, 50, 1000, c_int::MAX, c_int::MIN] {
+    for option in [-1, _mi_option_last, 99, 1000, c_int::MAX, c_int::MIN] {
         unsafe {
             mi_option_set(option, 7);
             mi_option_set_default(option, 7);

@@ -79,6 +79,12 @@ fn all() -> Vec<(&'static str, *const ())> {
         mi_heap_rezalloc_aligned_at
         mi_heap_set_default
         mi_heap_set_numa_affinity
+
+        mi_heap_set_limit
+        mi_limit_set
+        mi_limit_used
+        mi_register_limit
+
         mi_heap_stats_get
         mi_heap_stats_get_json
         mi_heap_stats_print_out

@@ -257,6 +257,27 @@ mi_decl_export void mi_register_output(mi_output_fun* out, void* arg) mi_attr_no
 typedef void(mi_cdecl mi_error_fun)(int err, void* arg);
 mi_decl_export void mi_register_error(mi_error_fun* fun, void* arg) mi_attr_noexcept;
 
+/* ---- limits (extension) ------------------------------------------------- */
+
+/* A limit is a number of bytes that the library opens at most: OS pages in use, or free and not yet
+ * given back; blocks that have a mapping of their own; its metadata, and what is in quarantine.
+ * Above the hard limit an allocation returns NULL, with errno ENOMEM, after the library has given
+ * back all that it could. Blocks stay valid, and later calls succeed as soon as there is room. When
+ * the bytes rise above the soft limit, a function of the program runs, and the library gives back
+ * what waits for that. docs/guide.md has the details, and how operators set limits. */
+#define MI_HAS_LIMITS 1
+/* Sets the options limit_soft and limit_hard, in bytes (0: no limit), rounded down to KiB. False,
+ * without effect, if `soft` is above `hard`. */
+mi_decl_export bool mi_limit_set(size_t soft, size_t hard) mi_attr_noexcept;
+/* The bytes that count towards the limits now. Without a limit it takes time to find out. */
+mi_decl_export size_t mi_limit_used(void) mi_attr_noexcept;
+/* Registers the function for the soft limit (in bytes, like `used`); NULL: none. It runs once for
+ * each rise above the limit, in the thread whose allocation crossed it, before that returns. The
+ * next rise counts after `used` has fallen to 15/16 of the limit. The function may allocate and
+ * free. It is not entered again by the thread that is inside. */
+typedef void(mi_cdecl mi_limit_fun)(size_t used, size_t limit, void* arg);
+mi_decl_export void mi_register_limit(mi_limit_fun* fun, void* arg) mi_attr_noexcept;
+
 /* ---- process, threads, statistics ---------------------------------------- */
 
 /* Set up the process and the calling thread. The first allocation does both; the calls may be
@@ -636,6 +657,11 @@ mi_decl_nodiscard mi_decl_export mi_heap_t* mi_heap_new_ex(int heap_tag, bool al
  * preference). Since 3.4.3. */
 mi_decl_export void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi_attr_noexcept;
 
+/* Limits the bytes of the heap's pages and large blocks; 0: no limit. Above it, allocation from the
+ * heap returns NULL with errno ENOMEM. Of a backing heap, what it holds from now on counts. A heap
+ * of another thread: false, without effect. Extension, see mi_limit_set. */
+mi_decl_export bool mi_heap_set_limit(mi_heap_t* heap, size_t bytes) mi_attr_noexcept;
+
 /* ---- options ---------------------------------------------------------------- */
 
 /* Options are read from the environment variables MIMALLOC_<NAME> at start-up, except in set-uid
@@ -697,6 +723,11 @@ typedef enum mi_option_e {
   mi_option_minimal_purge_size,
   mi_option_arena_max_object_size,
   mi_option_arena_is_numa_local,
+
+  mi_option_limit_hard, /* extension, and the next two */
+  mi_option_limit_soft,
+  mi_option_limit_container,
+
   _mi_option_last,
   mi_option_large_os_pages = mi_option_allow_large_os_pages,
   mi_option_eager_region_commit = mi_option_arena_eager_commit,

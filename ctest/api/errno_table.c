@@ -888,6 +888,7 @@ static void* use_the_heap_of_another(void* arg) {
   CALL(mi_heap_visit_blocks, mi_heap_visit_blocks(heap, true, &see_nothing, NULL));
   CALL(mi_heap_delete, (mi_heap_delete(heap), 0));
   CALL(mi_heap_destroy, (mi_heap_destroy(heap), 0));
+  CALL(mi_heap_set_limit, mi_heap_set_limit(heap, MIB));
   return NULL;
 }
 
@@ -1000,6 +1001,14 @@ static void value_makes_no_sense(void) {
   row_end();
 }
 
+static void soft_limit_is_above_the_hard_one(void) {
+  static const row_t r = {"the soft limit is above the hard one", "false", 0, KEPT, {0}, {0}, NULL};
+  (void)row_begin(&r);
+  CALL(mi_limit_set, mi_limit_set(2 * MIB, MIB));
+  if (!printing) CHECK_EQ(mi_option_get(mi_option_limit_hard), 0);
+  row_end();
+}
+
 static void statistics_have_another_shape(void) {
   static const row_t r = {
       "the structure is NULL, or its size or version is another one; the buffer is too small",
@@ -1069,6 +1078,8 @@ static const check_case_t cases[] = {
     CASE(memory_cannot_be_reserved),
     CASE(option_does_not_exist),
     CASE(value_makes_no_sense),
+
+    CASE(soft_limit_is_above_the_hard_one),
     CASE(statistics_have_another_shape),
 };
 
@@ -1081,6 +1092,10 @@ static const char* const never_fail[] = {
     "mi_cfree",
     "mi_collect",
     "mi_collect_reduce",
+
+    "mi_limit_used",
+    "mi_register_limit",
+
     "mi_version",
     "mi_release",
     "mi_release_text",

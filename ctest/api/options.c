@@ -81,11 +81,15 @@ static const option_t options[] = {
     OPTION(minimal_purge_size, 46, 0, 0, LARGEST_KIB, CLAMPED | SIZE_IN_KIB, "7M"),
     OPTION(arena_max_object_size, 47, 2097152, 0, LARGEST_KIB, CLAMPED | SIZE_IN_KIB, "7M"),
     OPTION(arena_is_numa_local, 48, 0, 0, 1, 0, "1"),
+
+    OPTION(limit_hard, 49, 0, 0, LARGEST_KIB, CLAMPED | SIZE_IN_KIB, "7M"),
+    OPTION(limit_soft, 50, 0, 0, LARGEST_KIB, CLAMPED | SIZE_IN_KIB, "6M"),
+    OPTION(limit_container, 51, 0, 0, 100, 0, "90"),
 };
 
 static void numbers_are_those_of_the_interface(void) {
   CHECK_EQ(COUNT_OF(options), _mi_option_last);
-  CHECK_EQ(_mi_option_last, 49);
+  CHECK_EQ(_mi_option_last, 52);
   for (size_t i = 0; i < COUNT_OF(options); i++) {
     CHECK_EQ(options[i].number, i);
     if (!CHECK_EQ(options[i].option, options[i].number)) check_note("%s\n", options[i].name);

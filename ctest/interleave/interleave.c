@@ -379,6 +379,28 @@ static void purge_reuse_setup(void) {
 static void purge_reuse_0(void) { give_run(run[0], 1); }
 static void purge_reuse_1(void) { (void)take_run(1, 1, FOR_BLOCK); }
 
+/* The first limit is set while others claim and purge slices: then exactly the slices that may be
+ * resident are counted. */
+static void usage_begin(void) { mi_option_set(mi_option_limit_hard, KIB_MAX); }
+static void usage_finish(void) {
+  arena_t* a;
+  size_t counted = 0;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    for (size_t s = 0; s < a->slices; s++) {
+      counted += bitmap_any(a->counted, s, 1);
+      if (bitmap_any(a->counted, s, 1) != bitmap_any(a->dirty, s, 1))
+        engine_violation("slice %zu is counted, or dirty, and not both", s);
+    }
+  if (usage_count() != counted * SLICE_SIZE + usage.metadata)
+    engine_violation("%zu slices are counted, and the count is another", counted);
+  world_end();
+}
+static void usage_at_once_setup(void) {
+  world_begin(4, 0);
+  run[0] = take_run(1, 1, FOR_BLOCK);
+  run[1] = take_run(1, 1, FOR_BLOCK);
+}
+
 /* One thread holds slices in a claim that it will undo; another thread needs them. */
 static void slices_undone_setup(void) {
   world_begin(72, -1);
@@ -551,6 +573,11 @@ static const scenario_t scenarios[] = {
     SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
     SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),
     SCENARIO(purge_undone, purge_undone_setup, world_end, purge_due, extend_too_far),
+    SCENARIO(usage_purge, purge_setup, usage_finish, usage_begin, purge_force, purge_take),
+    SCENARIO(usage_reuse, purge_reuse_setup, usage_finish, usage_begin, purge_reuse_0,
+             purge_reuse_1),
+    SCENARIO(usage_at_once, usage_at_once_setup, usage_finish, usage_begin, purge_reuse_0,
+             purge_reuse_1),
     SCENARIO(thp, thp_setup, thp_finish, purge_force, thp_take_and_give, thp_take),
     SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
     SCENARIO(large_again, large_setup, world_end, large_again_1, large_view_1, large_view_1),

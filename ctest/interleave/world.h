@@ -38,15 +38,18 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "runtime/log.c"
 #include "runtime/options.c"
 #include "runtime/random.c"
+#include "memory/usage.c"
 #include "memory/meta.c"
 #include "memory/page_map.c"
 #include "memory/arena_list.c"
+#include "memory/slice_count.c"
 #include "memory/slice_reuse.c"
 #include "memory/thp.c"
 #include "memory/arena.c"
 #include "memory/arena_open.c"
 #include "memory/arena_purge.c"
 #include "memory/arena_reserve.c"
+#include "memory/limit.c"
 #include "page/violation.c"
 #include "page/page.c"
 #include "page/block_state.c"
@@ -202,6 +205,7 @@ INTERNAL const char* os_environment(size_t i) {
 INTERNAL void os_write_error(const char* text, size_t length) {
   engine_violation("the library says: %.*s", (int)length, text);
 }
+INTERNAL size_t os_container_limit(const char* root) { return (void)root, SIZE_MAX; }
 INTERNAL void os_process(os_process_t* info) { *info = (os_process_t){0, 0, 0, 0, 0}; }
 INTERNAL void os_lock(os_lock_t* lock) { engine_lock(lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { engine_unlock(lock); }

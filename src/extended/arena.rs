@@ -201,4 +201,12 @@ extern "C" {
     ///
     /// `heap` is null or a heap of the calling thread.
     pub fn mi_heap_set_numa_affinity(heap: *mut mi_heap_t, numa_node: c_int);
+
+    /// Limits the bytes of the heap's pages and large blocks; 0 for no limit. Above it, allocations
+    /// from the heap return null. False, without effect: the heap is another thread's. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// `heap` is null or a heap that has not ended.
+    pub fn mi_heap_set_limit(heap: *mut mi_heap_t, bytes: usize) -> bool;
 }

@@ -115,8 +115,17 @@ pub const mi_option_minimal_purge_size: mi_option_t = 46;
 pub const mi_option_arena_max_object_size: mi_option_t = 47;
 /// Without effect, see [`mi_heap_set_numa_affinity`]. *Since 3.4.3.*
 pub const mi_option_arena_is_numa_local: mi_option_t = 48;
+
+/// The most memory that the library opens; above it allocations fail; 0 for no limit (KiB).
+/// *Extension.*
+pub const mi_option_limit_hard: mi_option_t = 49;
+/// Above this, the function of [`mi_register_limit`] runs; 0 for no limit (KiB). *Extension.*
+pub const mi_option_limit_soft: mi_option_t = 50;
+/// A hard limit as a share of the container's; 0 for none (percent). *Extension.*
+pub const mi_option_limit_container: mi_option_t = 51;
+
 /// The number of options.
-pub const _mi_option_last: mi_option_t = 49;
+pub const _mi_option_last: mi_option_t = 52;
 
 /// Older name of [`mi_option_allow_large_os_pages`].
 pub const mi_option_large_os_pages: mi_option_t = mi_option_allow_large_os_pages;
@@ -229,6 +238,10 @@ typed_options! {
     MinimalPurgeSize = mi_option_minimal_purge_size,
     ArenaMaxObjectSize = mi_option_arena_max_object_size,
     ArenaIsNumaLocal = mi_option_arena_is_numa_local,
+
+    LimitHard = mi_option_limit_hard,
+    LimitSoft = mi_option_limit_soft,
+    LimitContainer = mi_option_limit_container,
 }
 
 impl MiOption {

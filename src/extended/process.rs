@@ -20,6 +20,12 @@ pub type mi_output_fun = Option<unsafe extern "C" fn(msg: *const c_char, arg: *m
 /// Receives the code of an error, `err`, with the `arg` that was registered.
 pub type mi_error_fun = Option<unsafe extern "C" fn(err: c_int, arg: *mut c_void)>;
 
+/// Called after `used` bytes have risen above the soft limit, `limit` bytes, with the `arg` that was
+/// registered. It may allocate and free; it is not entered twice by one thread. *Extension.*
+pub type mi_limit_fun = Option<unsafe extern "C" fn(used: usize, limit: usize, arg: *mut c_void)>;
+
+/// [`mi_limit_set`] and related functions are there.
+pub const MI_HAS_LIMITS: c_int = 1;
 /// [`mi_release`] and [`mi_release_text`] are there.
 pub const MI_HAS_RELEASE: c_int = 1;
 /// The printing functions from [`mi_options_print`] to [`mi_arenas_print`] are there.
@@ -72,6 +78,37 @@ extern "C" {
     ///
     /// The function may be called by any thread from now on, with `arg`, and must not unwind.
     pub fn mi_register_error(fun: mi_error_fun, arg: *mut c_void);
+}
+
+// Limits.
+extern "C" {
+    /// Sets the soft and the hard limit of the process, in bytes that count as [`mi_limit_used`]
+    /// says; 0 for none. False, without effect, if the soft one is above the hard one.
+    ///
+    /// Above the hard limit an allocation returns null, after the library has given back all that it
+    /// could; later ones succeed as soon as there is room. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_limit_set(soft: usize, hard: usize) -> bool;
+
+    /// The bytes that count: memory of the system in use, or free and not given back yet; and the
+    /// library's own metadata. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_limit_used() -> usize;
+
+    /// Registers the one function for the soft limit; `None` removes it. It runs once for each rise
+    /// above the limit, in the thread that crossed it. The next rise counts after the bytes have
+    /// fallen to 15/16 of the limit. *Extension.*
+    ///
+    /// # Safety
+    ///
+    /// The function may be called by any thread from now on, with `arg`, and must not unwind.
+    pub fn mi_register_limit(fun: mi_limit_fun, arg: *mut c_void);
 }
 
 // Process and threads.

@@ -131,6 +131,15 @@ void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept {
   heap_leave(heap);
 }
 
+bool mi_heap_set_limit(mi_heap_t* heap, size_t bytes) mi_attr_noexcept {
+  if (thread_backing() == NULL) return false;
+  if (heap == NULL) heap = heap_default;
+  if (!belongs_here(heap, "is limited by")) return false;
+  if (bytes != 0) store_relaxed(&heap->keeps_all, true);
+  store_relaxed(&heap->limit, bytes);
+  return true;
+}
+
 void mi_heap_set_numa_affinity(mi_heap_t* heap, int numa_node) mi_attr_noexcept {
   if (thread_backing() == NULL) return;
   if (heap == NULL) heap = heap_default;

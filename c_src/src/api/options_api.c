@@ -2,6 +2,7 @@
  *
  * Threads: any.
  */
+#include "../memory/limit.h"
 #include "../runtime/options.h"
 #include "../thread/init.h"
 
@@ -20,6 +21,12 @@ size_t mi_option_get_size(mi_option_t option) mi_attr_noexcept {
   return option_size_of(option, mi_option_get(option));
 }
 
+/* A new limit comes into force at once. */
+static void ask(mi_option_t option, long value, source_t source) {
+  option_ask(option, value, source);
+  if (option >= mi_option_limit_hard && option <= mi_option_limit_container) limit_apply();
+}
+
 bool mi_option_is_enabled(mi_option_t option) mi_attr_noexcept {
   return mi_option_get(option) != 0;
 }
@@ -27,14 +34,14 @@ bool mi_option_is_enabled(mi_option_t option) mi_attr_noexcept {
 void mi_option_set(mi_option_t option, long value) mi_attr_noexcept {
   if (!is_option(option)) return;
   mi_process_init(); /* otherwise the environment, read later, would win */
-  option_ask(option, value, FROM_PROGRAM);
+  ask(option, value, FROM_PROGRAM);
 }
 
 void mi_option_set_default(mi_option_t option, long value) mi_attr_noexcept {
   if (!is_option(option)) return;
   mi_process_init();
   /* A value from the default string of the program counts as set by the program. */
-  if (option_source(option) == FROM_BUILD) option_ask(option, value, FROM_BUILD);
+  if (option_source(option) == FROM_BUILD) ask(option, value, FROM_BUILD);
 }
 
 void mi_option_enable(mi_option_t option) mi_attr_noexcept { mi_option_set(option, 1); }

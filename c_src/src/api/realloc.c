@@ -74,6 +74,7 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
     page = map_descriptor(p);
     (void)finish_block(p, newsize, true);
   }
+  soft_limit_check();
   size_t room = block_room(page, p);
   track_open(p, room);
   if ((r->how & RESIZE_ZERO) != 0 && room > old) memset((char*)p + old, 0, room - old);

@@ -76,12 +76,34 @@ INTERNAL bool bitmap_clear(bitword_t* words, size_t i, size_t n) {
   return any != 0;
 }
 
+INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value) {
+  size_t changed = 0;
+  while (n > 0) {
+    size_t k = part_of(i, n);
+    uint64_t mask = mask_of(i % BITS_PER_WORD, k);
+    bitword_t* word = &words[i / BITS_PER_WORD];
+    uint64_t before = value ? ~or_seq_cst(word, mask) : and_seq_cst(word, ~mask);
+    changed += count_bits(before & mask);
+    i += k, n -= k;
+  }
+  return changed;
+}
+
 INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n) {
   return next_bit(words, i + n, i, true) < i + n;
 }
 
 INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n) {
   return next_bit(words, i + n, i, false) >= i + n;
+}
+
+INTERNAL size_t bitmap_count_run(bitword_t* words, size_t i, size_t n) {
+  size_t set = 0;
+  for (size_t k; n > 0; i += k, n -= k) {
+    k = part_of(i, n);
+    set += count_bits(load_relaxed(&words[i / BITS_PER_WORD]) & mask_of(i % BITS_PER_WORD, k));
+  }
+  return set;
 }
 
 INTERNAL size_t bitmap_count(bitword_t* words, size_t bits) {

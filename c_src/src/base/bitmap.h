@@ -35,8 +35,12 @@ INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, s
 INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n);
 /* Clears [i, i + n); true if any bit was set. */
 INTERNAL bool bitmap_clear(bitword_t* words, size_t i, size_t n);
+/* Sets or clears [i, i + n); returns how many bits it changed. Sequentially consistent. */
+INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value);
 INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n);
 INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n);
+/* How many bits of [i, i + n) are set, and of [0, bits). */
+INTERNAL size_t bitmap_count_run(bitword_t* words, size_t i, size_t n);
 INTERNAL size_t bitmap_count(bitword_t* words, size_t bits);
 
 #endif

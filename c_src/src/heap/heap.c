@@ -26,12 +26,12 @@ static void release_excess(heap_t* heap, size_t slices, size_t pages) {
 
 INTERNAL void heap_release_excess(heap_t* heap) {
   heap->queued_max = max_size(QUEUED_MIN, arena_slices_in_use() / 2);
-  if (heap->queued_slices > heap->queued_max && !heap->is_first_class && !os_is_single_threaded())
+  if (heap->queued_slices > heap->queued_max && !heap_keeps_all(heap) && !os_is_single_threaded())
     release_excess(heap, heap->queued_max, EXCESS_PAGES);
 }
 
 INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
-  if (!heap->is_first_class) release_excess(heap, slices, SIZE_MAX);
+  if (!heap_keeps_all(heap)) release_excess(heap, slices, SIZE_MAX);
 }
 
 /* ---- collecting ---- */
@@ -110,7 +110,7 @@ static void heap_give_page(page_t* page, uintptr_t id, heap_t* to) {
   page_reclaim(page);
   if (page_used(page) == 0) {
     page_release(page);
-  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
+  } else if (to != NULL && page_free_count(page) > 0 && heap_may_adopt(to, page)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
     heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);

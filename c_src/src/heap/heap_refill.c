@@ -78,7 +78,7 @@ static void* refill_from_queue(heap_t* heap, size_t cls, queue_t* q, size_t prob
       if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
       return block;
     }
-    if (heap->is_first_class)
+    if (heap_keeps_all(heap))
       queue_push_full(heap, q, page);
     else
       abandon_page(page);
@@ -102,12 +102,22 @@ static void* refill_from_new_page(heap_t* heap, size_t cls, queue_t* q, bool fir
   return refill_from_queue(heap, cls, q, SIZE_MAX); /* no memory: try all pages that the heap has */
 }
 
+/* From a page that the heap does not own yet; it has another page of the class, in no list, unless
+ * this is the first. */
+static void* refill_from_outside(heap_t* heap, size_t cls, queue_t* q, bool first) {
+  if (unlikely(load_relaxed(&heap->limit) != 0) &&
+      !heap_has_room(heap, class_slices(cls) * (first ? 1 : 2)))
+    return refill_from_queue(heap, cls, q, SIZE_MAX);
+  void* block = heap->is_first_class ? NULL : refill_from_abandoned(heap, cls, q);
+  return block != NULL ? block : refill_from_new_page(heap, cls, q, first);
+}
+
 /* Puts away the page that was active, after another page, or none, became active. */
 static void replace_active(heap_t* heap, queue_t* q, page_t* old) {
   if (old == NULL) return;
   if (q->active == NULL)
     q->active = old; /* no block was found */
-  else if (heap->is_first_class)
+  else if (heap_keeps_all(heap))
     queue_push_full(heap, q, old);
   else if (heap_wants(heap, old))
     queue_push(heap, q, old);
@@ -120,8 +130,7 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
   q->active = NULL;
   void* block = refill_from_queue(heap, cls, q, QUEUE_PROBES);
-  if (block == NULL && !heap->is_first_class) block = refill_from_abandoned(heap, cls, q);
-  if (block == NULL) block = refill_from_new_page(heap, cls, q, old == NULL);
+  if (block == NULL) block = refill_from_outside(heap, cls, q, old == NULL);
   if (block == NULL) q->active = NULL;
   replace_active(heap, q, old);
   return block;

@@ -35,8 +35,9 @@ typedef struct heap_list_s {
  * writes it, except for atomic fields and those that say otherwise.
  *
  * There are two kinds. Each thread has one backing heap: it abandons full pages, so that the
- * threads that free their blocks can use them. The program makes first-class heaps: they keep all
- * their pages, full or not, and adopt no other heap's pages, so that they can be destroyed. */
+ * threads that free their blocks can use them. (With a limit it keeps them, for it counts them.)
+ * The program makes first-class heaps: they keep all their pages, full or not, and adopt no other
+ * heap's pages, so that they can be destroyed. */
 typedef struct mi_heap_s {
   block_t* free_list[CLASS_COUNT]; /* the active free list of each class; the first field, so that
                                       the fast path needs no offset */
@@ -57,6 +58,8 @@ typedef struct mi_heap_s {
   _Atomic(uint32_t) generation; /* of the process that the heap lives in, see fork.c */
   bool is_first_class;
   bool no_destroy;
+  _Atomic(bool) keeps_all; /* first-class, or with a limit: keeps full pages, lists large blocks */
+  _Atomic(size_t) limit;   /* bytes of its pages and large blocks; 0: none */
   uint8_t tag;
   affinity_t affinity;      /* where its pages come from */
   heap_list_t thread_heaps; /* backing heaps: the thread's first-class heaps */
@@ -64,7 +67,8 @@ typedef struct mi_heap_s {
   struct mi_heap_s* thread_prev;
   struct mi_heap_s* next; /* in the list of live heaps, or of unused heap structs */
   struct mi_heap_s* prev;
-  page_list_t large; /* first-class heaps: their large blocks; under large_lock */
+  page_list_t large;           /* with `keeps_all`: its large blocks; under large_lock */
+  _Atomic(size_t) large_bytes; /* of the blocks in `large`; changes under large_lock */
 #if SECURE_QUARANTINE
   quarantine_t quarantine; /* backing heaps */
 #endif
@@ -73,6 +77,10 @@ typedef struct mi_heap_s {
 /* The backing heap of the heap's thread; NULL for heap_empty, heap_ended, the fallback heap, and
  * unused heap structs. Relaxed: a thread finds its own backing heap here only if it wrote it. */
 static inline heap_t* heap_backing(heap_t* heap) { return load_relaxed(&heap->backing); }
+
+/* Relaxed: the heap's thread writes it; another thread that frees a block sees a value at least as
+ * new as the block. */
+static inline bool heap_keeps_all(const heap_t* heap) { return load_relaxed(&heap->keeps_all); }
 
 /* Least bound of the partial lists of a heap, in slices. The heap alone can use the blocks that
  * other threads free in these pages. The bound grows up to half of the slices that the process has
@@ -99,6 +107,24 @@ static inline size_t heap_next_class(const heap_t* heap, size_t cls) {
 static inline bool heap_wants(const heap_t* heap, const page_t* page) {
   return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->is_first_class ||
          os_is_single_threaded();
+}
+
+/* True if `slices` more slices keep the heap within its limit. The pages are counted only now,
+ * because few heaps have a limit. */
+static NOINLINE COLD bool heap_has_room(heap_t* heap, size_t slices) {
+  size_t limit = load_relaxed(&heap->limit), large = load_relaxed(&heap->large_bytes);
+  if (limit == 0) return true;
+  slices += heap->queued_slices;
+  FOR_CLASSES(heap, cls) {
+    page_t* page = heap->queue[cls].active;
+    if (page != NULL) slices += page_slices(page);
+  }
+  return large <= limit && slices <= (limit - large) / SLICE_SIZE;
+}
+/* The same as heap_wants, for a page of another owner. */
+static inline bool heap_may_adopt(heap_t* heap, const page_t* page) {
+  if (unlikely(load_relaxed(&heap->limit) != 0)) return heap_has_room(heap, page_slices(page));
+  return heap_wants(heap, page);
 }
 
 /* Allocates the first block of a list of the class's active page; the rest becomes the active free

@@ -1,6 +1,6 @@
 /* large.c - blocks that are pages of their own.
  *
- * Owns:    the list of OS-mapped blocks, and the lists of the first-class heaps' large blocks.
+ * Owns:    the list of OS-mapped blocks, and the lists of large blocks of heaps that keep all.
  * Always:  while the block lives, the owner word of its first slice has OWNER_LARGE and the id of
  *          the heap that the block was allocated from. The thread that holds the block owns it.
  * Threads: any; large_lock guards the lists.
@@ -30,6 +30,7 @@
 #include "../memory/page_map.h"
 #include "../memory/slice_reuse.h"
 #include "../memory/thp.h"
+#include "../memory/usage.h"
 #include "../page/page.h"
 #include "../runtime/log.h"
 #include "../runtime/options.h"
@@ -71,31 +72,60 @@ static void os_mapped_unlink(page_t* page) {
 static void heap_link(heap_t* heap, page_t* page) {
   os_lock(&large_lock);
   LIST_PUSH_FRONT(&heap->large, page, next, prev);
+  add_relaxed(&heap->large_bytes, page_span(page));
   os_unlock(&large_lock);
 }
 
 /* Caller holds large_lock. A block that large_abandon has unlinked is in no list. */
 static void heap_unlink(heap_t* heap, page_t* page) {
-  if (LIST_HAS(&heap->large, page, prev)) LIST_REMOVE(&heap->large, page, next, prev);
+  if (!LIST_HAS(&heap->large, page, prev)) return;
+  LIST_REMOVE(&heap->large, page, next, prev);
+  sub_relaxed(&heap->large_bytes, page_span(page));
+}
+
+INTERNAL bool large_may_grow(page_t* page, size_t slices) {
+  heap_t* heap = owner_heap_or_null(load_relaxed(&page->owner));
+  size_t limit = heap == NULL ? 0 : load_relaxed(&heap->limit);
+  if (likely(limit == 0)) return true;
+  if (heap_backing(heap) == heap_backing(heap_default)) return heap_has_room(heap, slices);
+  return load_relaxed(&heap->large_bytes) + slices * SLICE_SIZE <= limit; /* another thread's */
+}
+
+/* The holder of the block has changed its span. */
+INTERNAL void large_count_span(page_t* page, size_t before) {
+  heap_t* heap = owner_heap_or_null(load_relaxed(&page->owner));
+  if (heap == NULL || !heap_keeps_all(heap) || page_span(page) == before) return;
+  os_lock(&large_lock);
+  if (LIST_HAS(&heap->large, page, prev)) add_relaxed(&heap->large_bytes, page_span(page) - before);
+  os_unlock(&large_lock);
 }
 
 /* ---- new and free ---- */
+
+static void os_mapped_release(void* p, size_t size) {
+  os_release(p, size);
+  usage_discharge(size);
+}
 
 /* Maps a run of slices of its own; `slice` is 0 if the kernel refuses. */
 static run_t os_mapped_alloc(uint32_t slices, size_t align) {
   run_t run = {0, ARENA_NONE, true, false, false};
   if (option_value(mi_option_disallow_os_alloc) != 0) return run;
   size_t size = (size_t)slices * SLICE_SIZE;
+  if (!usage_charge(size)) return run;
   void* p = os_reserve(size, max_size(align, THP_SIZE), OS_COMMITTED);
   if (p == NULL) p = os_reserve(size, max_size(align, SLICE_SIZE), OS_COMMITTED);
-  if (p == NULL) return run;
+  if (p == NULL) {
+    usage_discharge(size);
+    return run;
+  }
   os_lock(&arena_lock);
   bool mapped = map_extend(p, size);
   os_unlock(&arena_lock);
   if (mapped)
     run.slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
   else
-    os_release(p, size);
+    os_mapped_release(p, size);
   return run;
 }
 INTERNAL void large_advise(page_t* page) {
@@ -182,7 +212,7 @@ static page_t* large_init(run_t run, size_t usable, size_t slices) {
 static void large_publish(heap_t* heap, page_t* page) {
   /* Release, pairs with the acquire in large_view: the size. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
-  if (heap->is_first_class) heap_link(heap, page);
+  if (heap_keeps_all(heap)) heap_link(heap, page);
   count_allocation(heap);
   add_relaxed(&large_state.blocks, 1);
   add_relaxed(&large_state.bytes, page->block_size);
@@ -191,7 +221,8 @@ static void large_publish(heap_t* heap, page_t* page) {
 
 INTERNAL page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
   run_t run = {0, ARENA_NONE, false, false, false};
-  if (slices <= UINT32_MAX >> 1) run = large_reserve(heap, slices, align);
+  bool room = likely(load_relaxed(&heap->limit) == 0) || heap_has_room(heap, slices);
+  if (slices <= UINT32_MAX >> 1 && room) run = large_reserve(heap, slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = large_init(run, usable, slices);
   large_publish(heap, page);
@@ -235,7 +266,7 @@ static void large_release(page_t* page) {
   if (page->arena == ARENA_NONE) {
     os_mapped_unlink(page);
     track_open(start, span); /* other code may map these addresses next */
-    os_release(start, span);
+    os_mapped_release(start, span);
     return;
   }
   if (page_has_flag(page, PAGE_MOVED) && !remap_slices(page->arena, page->slice, page_slices(page)))
@@ -272,8 +303,7 @@ INTERNAL void large_free(page_t* page, void* p) {
     return;
   }
   heap_t* heap = owner_heap_or_null(owner);
-  if (heap != NULL &&
-      heap->is_first_class) { /* may be read after the heap's end: a heap struct keeps its kind */
+  if (heap != NULL && heap_keeps_all(heap)) { /* may be read after the heap's end */
     os_lock(&large_lock);
     heap_unlink(heap, page);
     os_unlock(&large_lock);
@@ -414,4 +444,7 @@ INTERNAL void large_count_resized(size_t before, size_t after) {
   if (after > before) add_relaxed(&large_state.total_bytes, after - before);
 }
 
-INTERNAL void large_count_unmapped(size_t size) { sub_relaxed(&large_state.reserved, size); }
+INTERNAL void large_count_unmapped(size_t size) {
+  sub_relaxed(&large_state.reserved, size);
+  usage_discharge(size);
+}

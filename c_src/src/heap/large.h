@@ -93,6 +93,10 @@ INTERNAL void return_slices(uint16_t arena, uint32_t slice, uint32_t count, size
 
 /* For statistics: a live block was resized from `before` to `after` usable bytes. */
 INTERNAL void large_count_resized(size_t before, size_t after);
+/* True if the limit of the block's heap allows `slices` more. */
+INTERNAL bool large_may_grow(page_t* page, size_t slices);
+/* The holder of the block has changed its slices; it had `before` bytes of them. */
+INTERNAL void large_count_span(page_t* page, size_t before);
 /* `size` bytes of an OS-mapped block were unmapped. */
 INTERNAL void large_count_unmapped(size_t size);
 /* Adds the count of a heap that ends to the count of the process. */

@@ -38,9 +38,9 @@ static void large_trim(page_t* page, size_t usable) {
     return;
   }
   if (page->arena == ARENA_NONE) {
-    large_count_unmapped((size_t)drop * SLICE_SIZE);
     page_set_slices(page, keep);
     os_release(tail, (size_t)drop * SLICE_SIZE);
+    large_count_unmapped((size_t)drop * SLICE_SIZE);
   } else {
     page_set_slices(page, keep);
     if (!moved || remap_slices(page->arena, page->slice + keep, drop))
@@ -60,7 +60,7 @@ static bool resize_unguarded(page_t* page, size_t newsize) {
     if (page->arena == ARENA_NONE) return false;
     size_t more = slices_of(whole - span);
     bool zero;
-    if (more > UINT32_MAX >> 1 ||
+    if (more > UINT32_MAX >> 1 || !large_may_grow(page, more) ||
         !arena_extend(page->arena, page->slice + page_slices(page), (uint32_t)more, &zero))
       return false;
     if (page_has_flag(page, PAGE_MOVED)) /* the new slices are the last fragment */
@@ -99,8 +99,9 @@ INTERNAL bool large_resize(page_t* page, size_t newsize) {
   if (newsize > ALLOC_MAX) return false;
   if (!owner_is_large(load_relaxed(&page->owner)))
     return false; /* not live: the caller reports it */
-  size_t old = page->block_size;
+  size_t old = page->block_size, span = page_span(page);
   bool done = resize_guarded(page, newsize);
+  large_count_span(page, span);
   large_count_resized(old, page->block_size);
   return done;
 }

@@ -8,6 +8,7 @@
  */
 #include "arena.h"
 #include "arena_list.h"
+#include "slice_count.h"
 #include "slice_reuse.h"
 #include "thp.h"
 
@@ -116,6 +117,9 @@ INTERNAL void arena_return(arena_t* a, size_t i, size_t n) {
 
 /* Makes slices usable that the caller has claimed. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
+  /* Relaxed: the second look below decides. */
+  bool counts = load_relaxed(&a->counts);
+  if (unlikely(counts) && !slices_count(a, i, n, is_page)) return false;
   if (a->commit_on_demand && !bitmap_all(a->committed, i, n)) {
     if (!os_commit(slice_address(a->first_slice + (uint32_t)i), n * SLICE_SIZE)) return false;
     bitmap_set(a->committed, i, n);
@@ -125,6 +129,8 @@ static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* r
   if (MI_SECURE > 0 && !slices_enter(a, i, n, is_page, run)) return false;
   (void)bitmap_clear(a->purge, i, n);
   bitmap_set(a->dirty, i, n);
+  /* A limit that was set meanwhile begins with these slices in the count, see limit.c. */
+  if (unlikely(!counts && load_seq_cst(&a->counts))) slices_count_anyway(a, i, n);
   return true;
 }
 

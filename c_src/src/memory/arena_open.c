@@ -14,6 +14,7 @@
  */
 #include "arena_open.h"
 #include "arena_list.h"
+#include "slice_count.h"
 #include "slice_reuse.h"
 #include "thp.h"
 #include "../runtime/options.h"
@@ -193,7 +194,7 @@ static bool frontier_close(arena_t* a, frontier_t* f, size_t from, size_t n) {
   if (!os_decommit(start, n * SLICE_SIZE)) return false;
   /* The advice of a new arena, so that closed memory is one mapping. */
   if (option_value(mi_option_allow_thp) == 1) os_advise_huge(start, n * SLICE_SIZE, false);
-  (void)bitmap_clear(a->dirty, from, n);
+  slices_are_clean(a, from, n);
 #if MI_SECURE > 0
   (void)bitmap_clear(a->guarded, from, n);
   (void)bitmap_clear(a->guarded_end, from, n);

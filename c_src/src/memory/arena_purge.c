@@ -18,6 +18,7 @@
 #include "arena_list.h"
 #include "arena_open.h"
 #include "../runtime/options.h"
+#include "slice_count.h"
 #include "slice_reuse.h"
 #include "thp.h"
 #include <errno.h>
@@ -48,7 +49,8 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
 #endif
   char* start = slice_address(a->first_slice + (uint32_t)i);
   bool zero = false, done;
-  bool decommits = option_value(mi_option_purge_decommits) != 0;
+  /* With a limit, memory must be given back now, not when the system needs it. */
+  bool decommits = option_value(mi_option_purge_decommits) != 0 || load_relaxed(&a->counts);
   if (decommits && a->commit_on_demand && !a->from_user) {
     done = zero = os_decommit(start, n * SLICE_SIZE);
     if (done) (void)bitmap_clear(a->committed, i, n);
@@ -59,7 +61,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   if (MI_SECURE > 0) purge_states(a, i, n);
   if (!done) return;
   /* The program's memory may be a file or shared, so its contents after a purge are unknown. */
-  if (zero && !a->from_user) (void)bitmap_clear(a->dirty, i, n);
+  if (zero && !a->from_user) slices_are_clean(a, i, n);
 #if MI_SECURE >= 4
   slices_after_purge(a, i, n);
 #endif

@@ -12,6 +12,7 @@
 #include "meta.h"
 #include "page_map.h"
 #include "thp.h"
+#include "usage.h"
 #include "../runtime/log.h"
 #include "../runtime/options.h"
 
@@ -19,7 +20,21 @@ static size_t reserve_size; /* limit of the next arena, bytes; 0: none; guarded 
 
 /* ---- an arena ---- */
 
-INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
+/* Memory that is resident from the start. */
+static size_t resident_size(const arena_memory_t* memory) {
+  return memory->non_purgeable || !memory->zero ? memory->size : 0;
+}
+
+/* Counts it; false if a limit forbids that. The program's own memory is there in any case. */
+static bool arena_charge(const arena_memory_t* memory) {
+  size_t size = resident_size(memory);
+  if (!usage_is_on() || size == 0) return true;
+  if (!memory->from_user) return usage_charge(size);
+  usage_add(size);
+  return true;
+}
+
+static arena_t* arena_make(const arena_memory_t* memory) {
   size_t index = arena_count(); /* changes only under arena_lock, which the caller holds */
   void* start = memory->start;
   size_t size = memory->size;
@@ -30,7 +45,7 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   arena_t* a = meta_alloc(sizeof(arena_t));
   size_t thp_regions = memory->huge ? slices / ZONES * HOME_ZONE / THP_SLICES : 0;
   size_t region_words = bitmap_words(thp_regions);
-  bitword_t* bits = meta_alloc((5 * words + region_words) * sizeof(bitword_t));
+  bitword_t* bits = meta_alloc((6 * words + region_words) * sizeof(bitword_t));
   abandoned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(abandoned_line_t));
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
@@ -56,12 +71,24 @@ INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
   a->committed = bits + 2 * words;
   a->purge = bits + 3 * words;
   a->second_chance = bits + 4 * words;
-  a->huge = bits + 5 * words;
+  a->counted = bits + 5 * words;
+  a->huge = bits + 6 * words;
   a->thp_regions = thp_regions;
   a->abandoned = lines;
   if (!memory->zero) bitmap_set(a->dirty, 0, slices);
   arena_set_frontiers(a, !steps);
+  if (usage_is_on()) {
+    if (resident_size(memory) != 0) bitmap_set(a->counted, 0, slices);
+    store_relaxed(&a->counts, true); /* arena_list_add publishes it */
+  }
   arena_list_add(a);
+  return a;
+}
+
+INTERNAL arena_t* arena_add(const arena_memory_t* memory) {
+  if (!arena_charge(memory)) return NULL;
+  arena_t* a = arena_make(memory);
+  if (a == NULL && usage_is_on()) usage_discharge(resident_size(memory));
   return a;
 }
 
@@ -221,6 +248,8 @@ INTERNAL run_t arena_alloc(affinity_t affinity, uint32_t count, uint32_t align,
                            placement_t placement) {
   run_t run = {0, ARENA_NONE, false, false, false};
   if (arena_alloc_existing(affinity, count, align, placement, &run)) return run;
+  /* A new arena would need room for all of the run. */
+  if (unlikely(usage_is_on()) && !usage_has_room((size_t)count * SLICE_SIZE)) return run;
   os_lock(&arena_lock);
   /* Another thread may have opened memory while this one waited for the lock. */
   bool found = arena_alloc_existing(affinity, count, align, placement, &run) ||
@@ -257,6 +286,7 @@ INTERNAL void arena_unload(void) {
   arena_list_clear();
   arena_purge_clear();
   flight_reset();
+  usage_clear();
 }
 
 /* ---- statistics ---- */

@@ -6,6 +6,7 @@
  * Threads: any, under meta_lock.
  */
 #include "meta.h"
+#include "usage.h"
 
 #define CHUNK_SIZE (256 * KiB)
 
@@ -31,6 +32,8 @@ static char* guarded_reserve(size_t size) {
   /* Without a guard the memory works too. */
   (void)os_protect(p, guard);
   (void)os_protect(p + guard + size, guard);
+  /* A huge page would be resident before it is measured. */
+  if (usage_is_on()) os_advise_huge(p + guard, size, false);
   return p + guard;
 }
 
@@ -52,7 +55,15 @@ static void* bump_alloc(size_t size) {
   return p;
 }
 
+/* Metadata counts too. Of a region, only what is touched becomes resident. */
+static bool may_grow(size_t size) {
+  if (likely(!usage_is_on())) return true;
+  if (usage_touches(size)) meta_measure();
+  return usage_has_room(size);
+}
+
 INTERNAL void* meta_reserve(size_t size) {
+  if (!may_grow(os_info.page_size)) return NULL;
   size = round_up(size, os_info.page_size);
   char* p = NULL;
   os_lock(&meta_lock);
@@ -67,6 +78,7 @@ INTERNAL void* meta_reserve(size_t size) {
 
 INTERNAL void* meta_alloc(size_t size) {
   if (size > CHUNK_SIZE / 8) return meta_reserve(size);
+  if (!may_grow(size)) return NULL;
   os_lock(&meta_lock);
   void* p = bump_alloc(size);
   os_unlock(&meta_lock);
@@ -84,10 +96,22 @@ INTERNAL void meta_unload(void) {
   memset(&meta, 0, sizeof(meta));
 }
 
-INTERNAL size_t meta_resident(void) {
+/* The caller holds meta_lock. */
+static size_t resident(void) {
   size_t total = 0;
-  os_lock(&meta_lock);
   for (region_t* r = meta.regions; r != NULL; r = r->next) total += os_resident(r->start, r->size);
+  return total;
+}
+
+INTERNAL size_t meta_resident(void) {
+  os_lock(&meta_lock);
+  size_t total = resident();
   os_unlock(&meta_lock);
   return total;
+}
+
+INTERNAL void meta_measure(void) {
+  os_lock(&meta_lock);
+  usage_measured(resident());
+  os_unlock(&meta_lock);
 }

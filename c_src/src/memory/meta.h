@@ -17,5 +17,7 @@ INTERNAL void* meta_reserve(size_t size);
 INTERNAL void meta_unload(void);
 /* The number of resident bytes of metadata. */
 INTERNAL size_t meta_resident(void);
+/* Puts that number into the count of usage.h. */
+INTERNAL void meta_measure(void);
 
 #endif

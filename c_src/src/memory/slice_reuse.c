@@ -1,6 +1,7 @@
 /* slice_reuse.c - see slice_reuse.h. */
 #include "slice_reuse.h"
 #include "arena_list.h"
+#include "slice_count.h"
 #include "../runtime/log.h"
 #include <errno.h>
 
@@ -130,7 +131,7 @@ static bool close_slices(arena_t* a, size_t i, size_t n) {
   bitmap_set(a->guarded, i, n);
   (void)bitmap_clear(a->guarded_end, i, n);
   if (a->commit_on_demand) return true; /* the purge must still return the charge */
-  (void)bitmap_clear(a->dirty, i, n);
+  slices_are_clean(a, i, n);
 #if MI_SECURE >= 4
   (void)bitmap_clear(a->stale, i, n);
 #endif
@@ -149,7 +150,7 @@ static void clear_slices(arena_t* a, size_t i, size_t n, size_t used) {
   if (!purged || !zero)
     slices_wipe(start, used);
   else if (!a->commit_on_demand)
-    (void)bitmap_clear(a->dirty, i, n);
+    slices_are_clean(a, i, n);
 }
 #endif
 

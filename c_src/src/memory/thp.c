@@ -73,8 +73,12 @@ INTERNAL bool thp_remap(uint16_t arena, uint32_t slice, uint32_t count) {
 INTERNAL void thp_advise_page(arena_t* a, size_t i) {
   size_t s = i / THP_SLICES;
   if (s >= a->thp_regions || bitmap_any(a->huge, s, 1)) return;
+  if (load_relaxed(&a->counts)) return;
   if (MI_SECURE > 1) return; /* the guards between pages would split a huge page */
-  if (arena_slices_used(a) >= HUGE_FROM &&
-      !bitmap_any(a->dirty, s * THP_SLICES, THP_SLICES))
+  if (arena_slices_used(a) >= HUGE_FROM && !bitmap_any(a->dirty, s * THP_SLICES, THP_SLICES)) {
     advise_regions(a, s, s + 1);
+    /* With a limit a region would be resident beyond the slices that are counted. Its switch sets
+     * `counts`, then reads `huge`; this thread has set `huge`, then reads `counts`. */
+    if (load_seq_cst(&a->counts)) thp_withdraw(a, s, s + 1);
+  }
 }

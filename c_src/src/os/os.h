@@ -123,6 +123,10 @@ INTERNAL bool os_is_privileged(void);
 /* The i-th entry "NAME=value" of the environment; NULL after the last. */
 INTERNAL const char* os_environment(size_t i);
 INTERNAL void os_write_error(const char* text, size_t length);
+/* The least memory limit, in bytes, of the container that the process is in, and of those around
+ * it; SIZE_MAX if there is none, or the system does not tell. `root` (NULL: none) stands before the
+ * names of the system's files. */
+INTERNAL size_t os_container_limit(const char* root);
 /* Stores the absolute path without links in `resolved`, which has room for OS_PATH_MAX bytes. NULL,
  * with errno set, if there is no such file. */
 #define OS_PATH_MAX 4096

@@ -43,8 +43,7 @@
 static os_info_t os_info = {4096, true, false, SIZE_MAX, true};
 
 #if defined(__linux__)
-/* Reads a small file without the C library's buffers, which would allocate. */
-static size_t read_file(const char* path, char* buf, size_t size) {
+INTERNAL size_t read_file(const char* path, char* buf, size_t size) {
   int cancel = os_cancel_off(); /* open, read and close are cancellation points */
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);

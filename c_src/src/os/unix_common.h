@@ -5,6 +5,12 @@
 #include "os.h"
 #include <unistd.h>
 
+#if OS_UNIX && defined(__linux__)
+/* Reads a small file without the C library's buffers, which would allocate, and ends the text.
+ * Returns its length, 0 if the file cannot be read. May change errno. */
+INTERNAL size_t read_file(const char* path, char* buf, size_t size);
+#endif
+
 extern char** environ;
 INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
 

@@ -79,7 +79,10 @@ enum {
   OPTION(minimal_purge_size, MINIMAL_PURGE_SIZE, 0, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
   OPTION(arena_max_object_size, ARENA_MAX_OBJECT_SIZE, ON_64(2048, 256) * 1024, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
   OPTION(arena_is_numa_local, ARENA_IS_NUMA_LOCAL, 0, 0, 1, 0, NULL, NULL) \
-  OPTION(show_leaks, SHOW_LEAKS, 0, 0, ANY_MAX, 0, NULL, NULL)
+  OPTION(show_leaks, SHOW_LEAKS, 0, 0, ANY_MAX, 0, NULL, NULL) \
+  OPTION(limit_hard, LIMIT_HARD, 0, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
+  OPTION(limit_soft, LIMIT_SOFT, 0, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
+  OPTION(limit_container, LIMIT_CONTAINER, 0, 0, 100, 0, NULL, NULL)
 /* clang-format on */
 
 /* The build's default of an option. -DMI_DEFAULT_<NAME>=5 makes of it the number 5L. Without that,

@@ -48,6 +48,9 @@ static heap_t* heap_struct_new(bool is_first_class) {
   heap->heartbeat = 0;
   heap->in_deferred = heap->asks_program = false;
   heap->no_destroy = false;
+  store_relaxed(&heap->keeps_all, is_first_class);
+  store_relaxed(&heap->limit, 0);
+  store_relaxed(&heap->large_bytes, 0);
   heap->tag = 0;
   heap->affinity = AFFINITY_ANY;
   heap->thread_heaps = (heap_list_t){NULL, NULL};

@@ -16,6 +16,7 @@
 #include "../heap/large.h"
 #include "../memory/arena_purge.h"
 #include "../memory/arena_reserve.h"
+#include "../memory/limit.h"
 #include "../memory/meta.h"
 #include "../memory/page_map.h"
 #include "../page/block_state.h"
@@ -42,6 +43,7 @@ static void process_start(void) {
   process_state.started_ms = os_clock_ms();
   options_init();
   random_warn();
+  limit_apply();
   (void)os_thread_hook(&thread_end);
   /* Release: a thread that sees `ready` sees all of the above. What follows may allocate. */
   store_release(&process_state.ready, true);
@@ -90,6 +92,8 @@ static void thread_end(void* backing) {
   heap_enter(heap);
   check_heap(heap);
   heap_abandon(heap, NULL);
+  size_t all = SIZE_MAX;
+  if (heap_keeps_all(heap)) (void)large_abandon(heap, NULL, &all);
   heap_leave(heap);
   registry_remove_thread(heap);
   arena_purge_due(false);

@@ -56,9 +56,14 @@ static COLD void* malloc_slow_retry(heap_t* heap, size_t cls) {
 static COLD void* malloc_slow_start(heap_t* heap, size_t cls) {
   if (heap == &heap_ended) {
     void* p = fallback_alloc(cls);
+    soft_limit_check();
     return p != NULL ? p : log_out_of_memory(class_block_size(cls));
   }
   heap = thread_start();
+  if (heap == NULL) {
+    thread_collect_for_oom();
+    heap = thread_start();
+  }
   if (heap == NULL) return log_out_of_memory(class_block_size(cls));
   void* block = heap_pop(heap, cls); /* the start may have filled the list */
   return block != NULL ? block : malloc_slow(heap, cls);
@@ -91,6 +96,7 @@ static NOINLINE void* malloc_slow_search(heap_t* heap, size_t cls) {
   heap_enter(heap);
   void* block = heap_refill(heap, cls);
   heap_leave(heap);
+  soft_limit_check();
   return likely(block != NULL) ? block : malloc_slow_retry(heap, cls);
 }
 
@@ -127,6 +133,7 @@ INTERNAL void* large_malloc(heap_t* heap, size_t size, size_t align, bool zero) 
     if (page == NULL) return log_out_of_memory(size);
   }
   slices_report();
+  soft_limit_check();
   void* p = page_start(page);
   if (zero && !is_zero) zero_memory(page, usable);
   return p;

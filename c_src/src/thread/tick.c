@@ -1,6 +1,6 @@
 /* tick.c - see tick.h.
  *
- * Owns:    the callback for deferred frees.
+ * Owns:    the callbacks for deferred frees and for the soft limit.
  * Threads: any, each for its own heaps.
  */
 #include "tick.h"
@@ -12,7 +12,9 @@
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
 #include "../heap/large.h"
+#include "../memory/arena.h"
 #include "../memory/arena_purge.h"
+#include "../memory/limit.h"
 #include "../memory/slice_reuse.h"
 #include "../runtime/callback.h"
 #include "../runtime/log.h"
@@ -55,6 +57,33 @@ static void run_deferred(heap_t* heap, bool force) {
   os_cancel_restore(cancel);
 }
 
+/* ---- the soft limit ---- */
+
+static callback_t soft_limit;
+
+void mi_register_limit(mi_limit_fun* fun, void* arg) mi_attr_noexcept {
+  os_lock(&log_lock);
+  callback_set(&soft_limit, (uintptr_t)fun, arg);
+  os_unlock(&log_lock);
+}
+
+/* A crossing inside a callback waits until the callback has returned. A thread after its end only
+ * purges. */
+INTERNAL COLD void soft_limit_handle(uintptr_t thread) {
+  heap_t* heap = heap_backing(heap_default);
+  if ((heap != NULL && heap->in_deferred) || !usage_take_crossing(thread)) return;
+  void* arg;
+  mi_limit_fun* fun = (mi_limit_fun*)callback_get(&soft_limit, &arg);
+  if (fun != NULL && heap != NULL) {
+    int cancel = os_cancel_off();
+    heap->in_deferred = true;
+    fun(usage_count(), usage_soft_limit(), arg);
+    heap->in_deferred = false;
+    os_cancel_restore(cancel);
+  }
+  arena_purge_due(true);
+}
+
 /* ---- a tick ---- */
 
 #define TRIM_EVERY 64
@@ -69,7 +98,7 @@ static void heap_trim(heap_t* heap) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
-    if (heap->is_first_class) heap_trim_first(heap, heap->trim_class);
+    if (heap_keeps_all(heap)) heap_trim_first(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
@@ -78,6 +107,7 @@ static void heap_trim(heap_t* heap) {
 
 INTERNAL COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
+  limit_tick();
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
   heap_adjust_quarantine(heap_backing(heap));
@@ -98,16 +128,23 @@ static void collect_one(heap_t* heap) {
   heap_leave(heap);
 }
 
+#define PURGE_NAPS 50 /* 5 ms in all */
+
 INTERNAL void thread_collect_for_oom(void) {
   heap_t* heap = heap_default;
   large_flush_quarantine();
   heaps_recover();
-  if (!heap_is_real(heap)) return;
-  run_deferred(heap, true);
-  heap = heap_backing(heap);
-  heap_flush_quarantine(heap);
-  collect_one(heap);
-  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  if (heap_is_real(heap)) {
+    run_deferred(heap, true);
+    heap = heap_backing(heap);
+    heap_flush_quarantine(heap);
+    collect_one(heap);
+    for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  }
+  if (likely(!usage_is_on())) return;
+  arena_purge_due(true);
+  /* What other threads purge now counts until they are done. */
+  for (unsigned round = 0; round < PURGE_NAPS && wait_for_flight(round);) round++;
 }
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {

@@ -1,0 +1,18 @@
+/* limit.h - the memory limits of the process, from the options and from its container.
+ *
+ * Threads: any.
+ */
+#ifndef MI_LIMIT_H
+#define MI_LIMIT_H
+
+#include "../base/base.h"
+
+/* Puts into force what the options say. Reads the container's limit if the options ask for it.
+ * Keeps errno. */
+INTERNAL void limit_apply(void);
+/* The same, at most once a second, if the container's limit counts. */
+INTERNAL void limit_tick(void);
+/* The bytes that are counted, or would be if there were a limit. */
+INTERNAL size_t limit_used(void);
+
+#endif
