@@ -13,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef THREADS_MAX
 #define THREADS_MAX 3
+#endif
 #define DRIVER THREADS_MAX /* what runs before and after the threads */
 
 typedef struct scenario_s {
