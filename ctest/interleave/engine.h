@@ -34,7 +34,6 @@ _Noreturn void engine_violation(const char* format, ...) __attribute__((format(p
 int engine_thread(void);      /* the running one, or DRIVER */
 void engine_lock(void* lock); /* waits while another thread has it */
 void engine_unlock(void* lock);
-bool engine_is_weak(void);   /* loads may return old values */
 bool engine_is_locked(void); /* some lock is held */
 void engine_wait(void);      /* what a thread read since the last time did not suffice */
 void engine_read(const void* p, size_t size); /* plain accesses that the compiler does not tell */

@@ -132,7 +132,6 @@ void engine_violation(const char* format, ...) {
 int engine_thread(void) { return w.thread; }
 void engine_lock(void* lock) { write_range(lock, 1, true); }
 void engine_unlock(void* lock) { write_range(lock, 1, true); }
-bool engine_is_weak(void) { return false; }
 bool engine_is_locked(void) { return false; }
 void engine_wait(void) { engine_violation("waits, and no other thread runs"); }
 void engine_read(const void* p, size_t size) { (void)p, (void)size; }
