@@ -115,6 +115,9 @@ step_model() { ci/checks/model; }
 # The library's own code in every order in which a few threads can meet, within bounds.
 step_interleave() { ci/checks/interleave; }
 
+# Each memory order of the C code, one at a time made weaker: an interleaving fails.
+step_orders() { ci/checks/orders; }
+
 # --- building and testing the C half --------------------------------------------------------------
 
 # cmake_build FOLDER SOURCE OPTION...
@@ -311,6 +314,7 @@ step_interleave_full() {
   ci/checks/interleave --full
   ci/checks/interleave --debug
   CC=clang ci/checks/interleave
+  ci/checks/orders --full
   ci/checks/model --full
 }
 step_interleave_faults() { ci/faults interleave; }
@@ -389,7 +393,7 @@ run_steps() {
     fi
     # The measurements of a step are shown when it passes, too.
     case $name in
-      preload | layers | model | *_faults | catalogue | interleave* | bindings | guard | switch | features | mutants | \
+      preload | layers | model | *_faults | catalogue | interleave* | orders | bindings | guard | switch | features | mutants | \
         bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
         cross_quick | cross | targets | checkers)
         cat "$log"

@@ -127,8 +127,6 @@ void engine_wait(void) {
   self->read_count = 0;
 }
 
-bool engine_is_weak(void) { return e->stale != 0; }
-
 void engine_lock(void* lock) {
   if (!e->exploring) return;
   thread_t* self = &e->thread[e->current];
@@ -196,6 +194,16 @@ void __tsan_write_range(void*, size_t);
 void __tsan_read_range(void* p, size_t n) { plain(p, n, PLAIN_READ, HERE); }
 void __tsan_write_range(void* p, size_t n) { plain(p, n, PLAIN_WRITE, HERE); }
 
+/* The order that this access has: the source's, or a weaker one (--weaken). */
+static int weakened(int order, bool failed, const void* pc) {
+  for (size_t i = 0; i < e->weak.count; i++)
+    if (e->weak.pc[i] == pc) {
+      int weaker = failed ? e->weak.failed : e->weak.order;
+      return weaker < 0 ? order : weaker;
+    }
+  return order;
+}
+
 /* The thread's clock before the exchange, or 0 while no threads run. */
 static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, void* pc) {
   if (!IS_EXPLORING) return 0;
@@ -214,9 +222,10 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
 #define FETCH(type, bits, name, kind)                                                              \
   type __tsan_atomic##bits##_fetch_##name(volatile type*, type, int);                              \
   type __tsan_atomic##bits##_fetch_##name(volatile type* a, type v, int order) {                   \
-    uint32_t when = before_exchange((uintptr_t)a, sizeof(type), order, kind, HERE);                \
+    int weak = IS_EXPLORING ? weakened(order, false, HERE) : order;                                \
+    uint32_t when = before_exchange((uintptr_t)a, sizeof(type), weak, kind, HERE);                 \
     type was = __atomic_fetch_##name(a, v, __ATOMIC_SEQ_CST);                                      \
-    if (when != 0) note_store((uintptr_t)a, was, *a, order, when);                                 \
+    if (when != 0) note_store((uintptr_t)a, was, *a, weak, when);                                  \
     return was;                                                                                    \
   }
 
@@ -224,6 +233,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   static bool compare_exchange_##bits(volatile type* a, type* expected, type v, int order,         \
                                       int failed, void* pc) {                                      \
     bool exploring = IS_EXPLORING;                                                                 \
+    if (exploring) order = weakened(order, false, pc), failed = weakened(failed, true, pc);        \
     if (exploring) touch((uintptr_t)a, WRITE, true, pc);                                           \
     type was = __atomic_load_n(a, __ATOMIC_SEQ_CST);                                               \
     bool ok = was == *expected;                                                                    \
@@ -259,6 +269,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   type __tsan_atomic##bits##_load(const volatile type*, int);                                      \
   type __tsan_atomic##bits##_load(const volatile type* a, int order) {                             \
     if (IS_EXPLORING) {                                                                            \
+      order = weakened(order, false, HERE);                                                        \
       touch((uintptr_t)a, READ, true, HERE);                                                       \
       check_race((uintptr_t)a, sizeof(type), ATOMIC_READ, HERE);                                   \
       return (type)load_some((uintptr_t)a, *a, order);                                             \
@@ -268,6 +279,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   void __tsan_atomic##bits##_store(volatile type*, type, int);                                     \
   void __tsan_atomic##bits##_store(volatile type* a, type v, int order) {                          \
     if (IS_EXPLORING) {                                                                            \
+      order = weakened(order, false, HERE);                                                        \
       touch((uintptr_t)a, WRITE, false, HERE);                                                     \
       check_race((uintptr_t)a, sizeof(type), ATOMIC_WRITE, HERE);                                  \
       uint32_t when = own_clock();                                                                 \
@@ -278,6 +290,7 @@ static uint32_t before_exchange(uintptr_t a, size_t size, int order, int kind, v
   }                                                                                                \
   type __tsan_atomic##bits##_exchange(volatile type*, type, int);                                  \
   type __tsan_atomic##bits##_exchange(volatile type* a, type v, int order) {                       \
+    if (IS_EXPLORING) order = weakened(order, false, HERE);                                        \
     uint32_t when = before_exchange((uintptr_t)a, sizeof(type), order, WRITE, HERE);               \
     type was = __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                                        \
     if (when != 0) note_store((uintptr_t)a, was, v, order, when);                                  \
@@ -451,6 +464,7 @@ static int run_scenario(const scenario_t* scenario, const limits_t* limits) {
   pid_t pid = fork();
   if (pid == 0) {
     e = os_memory(sizeof(*e));
+    e->weak = limits->weak;
     explore_scenario(scenario, limits);
     fflush(stdout);
     _exit(0);
@@ -459,6 +473,18 @@ static int run_scenario(const scenario_t* scenario, const limits_t* limits) {
   if (waitpid(pid, &status, 0) == pid && status == 0) return 0;
   printf("FAILED            %s (status 0x%x)\n", scenario->name, (unsigned)status);
   return 1;
+}
+
+/* ORDER,FAILED:PC,PC...: the orders as numbers of the compiler's, -1 for as it is; addresses behind
+ * the call of an access. */
+static weak_t read_weak(const char* text) {
+  weak_t weak = {.order = -1, .failed = -1};
+  char* end;
+  weak.order = (int)strtol(text, &end, 10);
+  weak.failed = (int)strtol(end + 1, &end, 10);
+  while (*end != 0 && weak.count < WEAK_MAX)
+    weak.pc[weak.count++] = (void*)strtoull(end + 1, &end, 16);
+  return weak;
 }
 
 int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count, int stale) {
@@ -479,6 +505,8 @@ int engine_main(int argc, char** argv, const scenario_t* scenarios, size_t count
       limits.all = strtoull(value, NULL, 10), i++;
     else if (strcmp(argv[i], "--deep") == 0)
       limits.deep = atoi(value), i++;
+    else if (strcmp(argv[i], "--weaken") == 0)
+      limits.weak = read_weak(value), i++;
     else if (strcmp(argv[i], "--stale") == 0)
       limits.stale = atoi(value), i++;
   }

@@ -14,7 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef THREADS_MAX
 #define THREADS_MAX 3
+#endif
 #define DRIVER THREADS_MAX /* what runs before and after the threads */
 
 typedef struct scenario_s {
@@ -33,7 +35,6 @@ _Noreturn void engine_violation(const char* format, ...) __attribute__((format(p
 int engine_thread(void);      /* the running one, or DRIVER */
 void engine_lock(void* lock); /* waits while another thread has it */
 void engine_unlock(void* lock);
-bool engine_is_weak(void);   /* loads may return old values */
 bool engine_is_locked(void); /* some lock is held */
 void engine_wait(void);      /* what a thread read since the last time did not suffice */
 void engine_read(const void* p, size_t size); /* plain accesses that the compiler does not tell */

@@ -111,7 +111,16 @@ typedef struct range_s {
   char *start, *end;
 } range_t;
 
+/* Accesses whose memory order is weaker than in the source. */
+#define WEAK_MAX 32
+typedef struct weak_s {
+  int order, failed; /* the latter of a compare-and-swap that fails; -1: as it is */
+  size_t count;
+  const void* pc[WEAK_MAX];
+} weak_t;
+
 typedef struct limits_s {
+  weak_t weak;
   int bound;    /* preemptions */
   uint64_t all; /* executions of the search for all orders; 0: none */
   int deep;     /* preemptions where that is not complete */
@@ -125,6 +134,7 @@ typedef enum end_e { END_DONE = 1, END_REDUNDANT } end_t;
 static struct engine_s {
   const scenario_t* scenario;
   int threads;
+  weak_t weak;
   bool exploring; /* the threads run */
   bool ready;     /* the set-up is done and its memory protected */
   int current, running;

@@ -81,7 +81,9 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 
 /* ---- the operating system ---- */
 
+#ifndef POOL_SIZE
 #define POOL_SIZE (256 * MiB)
+#endif
 #define STRETCHES_MAX (POOL_SIZE / THP_SIZE)
 
 static struct {

@@ -24,7 +24,9 @@ INTERNAL void flight_begin(size_t slices) { add_seq_cst(&in_flight, slices); }
 INTERNAL void flight_end(size_t slices) { sub_release(&in_flight, slices); }
 
 INTERNAL bool wait_for_flight(unsigned round) {
-  if (round >= FLIGHT_NAPS || load_acquire(&in_flight) == 0) return false;
+  /* An exchange, for it sees the last value: a load may miss the thread that holds the slices which
+   * the caller found taken. Acquire, pairs with the release in flight_end: the bits. */
+  if (round >= FLIGHT_NAPS || add_seq_cst(&in_flight, 0) == 0) return false;
   os_nap(round < FLIGHT_NAPS / 10 ? FLIGHT_NAP_US / 10 : FLIGHT_NAP_US);
   return true;
 }
