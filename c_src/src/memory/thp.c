@@ -74,7 +74,6 @@ INTERNAL void thp_advise_page(arena_t* a, size_t i) {
   size_t s = i / THP_SLICES;
   if (s >= a->thp_regions || bitmap_any(a->huge, s, 1)) return;
   if (MI_SECURE > 1) return; /* the guards between pages would split a huge page */
-  if (arena_slices_used(a) >= HUGE_FROM &&
-      !bitmap_any(a->dirty, s * THP_SLICES, THP_SLICES))
+  if (arena_slices_used(a) >= HUGE_FROM && !bitmap_any(a->dirty, s * THP_SLICES, THP_SLICES))
     advise_regions(a, s, s + 1);
 }
