@@ -356,6 +356,40 @@ static void reserve_finish(void) {
   world_end();
 }
 
+/* A frontier goes back while other threads need what it closes, and more. */
+static void frontier_setup(void) {
+  world_begin(0, 10);
+  os_info.holes_are_mappings = true;
+  mi_option_set(mi_option_arena_eager_commit, 0);
+  mi_option_set(mi_option_arena_reserve, (long)(3 * MiB / KiB));
+  run[0] = take_run(STEP_MIN, 1, FOR_BLOCK);
+  run[1] = take_run(1, 1, FOR_BLOCK);
+  give_run(run[0], STEP_MIN);
+}
+static void frontier_0(void) {
+  give_run(run[1], 1);
+  arena_purge_due(true);
+}
+static void frontier_1(void) {
+  if (take_run(2, 1, FOR_BLOCK).slice == 0) no_room(2);
+}
+static void frontier_2(void) {
+  run_t r = take_run(STEP_MIN + 4, 1, FOR_PAGE);
+  if (r.slice == 0) no_room(STEP_MIN + 4);
+}
+static void frontier_finish(void) {
+  arena_t* a = arena_at(0);
+  if (arena_at(1) != NULL) engine_violation("a second arena, and the first has room");
+  for (size_t i = 0; i < a->slices; i++) {
+    bool closed = arena_closed_end(a, i) > i;
+    if (closed !=
+        os.shut[(size_t)(slice_address(a->first_slice + (uint32_t)i) - os.pool) / SLICE_SIZE])
+      engine_violation("slice %zu is %sclosed", i, closed ? "" : "not ");
+    if (closed && bitmap_any(a->free, i, 1)) engine_violation("slice %zu is free and closed", i);
+  }
+  world_end();
+}
+
 /* ---- purging ---- */
 
 /* One thread purges all free slices while another thread needs some: it waits, and gets them.
@@ -601,6 +635,7 @@ static const scenario_t scenarios[] = {
     SCENARIO(extend, extend_setup, world_end, extend_0, extend_1, extend_2),
     SCENARIO(reserve, reserve_setup, reserve_finish, take_eighth, take_eighth),
     SCENARIO(reserve_purge, reserve_setup, reserve_finish, take_eighth, purge_force),
+    SCENARIO(frontier, frontier_setup, frontier_finish, frontier_0, frontier_1, frontier_2),
     SCENARIO(purge, purge_setup, world_end, purge_force, purge_take, purge_give),
     SCENARIO(purge_due, purge_due_setup, world_end, purge_due, purge_give, purge_due_twice),
     SCENARIO(purge_reuse, purge_reuse_setup, world_end, purge_reuse_0, purge_reuse_1, purge_force),

@@ -85,13 +85,20 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #define POOL_SIZE (256 * MiB)
 #endif
 #define STRETCHES_MAX (POOL_SIZE / THP_SIZE)
+#define SLICES_MAX (POOL_SIZE / SLICE_SIZE)
 
 static struct {
   char* pool;
   size_t used;
   uint64_t clock_ms;
   bool advised[STRETCHES_MAX]; /* to use huge pages */
+  bool shut[SLICES_MAX];       /* inaccessible */
 } os;
+
+UNSEEN static void set_shut(const void* p, size_t size, bool shut) {
+  size_t i = (size_t)((const char*)p - os.pool) / SLICE_SIZE;
+  for (size_t n = size / SLICE_SIZE; n > 0; n--) os.shut[i++] = shut;
+}
 
 static os_info_t os_info;
 INTERNAL void os_init(void) {
@@ -99,10 +106,10 @@ INTERNAL void os_init(void) {
 }
 
 INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
-  (void)access;
   char* p = (char*)round_up((uintptr_t)os.pool + os.used, align);
   if (size > POOL_SIZE - (size_t)(p - os.pool)) engine_violation("the pool is used up");
   os.used = (size_t)(p - os.pool) + size;
+  if (access == OS_INACCESSIBLE) set_shut(p, size, true);
   return p;
 }
 INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
@@ -140,11 +147,12 @@ static void zero_pages(char* p, size_t size) {
 
 INTERNAL void os_release(void* p, size_t size) { zero_pages(p, size); }
 INTERNAL bool os_commit(void* p, size_t size) {
-  (void)p, (void)size;
+  set_shut(p, size, false);
   return true;
 }
 INTERNAL bool os_decommit(void* p, size_t size) {
   zero_pages(p, size);
+  set_shut(p, size, true);
   return true;
 }
 INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
@@ -252,6 +260,9 @@ static live_t runs[LIVE_MAX]; /* slices that a thread has claimed itself */
 
 UNSEEN static void hold(live_t* list, void* p, size_t size) {
   size_t at = LIVE_MAX;
+  for (size_t i = 0; i < size; i += SLICE_SIZE)
+    if (os.shut[(size_t)((char*)p + i - os.pool) / SLICE_SIZE])
+      engine_violation("%p of %zu bytes is not accessible", p, size);
   for (size_t i = 0; i < LIVE_MAX; i++) {
     if (list[i].start == NULL) {
       if (at == LIVE_MAX) at = i;
@@ -459,7 +470,7 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
 
 static void audit_arena(arena_t* a) {
   size_t free = 0;
-  for (size_t i = 0; i < a->slices;) {
+  for (size_t i = 0; (i = arena_closed_end(a, i)) < a->slices;) {
     if (bitmap_any(a->free, i, 1)) {
       audit_free_slice(a, i++);
       free++;
@@ -518,7 +529,7 @@ static void world_end(void) {
   audit();
   for (size_t i = 0; arena_at(i) != NULL; i++) {
     arena_t* a = arena_at(i);
-    size_t left = a->slices - bitmap_count(a->free, a->slices);
+    size_t left = load_relaxed(&a->opened) - bitmap_count(a->free, a->slices);
     if (left != 0) engine_violation("%zu slices do not come back", left);
     if (option_value(mi_option_purge_delay) >= 0 && bitmap_any(a->dirty, 0, a->slices))
       engine_violation("slices are not purged");

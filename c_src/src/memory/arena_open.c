@@ -123,23 +123,28 @@ typedef struct request_s {
   bool anywhere; /* in any zone */
 } request_t;
 
+/* True if the request could open memory of the arena. */
+static bool has_closed(arena_t* a, const request_t* r) {
+  frontier_t* f = arena_frontier(a, r->placement.zone);
+  return r->anywhere ? load_relaxed(&a->opened) < a->slices : load_relaxed(&f->open) < f->end;
+}
+
 static size_t find_for(arena_t* a, const request_t* r) {
   if (r->anywhere) return find_room(a, 0, a->slices, r->count, r->align);
   zone_t zone = r->placement.zone;
   if (zone == ZONE_HOME) return find_home(a, r->count, r->placement.home);
   frontier_t* f = arena_frontier(a, zone);
-  if (load_relaxed(&f->open) == f->end) return BITMAP_NONE;
   return find_room(a, f->from, f->end, r->count, arena_zone_align(a, zone, r->align));
 }
 
 static bool open_in(arena_t* a, const request_t* r, run_t* run) {
-  if (load_relaxed(&a->opened) == a->slices) return false;
-  size_t i;
+  if (!has_closed(a, r)) return false;
+  size_t i, most = r->placement.zone == ZONE_HOME ? STEP_MAX_HOME : STEP_MAX;
   while ((i = find_for(a, r)) != BITMAP_NONE) {
-    if (!open_run(a, i, r->count, r->placement.zone == ZONE_HOME ? STEP_MAX_HOME : STEP_MAX))
-      return false;
+    if (!open_run(a, i, r->count, most)) return false;
     if (arena_alloc_at(a, i, r->count, r->placement, run)) return true;
-    /* Another thread has taken some of them. If none has, the system refuses the slices. */
+    /* Another thread has taken some of them, and others may be left. If none has, the system
+     * refuses the slices. */
     if (length_of_room(a, i, r->count) == r->count) return false;
   }
   return false;
