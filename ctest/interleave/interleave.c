@@ -65,7 +65,7 @@ static void disown_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
-  heap_default->queued_max = 0; /* full pages are for everybody at once */
+  heap_default->keep.credit = 0; /* full pages are for everybody at once */
   as(DRIVER);
 }
 
@@ -112,7 +112,7 @@ static void reclaim_setup(void) {
   disown_setup();
   as(0);
   block[9] = take(EIGHTH); /* no thread owns the page of the others from here on */
-  heap_default->queued_max = QUEUED_MIN;
+  heap_default->keep.credit = MiB;
   as(2);
   mi_thread_init();
   as(DRIVER);

@@ -5,33 +5,19 @@
  *          for statistics.
  */
 #include "heap.h"
-#include "../memory/arena_list.h"
 #include "../page/abandoned.h"
 #include "heap_refill.h"
 #include "page_queue.h"
 
-#define EXCESS_PAGES 16 /* abandoned per trim, at most */
-
-/* Abandons up to `pages` pages of the partial lists while these have more than `slices` slices. */
-static void release_excess(heap_t* heap, size_t slices, size_t pages) {
+INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
+  if (heap->is_first_class) return;
   FOR_CLASSES(heap, cls) {
     queue_t* q = &heap->queue[cls];
-    for (page_t* page; (page = q->first) != NULL; pages--) {
-      if (pages == 0 || heap->queued_slices <= slices) return;
+    for (page_t* page; (page = q->first) != NULL && heap->queued_slices > slices;) {
       queue_remove(heap, q, page);
       abandon_page(page);
     }
   }
-}
-
-INTERNAL void heap_release_excess(heap_t* heap) {
-  heap->queued_max = max_size(QUEUED_MIN, arena_slices_in_use() / 2);
-  if (heap->queued_slices > heap->queued_max && !heap->is_first_class && !os_is_single_threaded())
-    release_excess(heap, heap->queued_max, EXCESS_PAGES);
-}
-
-INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
-  if (!heap->is_first_class) release_excess(heap, slices, SIZE_MAX);
 }
 
 /* ---- collecting ---- */
@@ -62,7 +48,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
   FOR_CLASSES(heap, cls) heap_return_list(heap, cls);
 }
 
-static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
+INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   page_reclaim(page);
   if (page_used(page) != 0) {
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
@@ -110,7 +96,7 @@ static void heap_give_page(page_t* page, uintptr_t id, heap_t* to) {
   page_reclaim(page);
   if (page_used(page) == 0) {
     page_release(page);
-  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
+  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
     heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);
@@ -165,15 +151,6 @@ INTERNAL void heap_release_pages(heap_t* heap) {
       release_with_blocks(page);
     }
   }
-}
-
-INTERNAL void heap_trim_kept(heap_t* heap, size_t cls) {
-  queue_t* q = &heap->queue[cls];
-  page_t* page = q->first;
-  if (page == NULL) return;
-  queue_remove(heap, q, page);
-  queue_push(heap, q, page);
-  heap_collect_page(heap, q, page);
 }
 
 #if MI_DEBUG >= 2

@@ -7,9 +7,6 @@
 
 #include "heap_types.h"
 
-/* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.
- */
-INTERNAL void heap_release_excess(heap_t* heap);
 /* Abandons pages until the partial lists have at most `slices` slices. */
 INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices);
 /* Truncates the active free list of a class to `keep` blocks; the others return to their page. */
@@ -29,9 +26,8 @@ INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
 INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
 /* Releases every page of a first-class heap, with the blocks in it. */
 INTERNAL void heap_release_pages(heap_t* heap);
-/* First-class heaps: collects the first page of the class's partial list, and moves it to the end.
- */
-INTERNAL void heap_trim_kept(heap_t* heap, size_t cls);
+/* Reclaims the blocks that other threads freed in a page; releases it if it is empty. */
+INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif

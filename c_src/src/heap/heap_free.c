@@ -18,7 +18,7 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   uint16_t arena = page->arena;
   size_t cls = page_class(page);
   uint32_t slice = page->slice;
-  bool reclaim = home && heap_wants(heap, page);
+  bool reclaim = home && heap_wants(heap);
   switch (page_push_remote(page, block, reclaim)) {
   case PUSH_QUEUED:
     break;

@@ -11,6 +11,7 @@
 #include "../heap/heap.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
+#include "../heap/keep.h"
 #include "../heap/large.h"
 #include "../memory/arena_purge.h"
 #include "../memory/slice_reuse.h"
@@ -64,12 +65,10 @@ static void run_deferred(heap_t* heap, bool force) {
  * only because it is the active one. */
 static void heap_trim(heap_t* heap) {
   heap_enter(heap);
-  heap_release_excess(heap);
   for (int i = 0; i < TRIM_CLASSES; i++) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
-    if (heap->is_first_class) heap_trim_kept(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
@@ -81,6 +80,9 @@ INTERNAL COLD void heap_tick(heap_t* heap) {
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
   heap_adjust_quarantine(heap_backing(heap));
+  heap_enter(heap);
+  keep_tick(heap);
+  heap_leave(heap);
   /* `< 2`: a callback increments the heartbeat too, so an exact value may be skipped. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
 }
@@ -94,6 +96,7 @@ INTERNAL void large_tick(heap_t* heap) {
 static void collect_one(heap_t* heap) {
   heap_enter(heap);
   heap_collect(heap);
+  keep_collect(heap);
   check_heap(heap);
   heap_leave(heap);
 }
