@@ -74,6 +74,16 @@ INTERNAL void heap_collect(heap_t* heap) {
   }
 }
 
+INTERNAL void heap_rest(heap_t* heap) {
+  heap_collect(heap);
+  FOR_CLASSES(heap, cls) {
+    page_t* page = heap->queue[cls].active;
+    heap->queue[cls].active = NULL;
+    if (page != NULL) abandon_page(page);
+  }
+  heap_release_excess_to(heap, 0);
+}
+
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;

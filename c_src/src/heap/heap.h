@@ -15,6 +15,9 @@ INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep);
 INTERNAL void heap_return_lists(heap_t* heap);
 /* Reclaims the blocks that other threads freed, and releases empty pages. */
 INTERNAL void heap_collect(heap_t* heap);
+/* Backing heaps: collects, then abandons all pages. The heap owns no page afterwards, and may
+ * reclaim them later. */
+INTERNAL void heap_rest(heap_t* heap);
 /* Returns an unused active free list of a class, and releases the active page if it is empty. */
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls);
 /* Gives each page to the heap `to` (may be NULL) if it wants it, and abandons the others. The heap

@@ -56,7 +56,7 @@ typedef struct mi_heap_s {
   queue_t queue[CLASS_COUNT];
   uint64_t classes[(CLASS_COUNT + 63) / 64]; /* a bit for each class that ever got a page */
   size_t queued_slices;                      /* in all partial lists together */
-  keep_t keep;                               /* what these pages are to others, see keep.h */
+  keep_t keep;                               /* their charges and their bound, see keep.h */
   unsigned long long heartbeat;              /* entries into the slow path */
   size_t tick_mask;                          /* a tick when the heartbeat has none of these bits */
   bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */

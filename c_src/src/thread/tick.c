@@ -134,4 +134,21 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   slices_report();
 }
 
+void mi_thread_idle(void) mi_attr_noexcept {
+  if (!heap_is_real(heap_default)) return; /* the thread owns nothing */
+  heap_t* heap = heap_backing(heap_default);
+  track_enter();
+  run_deferred(heap, true);
+  heap_flush_quarantine(heap);
+  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  heap_enter(heap);
+  heap_rest(heap);
+  keep_collect(heap);
+  check_heap(heap);
+  heap_leave(heap);
+  arena_purge_due(true);
+  track_leave();
+  slices_report();
+}
+
 void mi_collect(bool force) mi_attr_noexcept { thread_collect(NULL, force); }
