@@ -785,6 +785,7 @@ static void op_process(void) {
     break;
   case 6:
     mi_thread_set_in_threadpool();
+    mi_thread_idle();
     break;
   default:
     FUZZ_CHECK(mi_version() == MI_MALLOC_VERSION && !mi_is_redirected());

@@ -466,6 +466,7 @@ fn a_thread_may_end_its_use_and_go_on() {
         mi_thread_done();
         mi_free(p);
         let p = mi_malloc(100);
+        mi_thread_idle();
         mi_collect_reduce(0);
         mi_free(p);
         mi_process_init();

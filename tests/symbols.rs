@@ -174,6 +174,7 @@ fn all() -> Vec<(&'static str, *const ())> {
         mi_strdup
         mi_strndup
         mi_thread_done
+        mi_thread_idle
         mi_thread_init
         mi_thread_set_in_threadpool
         mi_thread_stats_print_out

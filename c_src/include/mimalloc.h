@@ -290,6 +290,12 @@ mi_decl_export void mi_thread_init(void) mi_attr_noexcept;
  * anew. */
 mi_decl_export void mi_thread_done(void) mi_attr_noexcept;
 
+/* For a thread that is about to rest: gives up all memory of the calling thread that no live block
+ * needs. Its blocks and heaps stay valid, other threads can use its partly used pages, and empty
+ * pages go back to the system. The thread may allocate and free afterwards as before. Any thread
+ * may call it, at any time. First-class heaps keep their pages with live blocks. Since 2.3.0. */
+mi_decl_export void mi_thread_idle(void) mi_attr_noexcept;
+
 /* Marks the calling thread as one of a pool; accepted, without effect. Since 2.4.1. */
 mi_decl_export void mi_thread_set_in_threadpool(void) mi_attr_noexcept;
 

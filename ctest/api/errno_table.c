@@ -1106,6 +1106,7 @@ static const char* const never_fail[] = {
     "mi_process_done",
     "mi_process_info",
     "mi_thread_done",
+    "mi_thread_idle",
     "mi_thread_set_in_threadpool",
     "mi_is_redirected",
     "mi_is_in_heap_region",

@@ -26,10 +26,10 @@ static void check_lines(const char* const* names, size_t count) {
 
 static void statistics_of_the_process_are_a_table(void) {
   static const char* const names[] = {
-      "process ",   "small blocks: ",    "large blocks: ", "pages: ",
-      "in pages: ", "abandoned pages: ", "committed: ",    "reserved: ",
-      "threads: ",  "heaps: ",           "arenas: ",       "allocations: ",
-      "metadata: ", "resident: ",        "page faults: ",  "purged: "};
+      "process ",          "small blocks: ", "large blocks: ",  "pages: ",    "in pages: ",
+      "abandoned pages: ", "committed: ",    "reserved: ",      "threads: ",  "heaps: ",
+      "arenas: ",          "allocations: ",  "metadata: ",      "resident: ", "page faults: ",
+      "purged: ",          "heaps keep: ",   "heaps may keep: "};
   void* kept = mi_malloc(40 * MIB);
   mi_stats_print_out(&on_text, &page);
   check_lines(names, COUNT_OF(names));

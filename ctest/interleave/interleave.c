@@ -66,7 +66,7 @@ static void try_abandon_setup(void) {
   world_begin(16, -1);
   as(0);
   for (size_t i = 0; i < PAGE_BLOCKS; i++) block[i] = take(EIGHTH);
-  heap_default->queued_max = 0; /* full pages are abandoned at once */
+  heap_default->keep.credit = 0; /* full pages are abandoned at once */
   as(DRIVER);
 }
 
@@ -113,7 +113,7 @@ static void reclaim_setup(void) {
   try_abandon_setup();
   as(0);
   block[9] = take(EIGHTH); /* from here on the page of the other blocks is abandoned */
-  heap_default->queued_max = QUEUED_MIN;
+  heap_default->keep.credit = MiB;
   as(2);
   mi_thread_init();
   as(DRIVER);

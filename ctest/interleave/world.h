@@ -60,6 +60,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "heap/page_queue.c"
 #include "heap/heap_refill.c"
 #include "heap/heap.c"
+#include "heap/keep.c"
 #include "heap/quarantine.c"
 #include "heap/heap_check.c"
 #include "heap/guard_sampling.c"

@@ -139,6 +139,37 @@ static void collect_reduce_keeps_blocks_and_heaps(void) {
   mi_heap_destroy(heap);
 }
 
+static void* take_gaps(void* arg) {
+  for (size_t i = 0; i < 3500; i++) REQUIRE(mi_malloc(1000) != NULL);
+  return arg;
+}
+
+/* heap-slices-not-counted-down: mi_collect_reduce leaves as many pages as it may: of the
+ * gaps in 8 MiB another thread can use those in 4 MiB, and needs new pages then. */
+static void collect_reduce_leaves_what_it_may(void) {
+  static void* p[8000]; /* in 128 pages or so */
+  allow_os();
+  rng_t rng = {2};
+  for (size_t round = 0; round < 200000; round++) {
+    void** at = &p[rng_below(&rng, COUNT_OF(p))];
+    mi_free(*at);
+    REQUIRE((*at = mi_malloc(1000)) != NULL);
+  }
+  for (size_t i = 0; i < COUNT_OF(p); i++)
+    if (rng_below(&rng, 2) == 0) {
+      mi_free(p[i]);
+      p[i] = NULL;
+    }
+  mi_collect_reduce(4 * MIB);
+  int64_t before = stats_now().page_committed.current;
+  thread_join(thread_start(&take_gaps, NULL));
+  int64_t grown = stats_now().page_committed.current - before;
+  check_note("%lld KiB grown\n", (long long)grown / 1024);
+  CHECK_GE(grown, 512 * 1024);
+  CHECK_LE(grown, 3 * 1024 * 1024);
+  free_all(p, COUNT_OF(p), 0, 1);
+}
+
 /* ---- moving objects together -------------------------------------------------------- */
 
 /* Blocks come and go in a heap full of others that stay. Freed blocks are reused, although their
@@ -207,6 +238,7 @@ static const check_case_t cases[] = {
     CASE(memory_of_a_destroyed_heap_is_for_all),
     CASE(collecting_a_heap_gives_its_free_pages_back),
     CASE(collect_reduce_keeps_blocks_and_heaps),
+    CASE(collect_reduce_leaves_what_it_may),
     CASE(room_between_blocks_that_stay_is_found),
     CASE(active_pages_are_given_back_when_unused),
     CASE(pages_of_several_slices_are_given_back_by_free),

@@ -66,10 +66,13 @@ static void gaps_that_a_thread_left_are_filled(void) {
 
 static void* churn_and_park(void* arg) {
   (void)arg;
-  for (int round = 0; round < 20; round++) {
-    for (size_t i = 0; i < LEFT_BLOCKS / 2; i++)
-      REQUIRE((left.blocks[i] = mi_malloc(LEFT_SIZE)) != NULL);
-    if (round < 19) free_all(left.blocks, LEFT_BLOCKS / 2, 0, 1);
+  rng_t rng = {5};
+  for (size_t i = 0; i < LEFT_BLOCKS / 2; i++)
+    REQUIRE((left.blocks[i] = mi_malloc(LEFT_SIZE)) != NULL);
+  for (size_t i = 0; i < 40 * LEFT_BLOCKS; i++) { /* so the thread frees its own blocks */
+    void** p = &left.blocks[rng_below(&rng, LEFT_BLOCKS / 2)];
+    mi_free(*p);
+    REQUIRE((*p = mi_malloc(LEFT_SIZE)) != NULL);
   }
   free_all(left.blocks, LEFT_BLOCKS / 2, 0, 2);
   pthread_barrier_wait(&left.ready);
@@ -81,8 +84,7 @@ static bool share_a_page(const void* a, const void* b) {
   return (uintptr_t)a / UNIT == (uintptr_t)b / UNIT;
 }
 
-/* heap-slices-not-counted-down: the number of pages that a thread may keep does not shrink over
- * time. */
+/* heap-old-page-lost: a thread that frees its own blocks keeps its pages: none is for others. */
 static void few_pages_stay_with_their_thread_after_many(void) {
   enum { MINE = 1000 };
   static void* mine[MINE];

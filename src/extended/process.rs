@@ -163,6 +163,18 @@ extern "C" {
     /// The heaps of this thread are not used afterwards.
     pub fn mi_thread_done();
 
+    /// For a thread that is about to rest: gives up all memory of the calling thread that no live
+    /// block needs.
+    ///
+    /// Its blocks and heaps stay valid. Other threads can use its partly used pages, and empty pages
+    /// go back to the system. The thread may allocate and free afterwards as before. First-class
+    /// heaps keep their pages with live blocks. *Not in the C API of mimalloc.*
+    ///
+    /// # Safety
+    ///
+    /// No conditions.
+    pub fn mi_thread_idle();
+
     /// Marks the calling thread as one of a pool; accepted, without effect. *Since 2.4.1.*
     ///
     /// # Safety

@@ -12,6 +12,7 @@
 #include "../memory/meta.h"
 #include "../runtime/options.h"
 #include "../os/os.h"
+#include "../heap/keep.h"
 #include "../thread/init.h"
 #include "../base/checker.h"
 #include "../thread/heap_registry.h"
@@ -134,6 +135,8 @@ void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
   thread_stats(&threads);
   arena_stats(&arenas);
   stats_process_info(&process);
+  keep_stats_t keep;
+  keep_stats(&keep);
   size_t metadata = meta_resident();
   print_blocks(&to, "process", &s);
   print_count(&to, "abandoned pages:", &number_text, &s.pages_abandoned, NULL);
@@ -150,6 +153,8 @@ void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
   print_line(&to, "purged:", bytes_text(text, s.purged.total));
   format_text(text, CELL, "%zu bytes", metadata);
   print_line(&to, "metadata:", text);
+  print_line(&to, "heaps keep:", bytes_text(text, (int64_t)keep.credits));
+  print_line(&to, "heaps may keep:", bytes_text(text, (int64_t)keep.allowance));
   print_process(&to, &process);
 }
 

@@ -5,33 +5,19 @@
  *          for statistics.
  */
 #include "heap.h"
-#include "../memory/arena_list.h"
 #include "../page/abandoned.h"
 #include "heap_refill.h"
 #include "page_queue.h"
 
-#define EXCESS_PAGES 16 /* abandoned per trim, at most */
-
-/* Abandons up to `pages` pages of the partial lists while these have more than `slices` slices. */
-static void release_excess(heap_t* heap, size_t slices, size_t pages) {
+INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
+  if (heap->is_first_class) return;
   FOR_CLASSES(heap, cls) {
     queue_t* q = &heap->queue[cls];
-    for (page_t* page; (page = q->first) != NULL; pages--) {
-      if (pages == 0 || heap->queued_slices <= slices) return;
+    for (page_t* page; (page = q->first) != NULL && heap->queued_slices > slices;) {
       queue_remove(heap, q, page);
       abandon_page(page);
     }
   }
-}
-
-INTERNAL void heap_release_excess(heap_t* heap) {
-  heap->queued_max = max_size(QUEUED_MIN, arena_slices_in_use() / 2);
-  if (heap->queued_slices > heap->queued_max && !heap_keeps_all(heap) && !os_is_single_threaded())
-    release_excess(heap, heap->queued_max, EXCESS_PAGES);
-}
-
-INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
-  if (!heap_keeps_all(heap)) release_excess(heap, slices, SIZE_MAX);
 }
 
 /* ---- collecting ---- */
@@ -62,7 +48,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
   FOR_CLASSES(heap, cls) heap_return_list(heap, cls);
 }
 
-static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
+INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   page_reclaim(page);
   if (page_used(page) != 0) {
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
@@ -86,6 +72,16 @@ INTERNAL void heap_collect(heap_t* heap) {
       heap_collect_page(heap, q, page);
     }
   }
+}
+
+INTERNAL void heap_rest(heap_t* heap) {
+  heap_collect(heap);
+  FOR_CLASSES(heap, cls) {
+    page_t* page = heap->queue[cls].active;
+    heap->queue[cls].active = NULL;
+    if (page != NULL) abandon_page(page);
+  }
+  heap_release_excess_to(heap, 0);
 }
 
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
@@ -165,15 +161,6 @@ INTERNAL void heap_release_pages(heap_t* heap) {
       release_with_blocks(page);
     }
   }
-}
-
-INTERNAL void heap_trim_first(heap_t* heap, size_t cls) {
-  queue_t* q = &heap->queue[cls];
-  page_t* page = q->first;
-  if (page == NULL) return;
-  queue_remove(heap, q, page);
-  queue_push(heap, q, page);
-  heap_collect_page(heap, q, page);
 }
 
 #if MI_DEBUG >= 2

@@ -7,9 +7,6 @@
 
 #include "heap_types.h"
 
-/* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.
- */
-INTERNAL void heap_release_excess(heap_t* heap);
 /* Abandons pages until the partial lists have at most `slices` slices. */
 INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices);
 /* Truncates the active free list of a class to `keep` blocks; the others return to their page. */
@@ -18,6 +15,9 @@ INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep);
 INTERNAL void heap_return_lists(heap_t* heap);
 /* Reclaims the blocks that other threads freed, and releases empty pages. */
 INTERNAL void heap_collect(heap_t* heap);
+/* Backing heaps: collects, then abandons all pages. The heap owns no page afterwards, and may
+ * reclaim them later. */
+INTERNAL void heap_rest(heap_t* heap);
 /* Returns an unused active free list of a class, and releases the active page if it is empty. */
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls);
 /* Gives each page to the heap `to` (may be NULL) if it wants it, and abandons the others. The heap
@@ -29,9 +29,8 @@ INTERNAL void heap_abandon(heap_t* heap, heap_t* to);
 INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages);
 /* Releases every page of a first-class heap, with the blocks in it. */
 INTERNAL void heap_release_pages(heap_t* heap);
-/* First-class heaps: collects the first page of the class's partial list, and moves it to the end.
- */
-INTERNAL void heap_trim_first(heap_t* heap, size_t cls);
+/* Reclaims the blocks that other threads freed in a page; releases it if it is empty. */
+INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
 #endif

@@ -47,6 +47,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
   block_t* list = page->local;
   if (list != NULL) {
     count = page->capacity - page_used(page);
+    heap->keep.by_owner += count;
     page->local = NULL;
     page_set_used(page, page->capacity);
     if (count < LIST_MIN && page->capacity < page->refill_to) {
@@ -56,7 +57,9 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
         count += added;
       }
     }
-  } else if ((list = page_take_remote(page, &count)) == NULL && fresh != FRESH_NEVER) {
+  } else if ((list = page_take_remote(page, &count)) != NULL) {
+    heap->keep.by_others += count;
+  } else if (fresh != FRESH_NEVER) {
     list = page_extend(page, &count);
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
@@ -119,7 +122,7 @@ static void replace_active(heap_t* heap, queue_t* q, page_t* old) {
     q->active = old; /* no block was found */
   else if (heap_keeps_all(heap))
     queue_push_full(heap, q, old);
-  else if (heap_wants(heap, old))
+  else if (heap_wants(heap))
     queue_push(heap, q, old);
   else
     abandon_page(old);

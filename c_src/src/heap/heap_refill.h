@@ -27,6 +27,7 @@ static inline void* heap_take_local(heap_t* heap, size_t cls) {
   page_set_used(page, capacity);
   q->list = 0;
   bump_counter(&q->allocated, count);
+  heap->keep.by_owner += count;
   compiler_fence(); /* a fork must not find the new list with the old list's LIST_ bits */
   return heap_allocate(heap, cls, list);
 }

@@ -23,6 +23,19 @@ enum {
   LIST_ZERO = 2 /* and their memory is zero */
 };
 
+/* Counts for the bound of keep.h; only the heap's thread uses them. */
+typedef struct keep_s {
+  size_t bytes;         /* the charges of all pages of the partial lists, an estimate */
+  size_t credit;        /* bound of `bytes`: the heap's part of the process's allowance */
+  size_t by_owner;      /* blocks that came back to the heap's pages, freed by its thread */
+  size_t by_others;     /* and by other threads; both are halved now and then */
+  uint32_t share;       /* of others in these frees, in 1/SHARE_ONE */
+  uint32_t sweep_class; /* the class after the one that the sweep is at */
+  page_t* sweep_page;   /* its next page; NULL: it goes on with the next class */
+  size_t sweep_bytes;   /* the charges of the pages that the sweep has left in their lists */
+} keep_t;
+#define SHARE_ONE 256
+
 typedef struct page_list_s {
   page_t *first, *last;
 } page_list_t;
@@ -44,7 +57,7 @@ typedef struct mi_heap_s {
   queue_t queue[CLASS_COUNT];
   uint64_t classes[(CLASS_COUNT + 63) / 64]; /* a bit for each class that ever got a page */
   size_t queued_slices;                      /* in all partial lists together */
-  size_t queued_max;                         /* its bound, see QUEUED_MIN */
+  keep_t keep;                               /* their charges and their bound, see keep.h */
   unsigned long long heartbeat;              /* entries into the slow path */
   size_t tick_mask;                          /* a tick when the heartbeat has none of these bits */
   bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */
@@ -82,13 +95,6 @@ static inline heap_t* heap_backing(heap_t* heap) { return load_relaxed(&heap->ba
  * new as the block. */
 static inline bool heap_keeps_all(const heap_t* heap) { return load_relaxed(&heap->keeps_all); }
 
-/* Least bound of the partial lists of a heap, in slices. The heap alone can use the blocks that
- * other threads free in these pages. The bound grows up to half of the slices that the process has
- * in use. A heap that must abandon its working set pays for each free there as for a remote free:
- * with this as the only bound, two threads that each replaced random blocks of 40 MiB took 2.9
- * times as long. */
-#define QUEUED_MIN ((size_t)64)
-
 /* The first class from `cls` on that ever got a page in the heap; CLASS_COUNT if there is none. */
 static inline size_t heap_next_class(const heap_t* heap, size_t cls) {
   for (size_t w = cls / 64; w < sizeof(heap->classes) / sizeof(heap->classes[0]); w++) {
@@ -101,12 +107,11 @@ static inline size_t heap_next_class(const heap_t* heap, size_t cls) {
 #define FOR_CLASSES(heap, cls)                                                                     \
   for (size_t cls = heap_next_class(heap, 0); cls < CLASS_COUNT;                                   \
        cls = heap_next_class(heap, cls + 1))
-/* True if the heap may take one more partly used page. While the process has a single thread the
- * heap takes all, for no other thread could use them. heap_release_excess abandons the excess after
- * a second thread has started. */
-static inline bool heap_wants(const heap_t* heap, const page_t* page) {
-  return heap->queued_slices + page_slices(page) <= heap->queued_max || heap->is_first_class ||
-         os_is_single_threaded();
+/* True if the heap may take one more page into its partial lists. While the process has a single
+ * thread the heap takes all, for no other thread could use them. The sweep of keep.c abandons the
+ * excess after a second thread has started. */
+static inline bool heap_wants(const heap_t* heap) {
+  return heap->keep.bytes < heap->keep.credit || heap_keeps_all(heap) || os_is_single_threaded();
 }
 
 /* True if `slices` more slices keep the heap within its limit. The pages are counted only now,
@@ -124,7 +129,7 @@ static NOINLINE COLD bool heap_has_room(heap_t* heap, size_t slices) {
 /* The same as heap_wants, for a page of another owner. */
 static inline bool heap_may_adopt(heap_t* heap, const page_t* page) {
   if (unlikely(load_relaxed(&heap->limit) != 0)) return heap_has_room(heap, page_slices(page));
-  return heap_wants(heap, page);
+  return heap_wants(heap);
 }
 
 /* Allocates the first block of a list of the class's active page; the rest becomes the active free

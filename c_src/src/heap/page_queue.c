@@ -8,19 +8,28 @@
 #include "page_queue.h"
 #include "../base/list.h"
 
+static void count_in(heap_t* heap, const page_t* page) {
+  heap->queued_slices += page_slices(page);
+  heap->keep.bytes += page_charge(heap, page, 0);
+}
+
 INTERNAL void queue_push(heap_t* heap, queue_t* q, page_t* page) {
   LIST_PUSH_BACK(q, page, next, prev);
-  heap->queued_slices += page_slices(page);
+  count_in(heap, page);
 }
 
 INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
   LIST_PUSH_FRONT(q, page, next, prev);
-  heap->queued_slices += page_slices(page);
+  count_in(heap, page);
 }
 
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
+  if (heap->keep.sweep_page == page) heap->keep.sweep_page = page->next;
   LIST_REMOVE(q, page, next, prev);
-  heap->queued_slices -= page_slices(page);
+  size_t before = heap->queued_slices;
+  heap->queued_slices = before - page_slices(page);
+  /* Frees since the push have changed the charge, so the average goes; see sweep in keep.c. */
+  heap->keep.bytes -= heap->keep.bytes * page_slices(page) / before;
 }
 
 INTERNAL page_t* queue_fullest(const queue_t* q) {
@@ -59,6 +68,7 @@ INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
   queue_t* q = &heap->queue[page_class(page)];
   mi_assert_internal(page_used(page) == 0);
   if (page == q->active) return; /* kept for the next allocation; a trim releases it */
+  heap->keep.by_owner += page->capacity;
   heap_enter(heap);
   queue_remove(heap, q, page);
   page_release(page);

@@ -5,6 +5,14 @@
 
 #include "heap_types.h"
 
+/* The page's part of heap->keep.bytes, see keep.h; `remote`: free blocks that the owner has not
+ * taken yet. */
+static inline size_t page_charge(const heap_t* heap, const page_t* page, size_t remote) {
+  size_t used = page_used(page) - remote, free = page->capacity - used;
+  free -= min_size(free, page->capacity / 8u);
+  return (free * SHARE_ONE + used * heap->keep.share) / SHARE_ONE * page->block_size;
+}
+
 /* Adds the page at the end of the list, or at its front; or removes it. */
 INTERNAL void queue_push(heap_t* heap, queue_t* q, page_t* page);
 INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page);

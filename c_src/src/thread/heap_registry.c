@@ -9,6 +9,7 @@
 #include "../heap/guard_sampling.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
+#include "../heap/keep.h"
 #include "../heap/large.h"
 #include "../memory/meta.h"
 
@@ -57,7 +58,7 @@ static heap_t* heap_struct_new(bool is_first_class) {
   heap->thread_next = heap->thread_prev = NULL;
   heap->tick_mask = tick_mask_without_callback(); /* the first tick finds a callback */
   heap->guarded_in = GUARDED_NEVER_YET;
-  heap->queued_max = QUEUED_MIN;
+  keep_begin(heap);
   LIST_PUSH_FRONT(&registry.live, heap, next, prev);
   return heap;
 }
@@ -69,6 +70,7 @@ static void heap_struct_count(heap_t* heap) {
     store_relaxed(&heap->queue[cls].allocated, 0);
   }
   memset(heap->classes, 0, sizeof(heap->classes));
+  keep_end(heap);
   large_count_ended(heap);
 }
 
@@ -161,7 +163,7 @@ INTERNAL void heap_end(heap_t* heap, heap_t* to) {
 INTERNAL void* fallback_alloc(size_t cls) {
   os_lock(&fallback_lock);
   if (registry.fallback == NULL && (registry.fallback = meta_alloc(sizeof(heap_t))) != NULL)
-    registry.fallback->affinity = AFFINITY_ANY, registry.fallback->queued_max = QUEUED_MIN;
+    registry.fallback->affinity = AFFINITY_ANY, registry.fallback->keep.credit = KEEP_FALLBACK;
   heap_t* heap = registry.fallback;
   block_t* block = NULL;
   if (heap != NULL) {
@@ -248,7 +250,10 @@ INTERNAL void registry_abandon_all(void) {
   if (registry.fallback != NULL) heap_abandon(registry.fallback, NULL);
 }
 
-INTERNAL void registry_clear(void) { memset(&registry, 0, sizeof(registry)); }
+INTERNAL void registry_clear(void) {
+  keep_clear();
+  memset(&registry, 0, sizeof(registry));
+}
 
 /* ---- all heaps ---- */
 

@@ -11,6 +11,7 @@
 #include "../heap/heap.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
+#include "../heap/keep.h"
 #include "../heap/large.h"
 #include "../memory/arena.h"
 #include "../memory/arena_purge.h"
@@ -93,12 +94,10 @@ INTERNAL COLD void soft_limit_handle(uintptr_t thread) {
  * only because it is the active one. */
 static void heap_trim(heap_t* heap) {
   heap_enter(heap);
-  heap_release_excess(heap);
   for (int i = 0; i < TRIM_CLASSES; i++) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
-    if (heap_keeps_all(heap)) heap_trim_first(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
@@ -111,6 +110,9 @@ INTERNAL COLD void heap_tick(heap_t* heap) {
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
   heap_adjust_quarantine(heap_backing(heap));
+  heap_enter(heap);
+  keep_tick(heap);
+  heap_leave(heap);
   /* `< 2`: a callback increments the heartbeat too, so an exact value may be skipped. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
 }
@@ -124,6 +126,7 @@ INTERNAL void large_tick(heap_t* heap) {
 static void collect_one(heap_t* heap) {
   heap_enter(heap);
   heap_collect(heap);
+  keep_collect(heap);
   check_heap(heap);
   heap_leave(heap);
 }
@@ -164,6 +167,23 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
     fallback_collect();
   }
   arena_purge_due(force);
+  track_leave();
+  slices_report();
+}
+
+void mi_thread_idle(void) mi_attr_noexcept {
+  if (!heap_is_real(heap_default)) return; /* the thread owns nothing */
+  heap_t* heap = heap_backing(heap_default);
+  track_enter();
+  run_deferred(heap, true);
+  heap_flush_quarantine(heap);
+  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  heap_enter(heap);
+  heap_rest(heap);
+  keep_collect(heap);
+  check_heap(heap);
+  heap_leave(heap);
+  arena_purge_due(true);
   track_leave();
   slices_report();
 }

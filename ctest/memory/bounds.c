@@ -1,0 +1,276 @@
+/* bounds.c - what the heaps of all threads together keep to themselves beyond live blocks: the
+ * formula of c_src/src/heap/keep.h, at 1 to 64 threads that sleep afterwards.
+ */
+#include "printed.h"
+#include "probe.h"
+#include <mimalloc.h>
+
+#ifndef MI_TEST_SECURE
+#define MI_TEST_SECURE 0
+#endif
+
+#define THREADS_MAX 64
+#define TOTAL (64 * MIB) /* in all threads together */
+#define LEAST (4 * MIB)  /* KEEP_LEAST */
+#define PART 16          /* KEEP_PART */
+
+static const size_t sizes[] = {64, 240, 1000, 4000};
+#define SIZES COUNT_OF(sizes)
+#define SIZE_MEAN ((64 + 240 + 1000 + 4000) / 4)
+
+typedef struct worker_s {
+  pthread_t thread;
+  void** blocks; /* in memory of the test */
+  size_t count;
+} worker_t;
+
+static worker_t worker[THREADS_MAX];
+static size_t workers;
+static pthread_barrier_t step, turned;
+
+static bool freed_by_others, calls_idle;
+
+static void* map_table(size_t bytes) {
+  void* p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(p != MAP_FAILED);
+  return p;
+}
+
+static void* block_of(mi_heap_t* heap, size_t i) {
+  size_t size = sizes[i % SIZES];
+  void* p = heap != NULL ? mi_heap_malloc(heap, size) : mi_malloc(size);
+  REQUIRE(p != NULL);
+  memset(p, 1, size);
+  return p;
+}
+
+/* Each thread replaces its own blocks, or those that other threads have allocated. */
+static void turn_over(size_t self) {
+  rng_t rng = {self};
+  for (size_t turn = 1; turn <= 4; turn++) {
+    worker_t* w = &worker[(self + (freed_by_others ? turn : 0)) % workers];
+    for (size_t i = 0; i < w->count; i++) {
+      size_t k = rng_below(&rng, w->count);
+      mi_free(w->blocks[k]);
+      w->blocks[k] = block_of(NULL, k);
+    }
+    pthread_barrier_wait(&turned);
+  }
+}
+
+/* Nine of ten blocks, at random places. */
+static void free_most(worker_t* w, uint64_t seed) {
+  rng_t rng = {seed};
+  for (size_t i = 0; i < w->count; i++) {
+    if (rng_below(&rng, 10) == 0) continue;
+    mi_free(w->blocks[i]);
+    w->blocks[i] = NULL;
+  }
+}
+
+/* Goes through the slow path of malloc often enough for all pages to be looked at. */
+static void work_a_little(void) {
+  enum { BLOCKS = 8, ROUNDS = 30000 };
+  void* p[BLOCKS];
+  for (size_t round = 0; round < ROUNDS; round++) {
+    for (size_t i = 0; i < BLOCKS; i++) REQUIRE((p[i] = mi_malloc(16000)) != NULL);
+    for (size_t i = 0; i < BLOCKS; i++) mi_free(p[i]);
+  }
+}
+
+static void* worker_run(void* arg) {
+  worker_t* w = arg;
+  size_t self = (size_t)(w - worker);
+  for (size_t i = 0; i < w->count; i++) w->blocks[i] = block_of(NULL, i);
+  pthread_barrier_wait(&step); /* all have filled */
+  turn_over(self);
+  free_most(freed_by_others ? &worker[(self + 5) % workers] : w, self);
+  pthread_barrier_wait(&step); /* all have freed */
+  if (calls_idle)
+    mi_thread_idle();
+  else
+    work_a_little();
+  pthread_barrier_wait(&step); /* all sleep */
+  pthread_barrier_wait(&step);
+  return NULL;
+}
+
+/* Bytes that the process grows by when the main thread allocates as much as the sleeping threads
+ * have freed, of the same sizes: the free memory that it could not use. */
+static size_t kept_while_asleep(size_t threads) {
+  mi_option_set(mi_option_purge_delay, -1); /* free memory stays resident */
+  workers = threads;
+  REQUIRE(pthread_barrier_init(&step, NULL, (unsigned)threads + 1) == 0);
+  REQUIRE(pthread_barrier_init(&turned, NULL, (unsigned)threads) == 0);
+  size_t count = TOTAL / SIZE_MEAN / threads;
+  for (size_t i = 0; i < threads; i++) {
+    worker[i] = (worker_t){.count = count, .blocks = map_table(count * sizeof(void*))};
+    worker[i].thread = thread_start(&worker_run, &worker[i]);
+  }
+  for (int i = 0; i < 3; i++) pthread_barrier_wait(&step);
+  size_t again = count * threads * 9 / 10;
+  void** mine = map_table(again * sizeof(void*));
+  memset(mine, 1, again * sizeof(void*));
+  size_t before = rss_bytes();
+  for (size_t i = 0; i < again; i++) mine[i] = block_of(NULL, i);
+  size_t after = rss_bytes();
+  for (size_t i = 0; i < again; i++) mi_free(mine[i]);
+  pthread_barrier_wait(&step);
+  for (size_t i = 0; i < threads; i++) {
+    thread_join(worker[i].thread);
+  }
+  return after > before ? after - before : 0;
+}
+
+/* Beside what heaps keep: in each thread an active page of each class; and of each abandoned page
+ * up to an eighth, and what the main thread's own last pages have left. */
+static size_t rest(size_t threads) {
+  return calls_idle ? MIB : threads * (SIZES + 1) * 64 * KIB + TOTAL / 32;
+}
+
+static void check_kept(size_t threads) {
+  size_t allowance = TOTAL / PART > LEAST ? TOTAL / PART : LEAST;
+  if (calls_idle) allowance = 0;
+  size_t kept = kept_while_asleep(threads), most = allowance + rest(threads);
+  check_note("%zu threads: %zu KiB of %zu MiB free memory could not be used; bound %zu KiB\n",
+             threads, kept / KIB, TOTAL * 9 / 10 / MIB, most / KIB);
+  if (RSS_IS_MEANINGFUL) CHECK_LE(kept, most);
+}
+
+static void blocks_freed_by_others(size_t threads) {
+  freed_by_others = true;
+  check_kept(threads);
+}
+static void blocks_freed_by_their_thread(size_t threads) {
+  freed_by_others = false;
+  check_kept(threads);
+}
+
+static void one_thread_that_frees_keeps_little(void) { blocks_freed_by_their_thread(1); }
+static void four_threads_that_free_keep_little(void) { blocks_freed_by_their_thread(4); }
+static void sixteen_threads_that_free_keep_little(void) { blocks_freed_by_their_thread(16); }
+static void sixty_four_threads_that_free_keep_little(void) { blocks_freed_by_their_thread(64); }
+static void four_threads_keep_little_of_what_others_freed(void) { blocks_freed_by_others(4); }
+static void sixteen_threads_keep_little_of_what_others_freed(void) { blocks_freed_by_others(16); }
+static void sixty_four_threads_keep_little_of_what_others_freed(void) {
+  blocks_freed_by_others(64);
+}
+
+/* ---- first-class heaps ---- */
+
+/* What the statistics print on this line, in bytes. */
+static size_t printed_bytes(const char* name) {
+  print_start();
+  mi_stats_print_out(&print_collect, NULL);
+  const char* line = strstr(printed, name);
+  REQUIRE(line != NULL);
+  char* unit;
+  double number = strtod(line + strlen(name), &unit);
+  size_t factor = strncmp(unit, " MiB", 4) == 0 ? MIB : strncmp(unit, " KiB", 4) == 0 ? KIB : 1;
+  return (size_t)(number * (double)factor);
+}
+
+/* The free bytes of a first-class heap are in the sum, although it cannot give its pages up; they
+ * leave it with the heap. */
+static void free_memory_of_first_class_heaps_counts(void) {
+  size_t count = TOTAL / SIZE_MEAN;
+  worker_t w = {.count = count, .blocks = map_table(count * sizeof(void*))};
+  CHECK_EQ(printed_bytes("heaps may keep:"), LEAST);
+  mi_heap_t* heap = mi_heap_new();
+  REQUIRE(heap != NULL);
+  for (size_t i = 0; i < count; i++) w.blocks[i] = block_of(heap, i);
+  mi_heap_collect(heap, true);
+  size_t full = printed_bytes("heaps keep:");
+  free_most(&w, 3);
+  mi_heap_collect(heap, true);
+  size_t sparse = printed_bytes("heaps keep:");
+  mi_heap_destroy(heap);
+  size_t gone = printed_bytes("heaps keep:");
+  check_note("full %zu, sparse %zu, destroyed %zu KiB\n", full / KIB, sparse / KIB, gone / KIB);
+  CHECK_LE(full, MIB);
+  CHECK_GE(sparse, TOTAL / 2);
+  CHECK_LE(gone, MIB);
+}
+
+/* ---- mi_thread_idle ---- */
+
+static void* call_idle(void* arg) {
+  (void)arg;
+  mi_thread_idle();
+  return NULL;
+}
+
+/* A thread that has no heap may call it, and gets none by it. */
+static void idle_threads_need_no_heap(void) {
+  mi_free(mi_malloc(10));
+  size_t before = printed_bytes("threads:");
+  thread_join(thread_start(&call_idle, NULL));
+  CHECK_EQ(printed_bytes("threads:"), before);
+}
+
+/* The blocks and heaps of a thread stay valid, and it goes on as before. */
+static void a_thread_goes_on_after_idle(void) {
+  enum { BLOCKS = 20000 };
+  static unsigned char* p[BLOCKS];
+  mi_heap_t* heap = mi_heap_new();
+  REQUIRE(heap != NULL);
+  for (size_t round = 0; round < 5; round++) {
+    for (size_t i = 0; i < BLOCKS; i++) {
+      if (p[i] != NULL) continue;
+      p[i] = i % 3 == 0 ? mi_heap_malloc(heap, 8 + i % 900) : mi_malloc(8 + i % 900);
+      REQUIRE(p[i] != NULL);
+      memset(p[i], (int)(i % 251), 8 + i % 900);
+    }
+    mi_thread_idle();
+    for (size_t i = round % 2; i < BLOCKS; i += 2) {
+      CHECK(p[i][0] == i % 251 && p[i][7 + i % 900] == i % 251);
+      CHECK_EQ(mi_heap_contains_block(heap, p[i]), i % 3 == 0);
+      mi_free(p[i]);
+      p[i] = NULL;
+    }
+    mi_thread_idle();
+    mi_thread_idle();
+  }
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(p[i]);
+  mi_heap_destroy(heap);
+}
+
+static void empty_memory_of_an_idle_thread_goes_back(void) {
+  static void* p[TOTAL / SIZE_MEAN];
+  mi_free(mi_malloc(10));
+  memset(p, 1, sizeof p);
+  size_t before = rss_bytes();
+  for (size_t i = 0; i < COUNT_OF(p); i++) p[i] = block_of(NULL, i);
+  for (size_t i = 0; i < COUNT_OF(p); i++) mi_free(p[i]);
+  mi_thread_idle();
+  size_t after = rss_bytes();
+  check_note("%zu KiB before, %zu KiB after\n", before / KIB, after / KIB);
+  CHECK_LE(after, before + MIB);
+}
+
+static void four_idle_threads_keep_nothing(void) {
+  calls_idle = true;
+  blocks_freed_by_others(4);
+}
+static void sixty_four_idle_threads_keep_nothing(void) {
+  calls_idle = true;
+  blocks_freed_by_their_thread(64);
+}
+
+static const check_case_t cases[] = {
+    CASE(one_thread_that_frees_keeps_little),
+    CASE(four_threads_that_free_keep_little),
+    CASE(sixteen_threads_that_free_keep_little),
+    CASE(sixty_four_threads_that_free_keep_little),
+    CASE(four_threads_keep_little_of_what_others_freed),
+    CASE(sixteen_threads_keep_little_of_what_others_freed),
+    CASE(sixty_four_threads_keep_little_of_what_others_freed),
+    CASE(free_memory_of_first_class_heaps_counts),
+    CASE(four_idle_threads_keep_nothing),
+    CASE(sixty_four_idle_threads_keep_nothing),
+    CASE(idle_threads_need_no_heap),
+    CASE(a_thread_goes_on_after_idle),
+    CASE(empty_memory_of_an_idle_thread_goes_back),
+};
+
+int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }
