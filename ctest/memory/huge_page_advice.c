@@ -186,6 +186,44 @@ static void purge_leaves_mostly_used_stretches_whole(void) {
   CHECK_LE(rss_bytes(), full / 4);
 }
 
+/* The kernel keeps a huge page of which parts were dropped, until memory is short. It counts these
+ * for the whole system. */
+static size_t partly_dropped(void) {
+  char number[32];
+  size_t length = read_file(
+      "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/nr_anon_partially_mapped", number,
+      sizeof number - 1);
+  number[length] = 0;
+  return length == 0 ? SIZE_MAX : strtoul(number, NULL, 10);
+}
+
+static void purged_part_of_a_huge_page_goes_back_to_the_system(void) {
+  enum { BLOCKS = 16384 };
+  static char* blocks[BLOCKS];
+  mi_option_set(mi_option_purge_delay, 1);
+  size_t before = partly_dropped();
+  if (before == SIZE_MAX) {
+    check_note("skipped: this system does not tell\n");
+    return;
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    REQUIRE((blocks[i] = (char*)mi_malloc(8 * KIB)) != NULL);
+    memset(blocks[i], 1, 8 * KIB);
+  }
+  size_t full = rss_bytes();
+  for (size_t i = 0; i < BLOCKS; i++)
+    if ((uintptr_t)blocks[i] / SLICE % 4 != 0) {
+      mi_free(blocks[i]);
+      blocks[i] = NULL;
+    }
+  wait_for_purge();
+  CHECK_LE(rss_bytes(), full - 70 * MIB);
+  size_t after = partly_dropped();
+  check_note("huge pages kept for a part: %zu before, %zu after\n", before, after);
+  CHECK_LE(after, before + 8);
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
+}
+
 static const check_case_t cases[] = {
     CASE(small_program_gets_no_advice),
     CASE(small_blocks_of_a_large_program_are_advised),
@@ -194,6 +232,7 @@ static const check_case_t cases[] = {
     CASE(block_that_grows_is_advised_and_keeps_its_contents),
     CASE(advice_comes_again_with_the_next_block),
     CASE(purge_leaves_mostly_used_stretches_whole),
+    CASE(purged_part_of_a_huge_page_goes_back_to_the_system),
 };
 
 int main(int argc, char** argv) {

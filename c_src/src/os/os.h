@@ -90,6 +90,9 @@ INTERNAL bool os_move(void* dst, void* src, size_t size);
 INTERNAL bool os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */
 INTERNAL void os_advise_huge(void* p, size_t size, bool use);
+/* The range is a part of a transparent huge page, or of none. If the system can, it splits that
+ * huge page, so that a purge of another part of it gives memory back. The contents stay. */
+INTERNAL void os_split_huge(void* p, size_t size);
 /* The number of bytes of [p, p + size) that are resident. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 

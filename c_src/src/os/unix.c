@@ -26,8 +26,8 @@
 #include <sys/syscall.h>
 #endif
 
-/* The kernel has these since 5.7, 5.14 and 4.14; the headers of the C library may lack them. An
- * older kernel answers EINVAL. */
+/* The kernel has these since 5.7, 5.14, 4.14 and 5.4; the headers of the C library may lack them.
+ * An older kernel answers EINVAL. */
 #if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -38,6 +38,9 @@
 
 #if defined(__linux__) && !defined(MADV_WIPEONFORK)
 #define MADV_WIPEONFORK 18
+#endif
+#if defined(__linux__) && !defined(MADV_COLD)
+#define MADV_COLD 20
 #endif
 
 static os_info_t os_info = {4096, true, false, SIZE_MAX};
@@ -457,6 +460,13 @@ INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
   (void)p, (void)size, (void)use;
 #endif
 }
+
+#if defined(__linux__)
+/* The kernel splits a huge page before it treats a part of it as cold. */
+INTERNAL void os_split_huge(void* p, size_t size) { (void)advise(p, size, MADV_COLD); }
+#else
+INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+#endif
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
   unsigned char present[512];
