@@ -170,7 +170,7 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;
   return false;
 }
-INTERNAL bool os_disable_huge_pages(void) { return true; }
+INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
 static bool* os_stretch(const void* p) {
   return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];

@@ -58,7 +58,7 @@ INTERNAL bool thp_remap(uint16_t arena, uint32_t slice, uint32_t count) {
   size_t end = min_size((i + count - 1) / THP_SLICES + 1, a->thp_regions);
   if (!os_renew(slice_address(slice), count * SLICE_SIZE)) return false;
   /* The advice of a new arena, so that the range and its neighbours are one mapping again. */
-  if (a->thp_regions > 0 && option_value(mi_option_allow_thp) != 2)
+  if (option_value(mi_option_allow_thp) == 1)
     os_advise_huge(slice_address(slice), count * SLICE_SIZE, false);
   if (s < end) thp_withdraw(a, s, end);
   return true;

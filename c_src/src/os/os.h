@@ -86,8 +86,9 @@ INTERNAL bool os_renew(void* p, size_t size);
 /* Moves the OS pages of [src, src + size) to dst; both are mappings of the library. src reads as
  * zero afterwards. False: nothing was moved. */
 INTERNAL bool os_move(void* dst, void* src, size_t size);
-/* Disables transparent huge pages in this process and in programs that it starts. */
-INTERNAL bool os_disable_huge_pages(void);
+/* No transparent huge pages in what the library maps from now on. The rest of the process is not
+ * changed, nor are programs that it starts: they would inherit a choice for the process. */
+INTERNAL void os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */
 INTERNAL void os_advise_huge(void* p, size_t size, bool use);
 /* The range is a part of a transparent huge page, or of none. If the system can, it splits that

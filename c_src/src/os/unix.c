@@ -22,7 +22,6 @@
 #include <time.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
 
@@ -79,13 +78,17 @@ INTERNAL void os_init(void) {
 #define MAP_NORESERVE 0
 #endif
 
+static _Atomic(bool) huge_disabled; /* relaxed: set before the first mapping */
+
 static void* map_memory(void* hint, size_t size, os_access_t access, int flags) {
   int prot = access == OS_INACCESSIBLE ? PROT_NONE : PROT_READ | PROT_WRITE;
   if (access != OS_COMMITTED) flags |= MAP_NORESERVE;
   int saved = errno;
   void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   errno = saved;
-  return p == MAP_FAILED ? NULL : p;
+  if (p == MAP_FAILED) return NULL;
+  if (load_relaxed(&huge_disabled)) os_advise_huge(p, size, false);
+  return p;
 }
 
 /* System calls that keep the program's errno. */
@@ -210,7 +213,7 @@ INTERNAL void* os_reserve_large(size_t size, size_t align, bool* pinned) {
   if (p != NULL) return p;
   p = os_reserve(size, size >= LARGE_SIZE ? max_size(align, LARGE_SIZE) : align, OS_LAZY);
 #if defined(MADV_HUGEPAGE)
-  if (p != NULL) (void)advise(p, size, MADV_HUGEPAGE);
+  if (p != NULL && !load_relaxed(&huge_disabled)) (void)advise(p, size, MADV_HUGEPAGE);
 #endif
   return p;
 }
@@ -445,13 +448,7 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 #endif
 }
 
-INTERNAL bool os_disable_huge_pages(void) {
-#if defined(PR_SET_THP_DISABLE)
-  return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
-#else
-  return false;
-#endif
-}
+INTERNAL void os_disable_huge_pages(void) { store_relaxed(&huge_disabled, true); }
 
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
 #if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)

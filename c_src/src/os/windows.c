@@ -137,7 +137,7 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;
   return false;
 }
-INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
+INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
 
