@@ -172,6 +172,7 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 }
 INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 static bool* os_stretch(const void* p) {
   return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];
 }

@@ -94,6 +94,41 @@ static void shrinking_gives_memory_back(void) {
   mi_free(p);
 }
 
+static size_t mappings(void) {
+  static char text[8 * MIB];
+  size_t n = 0, length = read_file("/proc/self/maps", text, sizeof text - 1);
+  for (size_t i = 0; i < length; i++) n += text[i] == '\n';
+  return n;
+}
+
+/* A moved block holds mappings, of which a process may have only so many. Beyond a budget blocks
+ * are copied. A copy leaves out pages that were never touched. */
+static void many_vectors_that_grow_need_few_mappings(void) {
+  NEEDS_64_BITS("more addresses than there are");
+  enum { VECTORS = 3000 };
+  static char* vectors[VECTORS];
+  size_t before = rss_bytes(), old = 0;
+  for (size_t size = 128 * KIB; size <= 640 * KIB; size += 128 * KIB) {
+    for (size_t i = 0; i < VECTORS; i++) {
+      char* p = (char*)mi_realloc(vectors[i], size);
+      REQUIRE(p != NULL);
+      vectors[i] = p;
+      for (size_t at = 0; at < old; at += 64 * KIB)
+        if (!CHECK_EQ(p[at], (char)(i + at / KIB + 1))) return;
+      for (size_t at = old; at < size; at += 64 * KIB) p[at] = (char)(i + at / KIB + 1);
+    }
+    old = size;
+  }
+  size_t now = mappings();
+  size_t resident = rss_bytes() - before;
+  check_note("%d vectors: %zu mappings, %zu MiB\n", VECTORS, now, resident / MIB);
+  if (now > 0) CHECK_LE(now, 2000);
+  CHECK_LE(resident, VECTORS * 640 * KIB / 4); /* each was touched in ten places of 4 KiB */
+  for (size_t i = 0; i < VECTORS; i++) mi_free(vectors[i]);
+  mi_collect(true);
+  if (now > 0) CHECK_LE(mappings(), 300);
+}
+
 static void growing_mixed_with_other_allocations_keeps_contents(void) {
   enum { VECTORS = 6 };
   char* vectors[VECTORS] = {0};
@@ -303,6 +338,7 @@ static const check_case_t cases[] = {
     CASE(growing_by_64_kib_ten_thousand_times_is_linear),
     CASE(growing_by_one_element_ten_million_times_is_linear),
     CASE(shrinking_gives_memory_back),
+    CASE(many_vectors_that_grow_need_few_mappings),
     CASE(growing_mixed_with_other_allocations_keeps_contents),
     CASE(growing_zeroed_vector_is_zero_behind_its_contents),
     CASE(aligned_vector_stays_aligned_while_it_grows),

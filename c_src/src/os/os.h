@@ -17,6 +17,7 @@ typedef struct os_info_s {
   size_t page_size; /* of an OS page, bytes */
   bool overcommits; /* the system charges memory when it is touched, not when it becomes writable */
   bool can_move;    /* os_move may work */
+  bool can_advise_huge; /* os_advise_huge may work, and os_resident tells the truth */
   size_t ahead_max; /* reserve at most so many bytes of address space ahead of demand at a time */
 } os_info_t;
 static os_info_t os_info;
@@ -94,6 +95,8 @@ INTERNAL void os_advise_huge(void* p, size_t size, bool use);
 /* The range is a part of a transparent huge page, or of none. If the system can, it splits that
  * huge page, so that a purge of another part of it gives memory back. The contents stay. */
 INTERNAL void os_split_huge(void* p, size_t size);
+/* How many mappings the system allows a process; SIZE_MAX: there is no such limit. */
+INTERNAL size_t os_mapping_limit(void);
 /* The number of bytes of [p, p + size) that are resident. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 

@@ -30,11 +30,9 @@
 #if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
 #define MREMAP_DONTUNMAP 4
 #endif
-
 #if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23
 #endif
-
 #if defined(__linux__) && !defined(MADV_WIPEONFORK)
 #define MADV_WIPEONFORK 18
 #endif
@@ -42,7 +40,7 @@
 #define MADV_COLD 20
 #endif
 
-static os_info_t os_info = {4096, true, false, SIZE_MAX};
+static os_info_t os_info = {.page_size = 4096, .overcommits = true, .ahead_max = SIZE_MAX};
 
 #if defined(__linux__)
 /* Reads a small file without the C library's buffers, which would allocate. */
@@ -69,6 +67,9 @@ INTERNAL void os_init(void) {
 #endif
 #if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
   os_info.can_move = true;
+#endif
+#if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
+  os_info.can_advise_huge = true;
 #endif
 }
 
@@ -461,8 +462,22 @@ INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
 #if defined(__linux__)
 /* The kernel splits a huge page before it treats a part of it as cold. */
 INTERNAL void os_split_huge(void* p, size_t size) { (void)advise(p, size, MADV_COLD); }
+
+INTERNAL size_t os_mapping_limit(void) {
+  static _Atomic(size_t) limit; /* relaxed: a number that publishes nothing */
+  size_t known = load_relaxed(&limit);
+  if (known != 0) return known;
+  char text[24];
+  int saved = errno;
+  bool told = read_file("/proc/sys/vm/max_map_count", text, sizeof(text)) > 0;
+  errno = saved;
+  known = told ? strtoul(text, NULL, 10) : 65530; /* the kernel's own default */
+  store_relaxed(&limit, known);
+  return known;
+}
 #else
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 #endif
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
