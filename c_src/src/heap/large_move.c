@@ -5,7 +5,8 @@
  *
  * A block grows in place into free slices after it. Else it moves to new slices with room to grow
  * by half, so that growth by small steps moves it a logarithmic number of times. A move remaps OS
- * pages if the OS can; else it copies from the end, and purges the source after each step.
+ * pages if the OS can; else it copies from the end, and purges the source after each step. A block
+ * shrinks where it is, if an eighth of it or more is cut off.
  *
  * For the kernel a moved range is a mapping of its own, and a move must not span two mappings. So a
  * block records its fragments: `fragment` of the first descriptor is the length of the first
@@ -20,6 +21,7 @@
 #include "../memory/page_map.h"
 #include "../memory/slice_reuse.h"
 #include "../base/checker.h"
+#include "../runtime/options.h"
 #include <errno.h>
 
 #define MOVE_MIN (256 * KiB) /* below this size copying is cheaper than the system call */
@@ -50,6 +52,18 @@ static uint32_t last_fragment(page_t* page) {
 
 /* ---- resizing in place ---- */
 
+/* The program has cut off so much: the memory goes back at once, not after the purge delay. Not if
+ * the block has shrunk before: it may grow and shrink in turn. */
+static void purge_tail(page_t* page, uint32_t slice, uint32_t slices) {
+  bool zero, first = !page_has_flag(page, PAGE_SHRUNK);
+  page_set_flag(page, PAGE_SHRUNK, true);
+  if (slices < LARGE_HUGE || !is_movable(page) || option_value(mi_option_purge_delay) < 0) return;
+  (void)thp_note_use(page->arena, slice, slices);
+  uint32_t part = (0 - slice) % THP_SLICES; /* of a huge page that the block still uses */
+  if (first && slices > part)
+    (void)os_purge(slice_address(slice + part), (slices - part) * SLICE_SIZE, true, &zero);
+}
+
 static void large_trim(page_t* page, size_t usable) {
   uint32_t keep = (uint32_t)large_slices(usable), drop = page_slices(page) - keep;
   if (drop == 0) return;
@@ -66,6 +80,7 @@ static void large_trim(page_t* page, size_t usable) {
     os_release(tail, (size_t)drop * SLICE_SIZE);
   } else {
     page_set_slices(page, keep);
+    if (MI_SECURE == 0) purge_tail(page, page->slice + keep, drop);
     if (!moved || renew(page->arena, page->slice + keep, drop))
       leave_block(page->arena, page->slice + keep, drop, (size_t)drop * SLICE_SIZE);
   }
@@ -74,6 +89,7 @@ static void large_trim(page_t* page, size_t usable) {
 static bool resize_unguarded(page_t* page, size_t newsize) {
   size_t usable = usable_for(newsize);
   if (usable < page->block_size) {
+    if (!SECURE_CANARIES && page->block_size - usable < page->block_size / 8) return true;
     set_usable(page, usable);
     large_trim(page, usable);
     return true;

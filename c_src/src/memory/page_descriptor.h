@@ -95,7 +95,8 @@ enum {
   PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
   PAGE_GUARDED = 16, /* its guard is in place */
   PAGE_ABSENT = 32,  /* secure level 4: its memory was not resident when it was set up */
-  PAGE_LEFT = 64     /* a large block whose contents have moved to another block */
+  PAGE_LEFT = 64,    /* a large block whose contents have moved to another block */
+  PAGE_SHRUNK = 128  /* a large block that has shrunk before */
 };
 #define ARENA_NONE UINT16_MAX
 
