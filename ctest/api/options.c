@@ -534,25 +534,50 @@ static void verbose_lists_the_options(void) {
 
 /* ---- the system ------------------------------------------------------------------------------ */
 
-static void helper_print_huge_pages(const char* unused) {
-  (void)unused;
-  CHECK_GE(mi_option_get(mi_option_allow_thp), 0); /* the first call */
-  check_note("%d", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+/* True if the mapping of `p` is advised not to use huge pages. */
+static bool is_without_huge_pages(const void* p) {
+  FILE* maps = fopen("/proc/self/smaps", "r");
+  if (maps == NULL) return false;
+  char line[512];
+  bool here = false, found = false;
+  while (fgets(line, sizeof line, maps) != NULL) {
+    char* end;
+    uintptr_t from = strtoul(line, &end, 16);
+    if (*end == '-' && end > line)
+      here = from <= (uintptr_t)p && (uintptr_t)p < strtoul(end + 1, NULL, 16);
+    else if (here && strncmp(line, "VmFlags:", 8) == 0)
+      found = strstr(line, " nh") != NULL;
+  }
+  fclose(maps);
+  return found;
 }
 
-static void allow_thp_0_disables_transparent_huge_pages(void) {
-  if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0) {
+static void helper_print_huge_pages(const char* unused) {
+  (void)unused;
+  void* blocks[] = {mi_malloc(10), mi_malloc(40 * MIB), mi_malloc(600 * MIB)};
+  bool none = true;
+  for (size_t i = 0; i < COUNT_OF(blocks); i++) none &= is_without_huge_pages(blocks[i]);
+  check_note("%d %d", none, prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+}
+
+/* A choice for the process would go on in programs that it starts. */
+static void allow_thp_0_keeps_huge_pages_from_our_memory_only(void) {
+  if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0 ||
+      access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) {
     check_note("not tried: they are disabled already, or this system cannot tell\n");
     return;
   }
   const char* args[] = {"helper_print_huge_pages", "-", NULL};
   char text[64];
-  for (int allow = 0; allow <= 2; allow++) {
-    snprintf(text, sizeof text, "%d", allow);
-    setenv("MIMALLOC_ALLOW_THP", text, 1);
+  setenv("MIMALLOC_ALLOW_THP", "0", 1);
+  for (int eager = 0; eager < 2; eager++) {
+    setenv("MIMALLOC_ARENA_EAGER_COMMIT", eager ? "1" : "0", 1);
     check_capture_self(args, false, text, sizeof text);
-    CHECK_TEXT(text, allow == 0 ? "1" : "0");
+    CHECK_TEXT(text, "1 0");
   }
+  setenv("MIMALLOC_ALLOW_THP", "2", 1);
+  check_capture_self(args, false, text, sizeof text);
+  CHECK_TEXT(text, "0 0");
 }
 
 static const helper_t helpers[] = {
@@ -578,7 +603,7 @@ static const check_case_t cases[] = {
     CASE(default_of_a_guarded_size_stops_at_the_set_value),
     CASE(guarded_sizes_drag_each_other_in_the_environment_too),
     CASE(verbose_lists_the_options),
-    CASE(allow_thp_0_disables_transparent_huge_pages),
+    CASE(allow_thp_0_keeps_huge_pages_from_our_memory_only),
 };
 
 int main(int argc, char** argv) {

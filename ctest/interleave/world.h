@@ -187,7 +187,9 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 }
 INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
 INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
-INTERNAL bool os_disable_huge_pages(void) { return true; }
+INTERNAL void os_disable_huge_pages(void) {}
+INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 static bool* os_region(const void* p) {
   return &os.advised[(size_t)((const char*)p - os.pool) / THP_SIZE];
 }

@@ -1,7 +1,7 @@
 /* huge_page_advice.c - which memory the library advises the system to back with transparent huge
- * pages: memory that will be touched as a whole, in a program that is large already; never memory
- * that would only make a small program larger. The advice is read from /proc/self/smaps: the flag
- * "hg" of a mapping. The case does not check whether the system follows it. */
+ * pages: memory whose use was dense, and small blocks of a program that is large already; never
+ * memory that would only make a small program larger. The advice is read from /proc/self/smaps: the
+ * flag "hg" of a mapping. Most cases do not check whether the system follows it. */
 #include "probe.h"
 #include <mimalloc.h>
 #include <stdlib.h>
@@ -72,11 +72,53 @@ static void small_blocks_of_a_large_program_are_advised(void) {
   chain_free(chain);
 }
 
-/* Whole huge-page regions of a block, not its tail, which would make more pages resident. */
-static void large_block_is_advised_but_for_its_tail(void) {
-  const size_t sizes[] = {4 * MIB, 5 * MIB + 1, 17 * MIB + 1, 40 * MIB - 1, 600 * MIB + 70000};
+/* The library measures a block that comes and goes at one address once in a moment. */
+static void pass_a_moment(void) { sleep_ms(20); }
+
+/* A table of which little is touched: the program may leave the rest alone for ever. */
+static void fresh_large_block_costs_what_is_touched(void) {
+  const size_t sizes[] = {4 * MIB, 40 * MIB, 300 * MIB, 600 * MIB + 70000};
+  for (size_t i = 0; i < COUNT_OF(sizes); i++)
+    for (int zeroed = 0; zeroed < 2; zeroed++) {
+      char* p = (char*)(zeroed ? mi_calloc(1, sizes[i]) : mi_malloc(sizes[i]));
+      REQUIRE(p != NULL);
+      CHECK_EQ(advised_in(p, sizes[i]), 0);
+      size_t before = rss_bytes();
+      for (size_t at = 5 * OS_PAGE; at < sizes[i]; at += STRETCH) p[at] = 1;
+      CHECK_LE(rss_bytes(), before + sizes[i] / STRETCH * 3 * OS_PAGE + MIB);
+      mi_free(p);
+    }
+}
+
+/* Of each stack only the top is used, round after round. */
+static void stacks_cost_what_is_touched(void) {
+  enum { STACKS = 40 };
+  static char* stacks[STACKS];
+  size_t before = rss_bytes();
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < STACKS; i++) {
+      REQUIRE((stacks[i] = (char*)mi_malloc(8 * MIB)) != NULL);
+      memset(stacks[i] + 8 * MIB - 8 * KIB, 1, 8 * KIB);
+    }
+    CHECK_EQ(advised(), 0);
+    CHECK_LE(rss_bytes(), before + 4 * MIB);
+    for (size_t i = 0; i < STACKS; i++) mi_free(stacks[i]);
+    mi_collect(true);
+  }
+}
+
+/* The memory was used as a whole before, so the next block is likely to do that again. Whole
+ * huge-page regions are advised, not the tail, which would make more pages resident. */
+static void second_dense_block_is_advised_but_for_its_tail(void) {
+  const size_t sizes[] = {4 * MIB, 5 * MIB + 1, 17 * MIB + 1, 40 * MIB - 1, 520 * MIB + 70000};
   for (size_t i = 0; i < COUNT_OF(sizes); i++) {
     char* p = (char*)mi_malloc(sizes[i]);
+    REQUIRE(p != NULL);
+    touch_pages(p, sizes[i]);
+    pass_a_moment();
+    mi_free(p);
+    mi_collect(true);
+    p = (char*)mi_malloc(sizes[i]);
     REQUIRE(p != NULL);
     size_t got = advised_in(p, round_up(sizes[i], REGION));
     size_t used = round_up(sizes[i], SLICE);
@@ -85,8 +127,28 @@ static void large_block_is_advised_but_for_its_tail(void) {
     size_t before = rss_bytes();
     p[sizes[i] - 1] = 1;
     if (used % REGION != 0) CHECK_LE(rss_bytes(), before + SLICE);
+    pass_a_moment();
+    mi_free(p); /* little of it was touched: the next one is not advised */
+    mi_collect(true);
+    p = (char*)mi_malloc(sizes[i]);
+    REQUIRE(p != NULL);
+    if (sizes[i] > 3 * REGION) CHECK_EQ(advised_in(p, sizes[i]), 0);
     mi_free(p);
+    mi_collect(true);
   }
+}
+
+static void sparse_vector_that_grows_is_not_advised(void) {
+  char* p = NULL;
+  for (size_t size = 2 * MIB; size <= 128 * MIB; size *= 2) {
+    p = (char*)mi_realloc(p, size);
+    void* between = mi_malloc(100 * KIB);
+    REQUIRE(p != NULL && between != NULL);
+    p[size - 1] = 1;
+    CHECK_EQ(advised_in(p, size), 0);
+    mi_free(between);
+  }
+  mi_free(p);
 }
 
 static void block_with_an_untouched_end_is_not_advised(void) {
@@ -126,16 +188,18 @@ static void block_that_grows_is_advised_and_keeps_its_contents(void) {
 }
 
 /* Memory that was purged, and memory that was mapped anew after a move, gets the advice again with
- * the next block. */
+ * the next block. A fresh block gets none. */
 static void advice_comes_again_with_the_next_block(void) {
   for (int moved = 0; moved < 2; moved++)
     for (int round = 0; round < 3; round++) {
       char* p = (char*)mi_malloc(moved ? 8 * MIB : 40 * MIB);
       void* behind = moved ? mi_malloc(8 * MIB) : NULL; /* so that growing has to move */
+      if (moved) memset(p, 1, 8 * MIB);
       if (moved) p = (char*)mi_realloc(p, 40 * MIB);
       REQUIRE(p != NULL);
-      CHECK_GE(advised_in(p, 40 * MIB) + 10 * MIB, 40 * MIB);
+      if (moved || round > 0) CHECK_GE(advised_in(p, 40 * MIB) + 10 * MIB, 40 * MIB);
       memset(p, 1, 40 * MIB);
+      pass_a_moment();
       mi_free(p);
       mi_free(behind);
       mi_collect(true);
@@ -186,14 +250,56 @@ static void purge_leaves_mostly_used_regions_whole(void) {
   CHECK_LE(rss_bytes(), full / 4);
 }
 
+/* The kernel keeps a huge page of which parts were dropped, until memory is short. It counts these
+ * for the whole system. */
+static size_t partly_dropped(void) {
+  char number[32];
+  size_t length = read_file(
+      "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/nr_anon_partially_mapped", number,
+      sizeof number - 1);
+  number[length] = 0;
+  return length == 0 ? SIZE_MAX : strtoul(number, NULL, 10);
+}
+
+static void purged_part_of_a_huge_page_goes_back_to_the_system(void) {
+  enum { BLOCKS = 16384 };
+  static char* blocks[BLOCKS];
+  mi_option_set(mi_option_purge_delay, 1);
+  size_t before = partly_dropped();
+  if (before == SIZE_MAX) {
+    check_note("skipped: this system does not tell\n");
+    return;
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    REQUIRE((blocks[i] = (char*)mi_malloc(8 * KIB)) != NULL);
+    memset(blocks[i], 1, 8 * KIB);
+  }
+  size_t full = rss_bytes();
+  for (size_t i = 0; i < BLOCKS; i++)
+    if ((uintptr_t)blocks[i] / SLICE % 4 != 0) {
+      mi_free(blocks[i]);
+      blocks[i] = NULL;
+    }
+  wait_for_purge();
+  CHECK_LE(rss_bytes(), full - 70 * MIB);
+  size_t after = partly_dropped();
+  check_note("huge pages kept for a part: %zu before, %zu after\n", before, after);
+  CHECK_LE(after, before + 8);
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
+}
+
 static const check_case_t cases[] = {
     CASE(small_program_gets_no_advice),
     CASE(small_blocks_of_a_large_program_are_advised),
-    CASE(large_block_is_advised_but_for_its_tail),
+    CASE(fresh_large_block_costs_what_is_touched),
+    CASE(stacks_cost_what_is_touched),
+    CASE(second_dense_block_is_advised_but_for_its_tail),
+    CASE(sparse_vector_that_grows_is_not_advised),
     CASE(block_with_an_untouched_end_is_not_advised),
     CASE(block_that_grows_is_advised_and_keeps_its_contents),
     CASE(advice_comes_again_with_the_next_block),
     CASE(purge_leaves_mostly_used_regions_whole),
+    CASE(purged_part_of_a_huge_page_goes_back_to_the_system),
 };
 
 int main(int argc, char** argv) {

@@ -94,6 +94,86 @@ static void shrinking_gives_memory_back(void) {
   mi_free(p);
 }
 
+/* Cut off by less than half: what is cut off goes back at once. */
+static void shrinking_to_just_over_half_gives_memory_back(void) {
+  enum { COUNT = 4 };
+  static char* blocks[COUNT];
+  size_t before = rss_bytes();
+  for (size_t i = 0; i < COUNT; i++) {
+    REQUIRE((blocks[i] = (char*)mi_malloc(40 * MIB)) != NULL);
+    pages_mark(blocks[i], 0, 40 * MIB);
+    char* p = (char*)mi_realloc(blocks[i], 21 * MIB);
+    CHECK_SAME(p, blocks[i]);
+    CHECK(pages_hold(p, 0, 21 * MIB, 1));
+  }
+  if (MI_TEST_SECURE > 0) mi_collect(true); /* secure builds wait for the purge */
+  size_t after = rss_bytes();
+  check_note("resident for %d MiB: %zu MiB\n", COUNT * 21, (after - before) / MIB);
+  CHECK_LE(after - before, COUNT * 21 * MIB + 12 * MIB);
+  /* Less than an eighth stays with the block. */
+  CHECK_SAME(mi_realloc(blocks[0], 20 * MIB), blocks[0]);
+  CHECK_GE(mi_usable_size(blocks[0]), 21 * MIB);
+  for (size_t i = 0; i < COUNT; i++) mi_free(blocks[i]);
+}
+
+/* A block that grows and shrinks in turn keeps its memory: no page faults from the second time on.
+ */
+static void growing_and_shrinking_in_turn_does_not_fault(void) {
+  char* p = (char*)mi_malloc(40 * MIB);
+  REQUIRE(p != NULL);
+  touch_pages(p, 40 * MIB);
+  struct rusage before;
+  struct rusage after;
+  for (int i = 0; i < 20; i++) {
+    if (i == 2) getrusage(RUSAGE_SELF, &before);
+    p = (char*)mi_realloc(p, 21 * MIB);
+    p = (char*)mi_realloc(p, 40 * MIB);
+    REQUIRE(p != NULL);
+    touch_pages(p, 40 * MIB);
+  }
+  getrusage(RUSAGE_SELF, &after);
+  size_t faults = (size_t)(after.ru_minflt - before.ru_minflt);
+  check_note("%zu page faults in 18 rounds of %zu pages\n", faults, 19 * MIB / OS_PAGE);
+  /* A purge costs a fault for each huge page. Secure builds close what they do not use. */
+  CHECK_LE(faults, MI_TEST_SECURE > 0 ? 18 * (19 * MIB / OS_PAGE) : 18);
+  mi_free(p);
+}
+
+static size_t mappings(void) {
+  static char text[8 * MIB];
+  size_t n = 0, length = read_file("/proc/self/maps", text, sizeof text - 1);
+  for (size_t i = 0; i < length; i++) n += text[i] == '\n';
+  return n;
+}
+
+/* A moved block holds mappings, of which a process may have only so many. Beyond a budget blocks
+ * are copied. A copy leaves out pages that were never touched. */
+static void many_vectors_that_grow_need_few_mappings(void) {
+  NEEDS_64_BITS("more addresses than there are");
+  enum { VECTORS = 3000 };
+  static char* vectors[VECTORS];
+  size_t before = rss_bytes(), old = 0;
+  for (size_t size = 128 * KIB; size <= 640 * KIB; size += 128 * KIB) {
+    for (size_t i = 0; i < VECTORS; i++) {
+      char* p = (char*)mi_realloc(vectors[i], size);
+      REQUIRE(p != NULL);
+      vectors[i] = p;
+      for (size_t at = 0; at < old; at += 64 * KIB)
+        if (!CHECK_EQ(p[at], (char)(i + at / KIB + 1))) return;
+      for (size_t at = old; at < size; at += 64 * KIB) p[at] = (char)(i + at / KIB + 1);
+    }
+    old = size;
+  }
+  size_t now = mappings();
+  size_t resident = rss_bytes() - before;
+  check_note("%d vectors: %zu mappings, %zu MiB\n", VECTORS, now, resident / MIB);
+  if (now > 0) CHECK_LE(now, 2000);
+  CHECK_LE(resident, VECTORS * 640 * KIB / 4); /* each was touched in ten places of 4 KiB */
+  for (size_t i = 0; i < VECTORS; i++) mi_free(vectors[i]);
+  mi_collect(true);
+  if (now > 0) CHECK_LE(mappings(), 300);
+}
+
 static void growing_mixed_with_other_allocations_keeps_contents(void) {
   enum { VECTORS = 6 };
   char* vectors[VECTORS] = {0};
@@ -303,6 +383,9 @@ static const check_case_t cases[] = {
     CASE(growing_by_64_kib_ten_thousand_times_is_linear),
     CASE(growing_by_one_element_ten_million_times_is_linear),
     CASE(shrinking_gives_memory_back),
+    CASE(shrinking_to_just_over_half_gives_memory_back),
+    CASE(growing_and_shrinking_in_turn_does_not_fault),
+    CASE(many_vectors_that_grow_need_few_mappings),
     CASE(growing_mixed_with_other_allocations_keeps_contents),
     CASE(growing_zeroed_vector_is_zero_after_its_contents),
     CASE(aligned_vector_stays_aligned_while_it_grows),

@@ -76,6 +76,7 @@ limited_test(as stats_text)
 limited_test(as process)
 limited_test(as large_blocks EXCEPT doubling_to_1_gib_needs_at_most_a_tenth_more
   growing_by_64_kib_ten_thousand_times_is_linear shrinking_gives_memory_back
+  many_vectors_that_grow_need_few_mappings
   block_with_a_part_treated_otherwise_keeps_its_contents freed_huge_blocks_are_given_back
   many_huge_blocks_are_found_room_for block_above_4_gib_works)
 

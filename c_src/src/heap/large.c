@@ -42,6 +42,9 @@ static os_lock_t large_lock = OS_LOCK_INIT;
 static struct {
   page_list_t os_mapped;                                         /* list of OS-mapped blocks */
   _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
+  _Atomic(size_t) mappings; /* of moved blocks; relaxed: a budget that is kept roughly */
+  _Atomic(uint32_t)
+      dense_slices; /* of the last OS-mapped block, if it was dense; relaxed: a hint */
 } large_state;
 
 /* ---- the owner word ---- */
@@ -126,15 +129,46 @@ static run_t os_mapped_alloc(uint32_t slices, size_t align) {
     run.slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
   else
     os_mapped_release(p, size);
+  if (mapped && option_value(mi_option_allow_thp) != 2) os_advise_huge(p, size, false);
   return run;
 }
-INTERNAL void large_advise(page_t* page) {
+
+/* ---- huge pages and mappings ---- */
+
+/* An OS-mapped block has no address that was used before. One of the same size as the last is
+ * likely the same buffer again. */
+INTERNAL void large_advise(page_t* page, uint32_t from, bool dense) {
   uint32_t slices = (uint32_t)slices_of(page->block_size);
   if (slices < LARGE_HUGE) return;
   if (page->arena != ARENA_NONE)
-    thp_advise(page->arena, page->slice, slices);
-  else if (thp_is_wanted())
+    thp_advise(page->arena, page->slice + from, slices - from, dense);
+  else if (thp_is_wanted() && (dense || slices == load_relaxed(&large_state.dense_slices)))
     os_advise_huge(page_start(page), slices / THP_SLICES * THP_SIZE, true);
+}
+
+INTERNAL bool large_note_use(page_t* page) {
+  uint32_t slices = (uint32_t)slices_of(page->block_size);
+  if (page->arena != ARENA_NONE) return thp_note_use(page->arena, page->slice, slices);
+  bool dense = thp_is_dense(page_start(page), page->block_size);
+  store_relaxed(&large_state.dense_slices, dense ? slices : 0);
+  return dense;
+}
+
+/* A page of an OS-mapped block has no field for the count. There are few such blocks. */
+INTERNAL void large_set_mappings(page_t* page, size_t count) {
+  if (page->arena == ARENA_NONE) return;
+  add_relaxed(&large_state.mappings, count - page->mappings);
+  page->mappings = (uint16_t)count;
+}
+
+/* Moved blocks may hold so many mappings, and one more for so many bytes of large blocks: so the
+ * larger blocks are moved, where a copy costs more. In all a quarter of the system's limit. */
+#define MAPPINGS_FREE 1024
+#define MAPPING_BYTES (16 * MiB)
+
+INTERNAL bool large_may_move(void) {
+  size_t most = MAPPINGS_FREE + load_relaxed(&large_state.bytes) / MAPPING_BYTES;
+  return load_relaxed(&large_state.mappings) < min_size(most, os_mapping_limit() / 4);
 }
 
 /* See arena_is_movable. */
@@ -202,8 +236,11 @@ static page_t* large_init(run_t run, size_t usable, size_t slices) {
   store_relaxed(&page->issued, (uintptr_t)page_start(page));
 #endif
   canary_new_key(page);
-  if (run.arena == ARENA_NONE) os_mapped_link(page);
-  large_advise(page);
+  if (run.arena == ARENA_NONE)
+    os_mapped_link(page);
+  else
+    page->mappings = 0;
+  large_advise(page, 0, false);
   large_guard(page, MI_SECURE > 0);
   return page;
 }
@@ -260,6 +297,8 @@ INTERNAL void return_slices(uint16_t arena, uint32_t slice, uint32_t count, size
 static void large_release(page_t* page) {
   char* start = page_start(page);
   size_t span = page_span(page);
+  if (page->block_size >= LARGE_HUGE * SLICE_SIZE && !page_has_flag(page, PAGE_LEFT))
+    (void)large_note_use(page);
   /* A light guard is unmapped with its block, or becomes part of the closed slices. */
   bool stays = SECURE_GUARDS && os_guards_are_light();
   bool accessible = stays ? !page_has_flag(page, PAGE_GUARDED) : large_unguard(page);
@@ -269,8 +308,10 @@ static void large_release(page_t* page) {
     os_mapped_release(start, span);
     return;
   }
-  if (page_has_flag(page, PAGE_MOVED) && !remap_slices(page->arena, page->slice, page_slices(page)))
-    return;
+  if (page_has_flag(page, PAGE_MOVED)) {
+    if (!remap_slices(page->arena, page->slice, page_slices(page))) return;
+    large_set_mappings(page, 0);
+  }
   if (!accessible) {
     if (MI_SECURE == 0) return;                                 /* leaked instead of reused */
     uint32_t first = (uint32_t)(page->block_size / SLICE_SIZE); /* a guard is in two at most */
@@ -360,13 +401,19 @@ INTERNAL void large_mark(page_t* page, void* p) {
   if (distance > 0) map_mark_interior(page, distance, 1);
 }
 
-/* From this size on the kernel clears the memory, when it is touched. */
+/* From this size on the kernel clears the memory, when it is touched. Below, if little of the
+ * memory is resident: so a sparse table stays sparse. */
 #define ZERO_BY_SYSTEM (32 * MiB)
+static bool is_zeroed_by_system(const char* p, size_t size) {
+  return size >= ZERO_BY_SYSTEM ||
+         (size >= LARGE_HUGE * SLICE_SIZE && thp_can_measure() && !thp_is_dense(p, size));
+}
+
 INTERNAL void zero_memory(page_t* page, size_t size) {
   char* p = page_start(page);
   bool zero = false;
   track_open(p, size);
-  bool dropped = size >= ZERO_BY_SYSTEM && is_movable(page) && os_purge(p, size, true, &zero);
+  bool dropped = is_movable(page) && is_zeroed_by_system(p, size) && os_purge(p, size, true, &zero);
   if (!dropped || !zero) memset(p, 0, size);
 }
 

@@ -65,7 +65,7 @@ static inline size_t usable_for(size_t size) {
 /* Slices of a block with so many usable bytes, with its guard. */
 static inline size_t large_slices(size_t usable) { return slices_of(usable + large_guard_size()); }
 
-/* Blocks of at least this many slices use huge pages in the huge-page regions that they cover
+/* Blocks of at least this many slices may use huge pages in the huge-page regions that they cover
  * whole. */
 #define LARGE_HUGE (2 * THP_SLICES)
 
@@ -79,7 +79,15 @@ static inline size_t large_guard_span(const page_t* page) {
 INTERNAL page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero);
 INTERNAL void zero_memory(page_t* page, size_t size);
 INTERNAL void set_usable(page_t* page, size_t usable);
-INTERNAL void large_advise(page_t* page);
+/* Advises huge pages for the block from its slice `from` on, where its use, or the use before, is
+ * known to be dense. */
+INTERNAL void large_advise(page_t* page, uint32_t from, bool dense);
+/* Returns whether the use of the block was dense, for the block that follows it too. */
+INTERNAL bool large_note_use(page_t* page);
+/* Sets how many mappings a moved block of an arena holds. */
+INTERNAL void large_set_mappings(page_t* page, size_t count);
+/* True if moved blocks may hold more mappings. */
+INTERNAL bool large_may_move(void);
 INTERNAL bool is_movable(const page_t* page);
 INTERNAL void large_guard(page_t* page, bool wanted);
 /* Removes the guard; false if the kernel refuses. True too if there is none. */

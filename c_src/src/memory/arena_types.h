@@ -64,6 +64,7 @@ typedef struct arena_s {
   bitword_t* second_chance;    /* pending purge: was pending in the last round too */
   size_t thp_regions;          /* huge-page regions before the home zone; 0: no huge pages */
   bitword_t* huge;             /* by region: the system was advised to use huge pages */
+  bitword_t* dense;            /* by region: the last large block there was touched as a whole */
   abandoned_line_t* abandoned; /* [chunk][class], see abandoned.c */
   block_state_t* states;       /* secure builds: the block-state tables of its pages */
   bitword_t* guarded;          /* secure builds: free and (partly) inaccessible; slice_reuse.h */

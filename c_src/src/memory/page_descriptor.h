@@ -44,7 +44,10 @@ typedef struct page_s {
     struct {
       _Atomic(uint32_t) used; /* extended blocks not in `local`; counts the active free list too */
       uint16_t capacity;      /* blocks that the page was extended by so far */
-      uint16_t reserved;      /* blocks that fit */
+      union {
+        uint16_t reserved; /* blocks that fit */
+        uint16_t mappings; /* large block of an arena that was moved: its mappings, as counted */
+      };
     };
     struct page_s* os_mapped_prev;
   };
@@ -77,7 +80,9 @@ enum {
   PAGE_MOVED = 4,    /* its range holds fragments that were moved here */
   PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
   PAGE_GUARDED = 16, /* its guard is in place */
-  PAGE_ABSENT = 32   /* secure level 4: its memory was not resident when it was set up */
+  PAGE_ABSENT = 32,  /* secure level 4: its memory was not resident when it was set up */
+  PAGE_LEFT = 64,    /* a large block whose contents have moved to another block */
+  PAGE_SHRUNK = 128  /* a large block that has shrunk before */
 };
 #define ARENA_NONE UINT16_MAX
 

@@ -17,6 +17,7 @@ typedef struct os_info_s {
   size_t page_size; /* of an OS page, bytes */
   bool overcommits; /* the system charges memory when it is touched, not when it becomes writable */
   bool can_move;    /* os_move may work */
+  bool can_advise_huge; /* os_advise_huge may work, and os_resident tells the truth */
   size_t ahead_max; /* reserve at most so many bytes of address space ahead of demand at a time */
   /* Each change of access within a range makes a mapping, and a process may have only so many. */
   bool holes_are_mappings;
@@ -93,10 +94,16 @@ INTERNAL bool os_move(void* dst, void* src, size_t size);
  * whole OS pages of a range. */
 INTERNAL void* os_reserve_unlocked(size_t size);
 INTERNAL bool os_munlock(void* p, size_t size);
-/* Disables transparent huge pages in this process and in programs that it starts. */
-INTERNAL bool os_disable_huge_pages(void);
+/* No transparent huge pages in what the library maps from now on. The rest of the process is not
+ * changed, nor are programs that it starts: they would inherit a choice for the process. */
+INTERNAL void os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */
 INTERNAL void os_advise_huge(void* p, size_t size, bool use);
+/* The range is a part of a transparent huge page, or of none. If the system can, it splits that
+ * huge page, so that a purge of another part of it gives memory back. The contents stay. */
+INTERNAL void os_split_huge(void* p, size_t size);
+/* How many mappings the system allows a process; SIZE_MAX: there is no such limit. */
+INTERNAL size_t os_mapping_limit(void);
 /* The number of bytes of [p, p + size) that are resident. */
 INTERNAL size_t os_resident(const void* p, size_t size);
 

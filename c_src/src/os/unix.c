@@ -22,25 +22,26 @@
 #include <time.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
 
-/* The kernel has these since 5.7, 5.14 and 4.14; the headers of the C library may lack them. An
- * older kernel answers EINVAL. */
+/* The kernel has these since 5.7, 5.14, 4.14 and 5.4; the headers of the C library may lack them.
+ * An older kernel answers EINVAL. */
 #if defined(__linux__) && !defined(MREMAP_DONTUNMAP)
 #define MREMAP_DONTUNMAP 4
 #endif
-
 #if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23
 #endif
-
 #if defined(__linux__) && !defined(MADV_WIPEONFORK)
 #define MADV_WIPEONFORK 18
 #endif
+#if defined(__linux__) && !defined(MADV_COLD)
+#define MADV_COLD 20
+#endif
 
-static os_info_t os_info = {4096, true, false, SIZE_MAX, true};
+static os_info_t os_info = {
+    .page_size = 4096, .overcommits = true, .ahead_max = SIZE_MAX, .holes_are_mappings = true};
 
 #if defined(__linux__)
 INTERNAL size_t read_file(const char* path, char* buf, size_t size) {
@@ -67,6 +68,9 @@ INTERNAL void os_init(void) {
 #if defined(MREMAP_DONTUNMAP) && defined(MREMAP_FIXED)
   os_info.can_move = true;
 #endif
+#if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
+  os_info.can_advise_huge = true;
+#endif
 }
 
 /* ---- memory ---- */
@@ -75,13 +79,17 @@ INTERNAL void os_init(void) {
 #define MAP_NORESERVE 0
 #endif
 
+static _Atomic(bool) huge_disabled; /* relaxed: set before the first mapping */
+
 static void* map_memory(void* hint, size_t size, os_access_t access, int flags) {
   int prot = access == OS_INACCESSIBLE ? PROT_NONE : PROT_READ | PROT_WRITE;
   if (access != OS_COMMITTED) flags |= MAP_NORESERVE;
   int saved = errno;
   void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   errno = saved;
-  return p == MAP_FAILED ? NULL : p;
+  if (p == MAP_FAILED) return NULL;
+  if (load_relaxed(&huge_disabled)) os_advise_huge(p, size, false);
+  return p;
 }
 
 /* System calls that keep the program's errno. */
@@ -206,7 +214,7 @@ INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) 
   if (p != NULL) return p;
   p = os_reserve(size, size >= LARGE_SIZE ? max_size(align, LARGE_SIZE) : align, OS_LAZY);
 #if defined(MADV_HUGEPAGE)
-  if (p != NULL) (void)advise(p, size, MADV_HUGEPAGE);
+  if (p != NULL && !load_relaxed(&huge_disabled)) (void)advise(p, size, MADV_HUGEPAGE);
 #endif
   return p;
 }
@@ -464,13 +472,7 @@ INTERNAL void* os_reserve_unlocked(size_t size) {
   return (void)size, NULL;
 }
 
-INTERNAL bool os_disable_huge_pages(void) {
-#if defined(PR_SET_THP_DISABLE)
-  return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
-#else
-  return false;
-#endif
-}
+INTERNAL void os_disable_huge_pages(void) { store_relaxed(&huge_disabled, true); }
 
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
 #if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
@@ -479,6 +481,27 @@ INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
   (void)p, (void)size, (void)use;
 #endif
 }
+
+#if defined(__linux__)
+/* The kernel splits a huge page before it treats a part of it as cold. */
+INTERNAL void os_split_huge(void* p, size_t size) { (void)advise(p, size, MADV_COLD); }
+
+INTERNAL size_t os_mapping_limit(void) {
+  static _Atomic(size_t) limit; /* relaxed: a number that publishes nothing */
+  size_t known = load_relaxed(&limit);
+  if (known != 0) return known;
+  char text[24];
+  int saved = errno;
+  bool told = read_file("/proc/sys/vm/max_map_count", text, sizeof(text)) > 0;
+  errno = saved;
+  known = told ? strtoul(text, NULL, 10) : 65530; /* the kernel's own default */
+  store_relaxed(&limit, known);
+  return known;
+}
+#else
+INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
+#endif
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
   unsigned char present[512];

@@ -23,7 +23,7 @@
 #define GROW_UNIT ((size_t)64 * KiB) /* a page of WebAssembly */
 
 /* Reserved address space is memory at once, so the library reserves little ahead of demand. */
-static os_info_t os_info = {GROW_UNIT, true, false, 4 * MiB, false};
+static os_info_t os_info = {.page_size = GROW_UNIT, .overcommits = true, .ahead_max = 4 * MiB};
 
 typedef struct range_s {
   struct range_s* next;
@@ -120,8 +120,10 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 }
 INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
 INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
-INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
+INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }
 
 /* ---- time and process ---- */

@@ -28,7 +28,7 @@
 #include <psapi.h>
 
 /* Windows charges each writable byte, to memory or to the page file. */
-static os_info_t os_info = {4096, false, false, SIZE_MAX, false};
+static os_info_t os_info = {.page_size = 4096, .ahead_max = SIZE_MAX};
 
 static DWORD hook_slot = TLS_OUT_OF_INDEXES;
 static void (*thread_hook)(void*);
@@ -139,8 +139,10 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   (void)dst, (void)src, (void)size;
   return false;
 }
-INTERNAL bool os_disable_huge_pages(void) { return true; /* there are none */ }
+INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
+INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
   PSAPI_WORKING_SET_EX_INFORMATION pages[64];

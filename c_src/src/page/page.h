@@ -138,14 +138,16 @@ static inline size_t block_usable(page_t* page, const void* p) {
 #endif
 }
 /* True if a block with this much room may keep serving for `size` bytes. Without canaries half of
- * the room may be wasted. With canaries the rest becomes padding, which takes time to write. So
- * little may be wasted: a large block is shrunk instead, and a canary has only 32 bits for the
- * length. */
+ * the room may be wasted, up to SHRINK_FROM; a larger block is shrunk. With canaries the rest
+ * becomes padding, which takes time to write. So little may be wasted: a large block is shrunk
+ * instead, and a canary has only 32 bits for the length. */
 #define FILLED_MAX SLICE_SIZE
+#define SHRINK_FROM (256 * KiB)
 static inline bool block_serves(size_t room, size_t size) {
   if (SECURE_CANARIES)
     return size <= room && room - size <= min_size(room / 8, FILLED_MAX) + DEFAULT_ALIGN;
-  return size <= room && size >= room / 2;
+  size_t waste = room - size; /* above `room` if the size does not fit */
+  return waste <= room / 2 && waste < SHRINK_FROM;
 }
 
 #endif

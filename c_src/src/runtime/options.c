@@ -418,8 +418,7 @@ INTERNAL void options_init(void) {
   /* Reports come last, because the environment may enable them. */
   if (is_given) report_unknown_variables();
   if (string != NULL) options_from_string(string, REPORT);
-  if (option_value(mi_option_allow_thp) == 0 && !os_disable_huge_pages())
-    log_warning("cannot disable transparent huge pages\n");
+  if (option_value(mi_option_allow_thp) == 0) os_disable_huge_pages();
 }
 
 INTERNAL void options_print(mi_output_fun* out, void* arg) {
