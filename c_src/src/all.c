@@ -9,6 +9,7 @@
 
 #include "base/bitmap.c"
 #include "os/unix.c"
+#include "os/unix_huge.c"
 #include "os/unix_threads.c"
 #include "os/cgroup.c"
 #include "os/elf.c"

@@ -1,4 +1,5 @@
-/* os/unix_common.h - the functions of os.h that unix.c and wasi.c share. */
+/* os/unix_common.h - what the sources for Unix share, and the functions of os.h that wasi.c has
+ * too. */
 #ifndef MI_UNIX_COMMON_H
 #define MI_UNIX_COMMON_H
 
@@ -10,6 +11,11 @@
  * Returns its length, 0 if the file cannot be read. May change errno. */
 INTERNAL size_t read_file(const char* path, char* buf, size_t size);
 #endif
+
+/* False: the range ends above ADDRESS_BITS. */
+static inline bool is_addressable(const void* p, size_t size) {
+  return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
+}
 
 extern char** environ;
 INTERNAL const char* os_environment(size_t i) { return environ == NULL ? NULL : environ[i]; }
