@@ -2,13 +2,15 @@
  *
  * Owns:    the `purge` and `second_chance` bits of each arena, and the time of the next purge.
  * Always:  if the purge of a slice is pending, a time is set or a purge is running. Exception:
- *          slices of a huge-page region may wait until more of the region is freed.
+ *          slices of a huge-page region may wait until more of the region is freed. A call that
+ *          is not forced purges at most PURGE_STEP slices, and the next call goes on.
  * Threads: any.
  *
  * Argument: a thread that frees slices sets their `purge` bits while it still holds them, then sets
  * the free bits, then checks whether a time is set. A thread that purges clears the time first,
  * then reads the bits. All four accesses are sequentially consistent, so one of the two threads
- * sees the other, and no slice is pending without a time.
+ * sees the other, and no slice is pending without a time. This holds for a round of several calls
+ * too: a call that stops early sets the time anew, and so does one that began in the middle.
  *
  * The purger claims free runs like an allocation. So no other thread can use a slice that is being
  * purged, and the purger cannot claim a slice that was allocated in the meantime.
@@ -21,7 +23,10 @@
 #include "thp.h"
 #include <errno.h>
 
-static struct { _Atomic(size_t) purges, purged; /* relaxed: statistics */ } purge_state;
+static struct {
+  _Atomic(size_t) purges, purged; /* relaxed: statistics */
+  _Atomic(uint64_t) cursor;       /* where the round goes on: arena << 32 | word; 0: it begins */
+} purge_state;
 
 static long purge_delay_ms(void) {
   long delay = option_value(mi_option_purge_delay);
@@ -142,26 +147,73 @@ static uint64_t purge_by_regions(arena_t* a, size_t word, uint64_t due, bool for
   return due;
 }
 
-/* Purges the slices that have waited long enough; true if a purge is still pending. */
-static bool arena_purge(arena_t* a, bool all, bool force) {
-  bool waits = false;
-  for (size_t w = 0; w < bitmap_words(a->slices); w++) {
+/* A call purges at most 8 MiB: two words of slices. */
+#define PURGE_STEP ((size_t)2 * BITS_PER_WORD)
+_Static_assert(PURGE_STEP* SLICE_SIZE == 8 * MiB, "the bound that docs/guarantees.md states");
+
+/* A round looks at all words of all arenas, in several calls if it finds much. */
+typedef struct purge_round_s {
+  size_t budget; /* slices that this call may still purge */
+  bool force;
+  bool all;   /* of this arena: pending slices get no second chance */
+  bool waits; /* a purge is still pending, or may be */
+} purge_round_t;
+
+/* Purges the slices that have waited long enough, from the `*word`-th word on. False: the budget is
+ * spent, and the round goes on at `*word`. */
+static bool arena_purge(arena_t* a, size_t* word, purge_round_t* round) {
+  for (size_t w; (w = *word) < bitmap_words(a->slices); ++*word) {
     uint64_t bits = load_seq_cst(&a->purge[w]);
     if (bits == 0) continue;
-    uint64_t second_chance = all ? bits : bits & load_relaxed(&a->second_chance[w]);
-    uint64_t due = purge_by_regions(a, w, second_chance, force);
+    if (round->budget < BITS_PER_WORD) return false;
+    uint64_t second_chance = round->all ? bits : bits & load_relaxed(&a->second_chance[w]);
+    uint64_t due = purge_by_regions(a, w, second_chance, round->force);
     if (due != 0) {
       arena_purge_word(a, w, due);
+      round->budget -= round->force ? 0 : count_bits(due);
       /* A claim may have failed only because of another claim that failed and undid itself. */
-      waits |= (load_relaxed(&a->purge[w]) & due) != 0;
+      round->waits |= (load_relaxed(&a->purge[w]) & due) != 0;
     }
     if (second_chance != bits) {
       /* Relaxed, a hint: at worst the purge comes one round too early or too late. */
       or_relaxed(&a->second_chance[w], bits & ~second_chance);
-      waits = true;
+      round->waits = true;
     } /* slices that wait for their region are checked when more of it is freed */
   }
-  return waits;
+  return true;
+}
+
+/* A later call goes on: after the next step of the clock, because one call of the program may free
+ * several pages, and each of them may purge. */
+static void purge_soon(uint64_t now) {
+  uint64_t at = load_relaxed(&purge_at); /* a hint, the exchange checks it */
+  while ((at == 0 || at > now + 1) && !cas_seq_cst(&purge_at, &at, now + 1)) {
+  }
+}
+
+/* Begins a round, or goes on with one. The caller has taken the time. */
+static void purge_round(bool force, uint64_t now, long delay) {
+  /* Relaxed, a hint: a call that does not begin at the first word sets a time when it ends. */
+  uint64_t from = force ? 0 : load_relaxed(&purge_state.cursor);
+  purge_round_t round = {PURGE_STEP, force, true, from != 0};
+  size_t word = (uint32_t)from;
+  arena_t* a;
+  for (size_t i = from >> 32; (a = arena_at(i)) != NULL; i++, word = 0) {
+    /* Slices that were pending in the last round are due. If nothing was freed for a whole delay,
+     * all are. */
+    uint64_t freed = load_relaxed(&a->freed_ms);
+    round.all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
+    if (!arena_purge(a, &word, &round)) {
+      store_relaxed(&purge_state.cursor, (uint64_t)i << 32 | word);
+      purge_soon(now);
+      return;
+    }
+  }
+  if (!force) store_relaxed(&purge_state.cursor, 0);
+  if (round.waits) {
+    uint64_t none = 0;
+    (void)cas_seq_cst(&purge_at, &none, now + (uint64_t)delay);
+  }
 }
 
 INTERNAL void arena_purge_due(bool force) {
@@ -171,19 +223,7 @@ INTERNAL void arena_purge_due(bool force) {
   if (!force && now < at) return;
   long delay = purge_delay_ms();
   if (swap_seq_cst(&purge_at, 0) == 0 && !force) return;
-  bool waits = false;
-  arena_t* a;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
-    /* Slices that were pending in the last round are due. If nothing was freed for a whole delay,
-     * all are. */
-    uint64_t freed = load_relaxed(&a->freed_ms);
-    bool all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
-    waits |= arena_purge(a, all, force);
-  }
-  if (waits) {
-    uint64_t none = 0;
-    (void)cas_seq_cst(&purge_at, &none, now + (uint64_t)delay);
-  }
+  purge_round(force, now, delay);
 }
 
 INTERNAL void arena_reset_after_fork(void) {
