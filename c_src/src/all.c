@@ -22,6 +22,7 @@
 #include "memory/slice_reuse.c"
 #include "memory/thp.c"
 #include "memory/arena.c"
+#include "memory/purge_pace.c"
 #include "memory/arena_purge.c"
 #include "memory/arena_reserve.c"
 #include "page/violation.c"

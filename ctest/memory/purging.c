@@ -88,16 +88,63 @@ static void rounds_of_several_calls_forget_nothing(void) {
 /* Asked for, all goes back by one call. */
 static void collect_purges_all(void) {
   size_t n = blocks_fill(GIB);
-  for (size_t i = 0; i < n; i++) mi_free(block[i]);
   purged = 0;
+  for (size_t i = 0; i < n; i++) mi_free(block[i]);
   mi_collect(true);
   CHECK_GE(purged, GIB - 16 * MIB);
+}
+
+/* ---- what waits ---- */
+
+static void blocks_touch(size_t n) {
+  for (size_t i = 0; i < n; i++) touch_pages(block[i], mi_usable_size(block[i]));
+}
+
+/* The program is silent after it has freed: only the frees themselves can give memory back. */
+static void one_thread_keeps_16_mib_or_an_eighth(void) {
+  size_t before = rss_bytes();
+  size_t n = blocks_fill(300 * MIB);
+  blocks_touch(n);
+  size_t full = rss_bytes();
+  for (size_t i = 0; i < n; i++) mi_free(block[i]);
+  size_t after = rss_bytes();
+  check_note("resident: before %zu, full %zu, freed %zu MiB\n", before / MIB, full / MIB,
+             after / MIB);
+  CHECK_GE(full - before, 300 * MIB);
+  CHECK_LE(after - before, (full - before) / 8 + 4 * MIB);
+}
+
+static size_t page_faults(void) {
+  struct rusage usage;
+  REQUIRE(getrusage(RUSAGE_SELF, &usage) == 0);
+  return (size_t)usage.ru_minflt;
+}
+
+static size_t faults_of_rounds(size_t rounds, size_t bytes) {
+  size_t before = page_faults();
+  for (size_t k = 0; k < rounds; k++) {
+    size_t n = blocks_fill(bytes);
+    blocks_touch(n);
+    for (size_t i = 0; i < n; i++) mi_free(block[i]);
+  }
+  return page_faults() - before;
+}
+
+/* After the first rounds the library has learnt that the memory is wanted again. */
+static void memory_that_is_soon_allocated_again_stays(void) {
+  const size_t bytes = 200 * MIB;
+  size_t first = faults_of_rounds(3, bytes), later = faults_of_rounds(12, bytes);
+  check_note("page faults: %zu in 3 rounds, %zu in 12 later ones\n", first, later);
+  CHECK_GE(first, bytes / OS_PAGE);
+  CHECK_LE(later, 12 * bytes / OS_PAGE / 20);
 }
 
 static const check_case_t cases[] = {
     CASE(no_call_purges_more_than_8_mib),
     CASE(rounds_of_several_calls_forget_nothing),
     CASE(collect_purges_all),
+    CASE(one_thread_keeps_16_mib_or_an_eighth),
+    CASE(memory_that_is_soon_allocated_again_stays),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

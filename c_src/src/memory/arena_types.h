@@ -25,13 +25,15 @@ typedef struct arena_s {
   bool commit_on_demand;       /* slices are inaccessible until committed */
   int numa_node;               /* a hint; -1: any */
   _Atomic(size_t) free_count;  /* slices; a hint that saves searches */
+  _Atomic(size_t) waiting;     /* slices with a pending purge; beside free_count, see arena.c */
   _Atomic(size_t) hint;        /* no free slice lies before this one; a hint as well */
   _Atomic(uint64_t) freed_ms;  /* when slices were last freed */
   bitword_t* free;             /* no thread holds it */
   bitword_t* dirty;            /* not known to be zero */
   bitword_t* committed;        /* only with commit_on_demand */
   bitword_t* purge;            /* pending purge: free, and to be purged */
-  bitword_t* second_chance;    /* pending purge: was pending in the last round too */
+  bitword_t* second_chance;    /* pending purge: was pending in the last round too; free and not
+                                * pending: was purged a short time ago */
   size_t thp_regions;          /* huge-page regions before the home zone; 0: no huge pages */
   bitword_t* huge;             /* by region: the system was advised to use huge pages */
   abandoned_line_t* abandoned; /* [chunk][class], see abandoned.c */
