@@ -27,6 +27,7 @@
 #include "memory/thp.c"
 #include "memory/arena.c"
 #include "memory/arena_open.c"
+#include "memory/purge_pace.c"
 #include "memory/arena_purge.c"
 #include "memory/arena_reserve.c"
 #include "memory/limit.c"

@@ -47,6 +47,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "memory/thp.c"
 #include "memory/arena.c"
 #include "memory/arena_open.c"
+#include "memory/purge_pace.c"
 #include "memory/arena_purge.c"
 #include "memory/arena_reserve.c"
 #include "memory/limit.c"
@@ -483,6 +484,10 @@ static void audit_arena(arena_t* a) {
   }
   if (free != load_relaxed(&a->free_count))
     engine_violation("%zu slices count as free, and %zu are", load_relaxed(&a->free_count), free);
+  size_t waiting = bitmap_count(a->purge, a->slices);
+  if (waiting != load_relaxed(&a->waiting))
+    engine_violation("%zu slices count as waiting, and %zu are", load_relaxed(&a->waiting),
+                     waiting);
   for (size_t s = 0; s < a->thp_regions; s++)
     if (bitmap_any(a->huge, s, 1) && !*os_region(thp_address(a, s)))
       engine_violation("huge-page region %zu counts as advised, and is not", s);

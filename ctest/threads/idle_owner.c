@@ -124,7 +124,8 @@ static void nine_tenths_are_given_back_after_the_purge_delay(void) {
   size_t freed = rss_bytes();
   sleep_ms(1500); /* the default delay is 10 ms, times 10 for arenas */
   rng_t rng = {3};
-  for (int i = 0; i < 400; i++) {
+  for (int i = 0; i < 40000; i++) { /* a call purges a few MiB */
+    if (i % 400 == 0) sleep_ms(4);
     void* p = mi_malloc(rng_size(&rng, 2000));
     REQUIRE(p != NULL);
     mi_free(p);
@@ -182,8 +183,9 @@ static void check_purge_by_allocating(size_t shift) {
   others_free_all();
   sleep_ms(500);
   for (size_t i = 0; i < shift; i++) REQUIRE(mi_malloc(1000 + 500 * i) != NULL);
-  enum { BLOCKS = 100000 };
+  enum { BLOCKS = 300000 };
   for (size_t i = 0; i < BLOCKS; i++) {
+    if (i % 3000 == 0) sleep_ms(4); /* a call purges a few MiB */
     char* p = (char*)mi_malloc(48); /* kept: the process ends soon */
     REQUIRE(p != NULL);
     *p = 1;

@@ -64,16 +64,16 @@ INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n) {
   }
 }
 
-INTERNAL bool bitmap_clear(bitword_t* words, size_t i, size_t n) {
-  uint64_t any = 0;
+INTERNAL size_t bitmap_clear(bitword_t* words, size_t i, size_t n) {
+  size_t cleared = 0;
   while (n > 0) {
     size_t k = part_of(i, n);
     uint64_t mask = mask_of(i % BITS_PER_WORD, k);
     bitword_t* word = &words[i / BITS_PER_WORD];
-    if ((load_relaxed(word) & mask) != 0) any |= and_acquire(word, ~mask) & mask;
+    if ((load_relaxed(word) & mask) != 0) cleared += count_bits(and_acquire(word, ~mask) & mask);
     i += k, n -= k;
   }
-  return any != 0;
+  return cleared;
 }
 
 INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value) {

@@ -33,8 +33,8 @@ INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, s
                              size_t n, size_t align, size_t phase);
 /* Sets [i, i + n). Release: the next claim sees what this thread wrote to the memory. */
 INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n);
-/* Clears [i, i + n); true if any bit was set. */
-INTERNAL bool bitmap_clear(bitword_t* words, size_t i, size_t n);
+/* Clears [i, i + n), and returns how many bits were set. */
+INTERNAL size_t bitmap_clear(bitword_t* words, size_t i, size_t n);
 /* Sets or clears [i, i + n); returns how many bits it changed. Sequentially consistent. */
 INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value);
 INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n);

@@ -14,6 +14,7 @@
 
 static _Atomic(size_t) in_flight; /* slices that a purge, or a claim that may fail, holds */
 static _Atomic(uint64_t) purge_at;
+static _Atomic(size_t) refaults;
 
 /* ---- slices in flight ---- */
 
@@ -117,6 +118,25 @@ INTERNAL void arena_return(arena_t* a, size_t i, size_t n) {
   }
 }
 
+/* The count is exact where no thread holds slices. A thread that returns or claims slices
+ * writes free_count too, which lies in the same cache line. */
+INTERNAL size_t arena_wait(arena_t* a, size_t i, size_t n) {
+  bitmap_set(a->purge, i, n);
+  return add_relaxed(&a->waiting, n) + n;
+}
+
+INTERNAL size_t arena_wait_no_more(arena_t* a, size_t i, size_t n) {
+  size_t waited = bitmap_clear(a->purge, i, n);
+  if (waited > 0) sub_relaxed(&a->waiting, waited);
+  return waited;
+}
+
+/* The caller has claimed slices of which `waited` had a pending purge. */
+static void count_refaults(arena_t* a, size_t i, size_t n, size_t waited) {
+  if (waited == n || !bitmap_any(a->second_chance, i, n)) return;
+  add_relaxed(&refaults, min_size(bitmap_clear(a->second_chance, i, n), n - waited));
+}
+
 /* Makes slices usable that the caller has claimed. */
 static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   /* Relaxed: the second look below decides. */
@@ -129,7 +149,7 @@ static bool arena_prepare(arena_t* a, size_t i, size_t n, bool is_page, run_t* r
   run->guarded = run->absent = false;
   run->zero = !bitmap_any(a->dirty, i, n);
   if (MI_SECURE > 0 && !slices_enter(a, i, n, is_page, run)) return false;
-  (void)bitmap_clear(a->purge, i, n);
+  count_refaults(a, i, n, arena_wait_no_more(a, i, n));
   bitmap_set(a->dirty, i, n);
   /* A limit that was set meanwhile begins with these slices in the count, see limit.c. */
   if (unlikely(!counts && load_seq_cst(&a->counts))) slices_count_anyway(a, i, n);

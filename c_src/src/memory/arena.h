@@ -12,6 +12,14 @@ enum { ZONES = 16, PARTLY_ZONE = 5, LARGE_ZONE = 8, HOME_ZONE = 14 };
 /* The time of the next purge, ms; 0: no purge is pending. See arena_purge.c. */
 static _Atomic(uint64_t) purge_at;
 
+/* Slices that were allocated a short time after their purge, over time. Relaxed: a hint that tells
+ * arena_purge.c that it purges too early. */
+static _Atomic(size_t) refaults;
+/* The slices [i, i + n), which the caller holds, wait for a purge from now on, or no longer.
+ * Returns how many slices of the arena wait now, and how many of these have waited. */
+INTERNAL size_t arena_wait(arena_t* a, size_t i, size_t n);
+INTERNAL size_t arena_wait_no_more(arena_t* a, size_t i, size_t n);
+
 /* The frontier of the zone in which the arena serves such requests. */
 INTERNAL frontier_t* arena_frontier(arena_t* a, zone_t zone);
 /* The alignment that such a request gets there, in slices. */

@@ -2,13 +2,15 @@
  *
  * Owns:    the `purge` and `second_chance` bits of each arena, and the time of the next purge.
  * Always:  if the purge of a slice is pending, a time is set or a purge is running. Exception:
- *          slices of a huge-page region may wait until more of the region is freed.
+ *          slices of a huge-page region may wait until more of the region is freed. A call that
+ *          is not forced purges at most PURGE_STEP slices, and the next call goes on.
  * Threads: any.
  *
  * Argument: a thread that frees slices sets their `purge` bits while it still holds them, then sets
  * the free bits, then checks whether a time is set. A thread that purges clears the time first,
  * then reads the bits. All four accesses are sequentially consistent, so one of the two threads
- * sees the other, and no slice is pending without a time.
+ * sees the other, and no slice is pending without a time. This holds for a round of several calls
+ * too: a call that stops early sets the time anew, and so does one that began in the middle.
  *
  * The purger claims free runs like an allocation. So no other thread can use a slice that is being
  * purged, and the purger cannot claim a slice that was allocated in the meantime.
@@ -18,12 +20,19 @@
 #include "arena_list.h"
 #include "arena_open.h"
 #include "../runtime/options.h"
+#include "purge_pace.h"
 #include "slice_count.h"
 #include "slice_reuse.h"
 #include "thp.h"
 #include <errno.h>
 
-static struct { _Atomic(size_t) purges, purged; /* relaxed: statistics */ } purge_state;
+static struct {
+  _Atomic(size_t) purges, purged; /* relaxed: statistics */
+  _Atomic(uint64_t) cursor;       /* where the round goes on: arena << 32 | word; 0: it begins */
+  _Atomic(uint64_t) excess;       /* the same for purge_excess */
+  _Atomic(uint64_t) stepped_ms;   /* when a round last spent its budget */
+  _Atomic(uint64_t) forgot_ms;    /* when the marks of purged slices were last cleared */
+} purge_state;
 
 static long purge_delay_ms(void) {
   long delay = option_value(mi_option_purge_delay);
@@ -65,33 +74,10 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
 #if MI_SECURE >= 4
   slices_after_purge(a, i, n);
 #endif
+  bitmap_set(a->second_chance, i, n); /* if they are allocated soon, that is a refault */
+  pace_count_purged(n);
   add_relaxed(&purge_state.purges, 1);
   add_relaxed(&purge_state.purged, n * SLICE_SIZE);
-}
-
-INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
-  arena_t* a = arena_at(arena);
-  size_t i = slice - a->first_slice;
-  long delay = purge_delay_ms();
-  if (delay < 0 || a->non_purgeable) {
-    arena_return(a, i, count);
-  } else if (delay == 0) {
-    arena_purge_run(a, i, count);
-    arena_return(a, i, count);
-    if (a->recedes) arena_recede(a);
-  } else {
-    (void)bitmap_clear(a->second_chance, i, count);
-    bitmap_set(a->purge, i, count);
-    arena_return(a, i, count);
-    uint64_t now = os_clock_ms();
-    store_relaxed(&a->freed_ms, now);
-    uint64_t at = load_seq_cst(&purge_at);
-    if (at == 0) {
-      (void)cas_seq_cst(&purge_at, &at, now + (uint64_t)delay);
-    } else if (now >= at) {
-      arena_purge_due(false);
-    }
-  }
 }
 
 /* Claims and purges the slices `bits` of one word, run by run. */
@@ -106,14 +92,14 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
     flight_begin(n); /* until after the return */
     if (bitmap_claim_at(a->free, i, n)) {
       sub_relaxed(&a->free_count, n);
-      (void)bitmap_clear(a->purge, i, n);
+      (void)arena_wait_no_more(a, i, n);
       arena_purge_run(a, i, n);
       arena_return(a, i, n);
     } else if (n > 1) { /* a part was allocated in the meantime: claim the rest one by one */
       for (size_t k = i; k < i + n; k++) {
         if (!bitmap_claim_at(a->free, k, 1)) continue;
         sub_relaxed(&a->free_count, 1);
-        (void)bitmap_clear(a->purge, k, 1);
+        (void)arena_wait_no_more(a, k, 1);
         arena_purge_run(a, k, 1);
         arena_return(a, k, 1);
       }
@@ -151,26 +137,99 @@ static uint64_t purge_by_regions(arena_t* a, size_t word, uint64_t due, bool for
   return due;
 }
 
-/* Purges the slices that have waited long enough; true if a purge is still pending. */
-static bool arena_purge(arena_t* a, bool all, bool force) {
-  bool waits = false;
-  for (size_t w = 0; w < bitmap_words(a->slices); w++) {
+/* A call purges at most 8 MiB: two words of slices. */
+#define PURGE_STEP ((size_t)2 * BITS_PER_WORD)
+_Static_assert(PURGE_STEP* SLICE_SIZE == 8 * MiB, "the bound that docs/guarantees.md states");
+
+/* A round looks at all words of all arenas, in several calls if it finds much. */
+typedef struct purge_round_s {
+  size_t budget; /* slices that this call may still purge */
+  size_t least;  /* it stops when it may purge less */
+  bool force;
+  bool all;   /* of this arena: pending slices get no second chance */
+  bool waits; /* a purge is still pending, or may be */
+} purge_round_t;
+
+static uint64_t first_bits(uint64_t bits, size_t n) {
+  uint64_t rest = bits;
+  for (; n > 0; n--) rest &= rest - 1;
+  return bits & ~rest;
+}
+
+/* Purges the slices that have waited long enough, from the `*word`-th word on. False: the budget is
+ * spent, and the round goes on at `*word`. */
+static bool arena_purge(arena_t* a, size_t* word, purge_round_t* round) {
+  for (size_t w; (w = *word) < bitmap_words(a->slices); ++*word) {
     uint64_t bits = load_seq_cst(&a->purge[w]);
     if (bits == 0) continue;
-    uint64_t second_chance = all ? bits : bits & load_relaxed(&a->second_chance[w]);
-    uint64_t due = purge_by_regions(a, w, second_chance, force);
+    if (round->budget < round->least) return false;
+    if (count_bits(bits) > round->budget) bits = first_bits(bits, round->budget);
+    uint64_t second_chance = round->all ? bits : bits & load_relaxed(&a->second_chance[w]);
+    uint64_t due = purge_by_regions(a, w, second_chance, round->force);
     if (due != 0) {
       arena_purge_word(a, w, due);
+      round->budget -= round->force ? 0 : min_size(round->budget, count_bits(due));
       /* A claim may have failed only because of another claim that failed and undid itself. */
-      waits |= (load_relaxed(&a->purge[w]) & due) != 0;
+      round->waits |= (load_relaxed(&a->purge[w]) & due) != 0;
     }
     if (second_chance != bits) {
       /* Relaxed, a hint: at worst the purge comes one round too early or too late. */
       or_relaxed(&a->second_chance[w], bits & ~second_chance);
-      waits = true;
+      round->waits = true;
     } /* slices that wait for their region are checked when more of it is freed */
   }
-  return waits;
+  return true;
+}
+
+/* A later call goes on: after the next step of the clock, because one call of the program may free
+ * several pages, and each of them may purge. */
+static void purge_soon(uint64_t now) {
+  uint64_t at = load_relaxed(&purge_at); /* a hint, the exchange checks it */
+  while ((at == 0 || at > now + 1) && !cas_seq_cst(&purge_at, &at, now + 1)) {
+  }
+}
+
+/* Begins a round, or goes on with one. The caller has taken the time. */
+static void purge_round(bool force, uint64_t now, long delay) {
+  /* Relaxed, a hint: a call that does not begin at the first word sets a time when it ends. */
+  uint64_t from = force ? 0 : load_relaxed(&purge_state.cursor);
+  purge_round_t round = {PURGE_STEP, BITS_PER_WORD, force, true, from != 0};
+  size_t word = (uint32_t)from;
+  arena_t* a;
+  for (size_t i = from >> 32; (a = arena_at(i)) != NULL; i++, word = 0) {
+    /* Slices that were pending in the last round are due. If nothing was freed for a whole delay,
+     * all are. */
+    uint64_t freed = load_relaxed(&a->freed_ms);
+    round.all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
+    if (!arena_purge(a, &word, &round)) {
+      store_relaxed(&purge_state.cursor, (uint64_t)i << 32 | word);
+      store_relaxed(&purge_state.stepped_ms, now);
+      purge_soon(now);
+      return;
+    }
+    if (a->recedes) arena_recede(a);
+  }
+  if (!force) store_relaxed(&purge_state.cursor, 0);
+  if (round.waits) {
+    uint64_t none = 0;
+    (void)cas_seq_cst(&purge_at, &none, now + (uint64_t)delay);
+  }
+}
+
+#define REMEMBERED_DELAYS 32
+
+/* Clears the marks of purged slices: what is allocated from here on is no refault. */
+static void forget_purged(uint64_t now, long delay) {
+  uint64_t last = load_relaxed(&purge_state.forgot_ms);
+  bool is_time = delay > 0 && (now - last) / (uint64_t)delay >= REMEMBERED_DELAYS;
+  if (last != 0 && !is_time) return;
+  store_relaxed(&purge_state.forgot_ms, now); /* relaxed: at worst two threads do it */
+  if (last == 0) return;                      /* the first round */
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    for (size_t w = 0; w < bitmap_words(a->slices); w++)
+      if ((load_relaxed(&a->second_chance[w]) & ~load_relaxed(&a->purge[w])) != 0)
+        (void)and_acquire(&a->second_chance[w], load_relaxed(&a->purge[w]));
 }
 
 INTERNAL void arena_purge_due(bool force) {
@@ -180,25 +239,68 @@ INTERNAL void arena_purge_due(bool force) {
   if (!force && now < at) return;
   long delay = purge_delay_ms();
   if (swap_seq_cst(&purge_at, 0) == 0 && !force) return;
-  bool waits = false;
+  pace_learn(now, delay);
+  forget_purged(now, delay);
+  purge_round(force, now, pace_delay(delay));
+}
+
+/* ---- freeing ---- */
+
+#define EXCESS_SLICES ((size_t)16) /* looks for an excess once in so many freed slices: 1 MiB */
+
+/* Purges about as much as was freed if more waits than may. A round that has just spent its budget
+ * has done the work of this call of the program. */
+static void purge_excess(size_t freed, uint64_t now, long delay) {
+  if (load_relaxed(&purge_state.stepped_ms) == now) return;
+  pace_learn(now, delay);
+  size_t excess = pace_excess();
+  if (excess == 0) return;
+  size_t budget = min_size(PURGE_STEP, min_size(excess, freed));
+  purge_round_t round = {.budget = budget, .least = 1, .all = true};
+  uint64_t from = load_relaxed(&purge_state.excess); /* a hint, as in purge_round */
+  size_t i = from >> 32, word = (uint32_t)from;
   arena_t* a;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
-    /* Slices that were pending in the last round are due. If nothing was freed for a whole delay,
-     * all are. */
-    uint64_t freed = load_relaxed(&a->freed_ms);
-    bool all = force || delay <= 0 || (freed <= now && now - freed >= (uint64_t)delay);
-    waits |= arena_purge(a, all, force);
+  for (int pass = 0; pass < 2; pass++, i = 0, word = 0)
+    for (; (a = arena_at(i)) != NULL; i++, word = 0)
+      if (!arena_purge(a, &word, &round)) {
+        store_relaxed(&purge_state.excess, (uint64_t)i << 32 | word);
+        return;
+      }
+}
+
+INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice;
+  long delay = purge_delay_ms();
+  if (delay < 0 || a->non_purgeable) {
+    arena_return(a, i, count);
+  } else if (delay == 0) {
+    arena_purge_run(a, i, count);
+    arena_return(a, i, count);
     if (a->recedes) arena_recede(a);
-  }
-  if (waits) {
-    uint64_t none = 0;
-    (void)cas_seq_cst(&purge_at, &none, now + (uint64_t)delay);
+  } else {
+    (void)bitmap_clear(a->second_chance, i, count);
+    size_t waiting = arena_wait(a, i, count);
+    arena_return(a, i, count);
+    uint64_t now = os_clock_ms();
+    store_relaxed(&a->freed_ms, now);
+    uint64_t at = load_seq_cst(&purge_at);
+    if (at == 0) {
+      (void)cas_seq_cst(&purge_at, &at, now + (uint64_t)pace_delay(delay));
+    } else if (now >= at) {
+      arena_purge_due(false);
+    }
+    if (waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES)
+      purge_excess(max_size(count, EXCESS_SLICES), now, delay);
   }
 }
 
 INTERNAL void arena_reset_after_fork(void) {
   /* Slices that another thread was purging stay claimed in the child: a bounded leak. */
   flight_reset();
+  arena_t* a; /* threads that are gone may have set bits and not counted them */
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+    store_relaxed(&a->waiting, bitmap_count(a->purge, a->slices));
   store_relaxed(&purge_at, os_clock_ms());
 }
 
@@ -210,4 +312,5 @@ INTERNAL void arena_purge_stats(purge_stats_t* stats) {
 INTERNAL void arena_purge_clear(void) {
   store_relaxed(&purge_at, 0);
   memset(&purge_state, 0, sizeof(purge_state));
+  pace_clear();
 }

@@ -53,6 +53,7 @@ typedef struct arena_s {
   bool recedes;                /* the system charges open memory: frontiers go back, too */
   int numa_node;               /* a hint; -1: any */
   _Atomic(size_t) free_count;  /* slices; a hint that saves searches */
+  _Atomic(size_t) waiting;     /* slices with a pending purge; beside free_count, see arena.c */
   _Atomic(size_t) hint;        /* no free slice lies before this one; a hint as well */
   _Atomic(uint64_t) freed_ms;  /* when slices were last freed */
   bitword_t* free;             /* open, and no thread holds it */
@@ -61,7 +62,8 @@ typedef struct arena_s {
   _Atomic(bool) counts;        /* a limit was set: changes of `dirty` change the count, too */
   bitword_t* committed;        /* only with commit_on_demand */
   bitword_t* purge;            /* pending purge: free, and to be purged */
-  bitword_t* second_chance;    /* pending purge: was pending in the last round too */
+  bitword_t* second_chance;    /* pending purge: was pending in the last round too; free and not
+                                * pending: was purged a short time ago */
   size_t thp_regions;          /* huge-page regions before the home zone; 0: no huge pages */
   bitword_t* huge;             /* by region: the system was advised to use huge pages */
   bitword_t* dense;            /* by region: the last large block there was touched as a whole */
