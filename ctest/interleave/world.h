@@ -52,6 +52,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "page/canary.c"
 #include "page/checked_block.c"
 #include "page/abandoned.c"
+#include "page/holes.c"
 #include "heap/current.c"
 #include "heap/page_queue.c"
 #include "heap/heap_refill.c"

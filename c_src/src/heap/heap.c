@@ -64,7 +64,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   page_reclaim(page);
-  if (page_used(page) != 0) {
+  if (page_live(page) != 0) {
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
       heap_page_not_full(heap, page);
     return;
@@ -88,6 +88,73 @@ INTERNAL void heap_collect(heap_t* heap) {
   }
 }
 
+/* ---- sparse pages ---- */
+
+/* The free blocks of the active free list, without a walk if it is never-used blocks. */
+static size_t active_list_length(const heap_t* heap, size_t cls) {
+  const queue_t* q = &heap->queue[cls];
+  const block_t* list = heap->free_list[cls];
+  if (list == NULL || (q->list & LIST_EXTENDED) == 0) return page_list_length(q->active, list);
+  return q->active->capacity -
+         (size_t)((char*)list - page_start(q->active)) / q->active->block_size;
+}
+
+/* Abandons the active page of a class if it is sparse. */
+static void abandon_sparse_active(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  page_t* page = q->active;
+  if (page == NULL || page->capacity * page->block_size < 4 * page_unit(page) ||
+      page_live(page) > PAGE_UNITS + active_list_length(heap, cls))
+    return;
+  heap_return_list(heap, cls);
+  if (!page_is_sparse(page)) return;
+  q->active = NULL;
+  abandon_page(page);
+}
+
+INTERNAL void heap_abandon_sparse(heap_t* heap) {
+  if (!MI_HOLES || heap->is_first_class) return;
+  FOR_CLASSES(heap, cls) {
+    queue_t* q = &heap->queue[cls];
+    abandon_sparse_active(heap, cls);
+    for (page_t *page = q->first, *next; page != NULL; page = next) {
+      next = page->next;
+      if (!page_is_sparse(page)) continue;
+      queue_remove(heap, q, page);
+      abandon_page(page);
+    }
+  }
+}
+
+/* While the process has a single thread its pages stay with their heap: an abandoned page makes
+ * each free in it slower, and the thread itself can make the holes when it is asked to. */
+static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
+  queue_remove(heap, q, page);
+  if (os_is_single_threaded()) {
+    queue_push(heap, q, page);
+    return;
+  }
+  size_t cls = page_class(page);
+  abandon_page(page);
+  /* The active page gets no countdown for this. It is often about as empty as the others. */
+  abandon_sparse_active(heap, cls);
+}
+
+INTERNAL NOINLINE void heap_page_counted_down(heap_t* heap, page_t* page) {
+  queue_t* q = &heap->queue[page_class(page)];
+  if (page == q->active) return; /* kept for the next allocation; a trim releases it */
+  heap_enter(heap);
+  if (page_used(page) != 0) {
+    heap_page_sparse(heap, q, page);
+  } else {
+    queue_remove(heap, q, page);
+    page_release(page);
+  }
+  heap_leave(heap);
+}
+
+/* ---- trimming ---- */
+
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;
@@ -108,9 +175,10 @@ static void heap_give_page(page_t* page, uintptr_t id, heap_t* to) {
   page_set_flag(page, PAGE_FULL, false);
   page_settle(page);
   page_reclaim(page);
-  if (page_used(page) == 0) {
+  if (page_live(page) == 0) {
     page_release(page);
-  } else if (to != NULL && page_free_count(page) > 0 && heap_wants(to, page)) {
+  } else if (to != NULL && page_free_count(page) > 0 && page_in_holes(page) == 0 &&
+             heap_wants(to, page)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
     heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);

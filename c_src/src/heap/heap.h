@@ -7,6 +7,11 @@
 
 #include "heap_types.h"
 
+/* The countdown of a page has ended. An empty page is released, unless it is the active page. A
+ * sparse one is abandoned, so that any thread can make holes in it. */
+INTERNAL void heap_page_counted_down(heap_t* heap, page_t* page);
+/* Abandons the sparse pages of the partial lists, and of the active pages. */
+INTERNAL void heap_abandon_sparse(heap_t* heap);
 /* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.
  */
 INTERNAL void heap_release_excess(heap_t* heap);

@@ -25,6 +25,9 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   case PUSH_CLAIMABLE:
     abandoned_publish(arena, cls, slice);
     break;
+  case PUSH_SPARSE:
+    sparse_publish(arena, slice);
+    break;
   case PUSH_LAST:
     page_release(page);
     break;
@@ -81,7 +84,7 @@ INTERNAL NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     heap_page_not_full(heap, page);
     heap_leave(heap);
   }
-  if (emptied) heap_page_emptied(heap, page);
+  if (emptied) heap_page_counted_down(heap, page);
 }
 
 #if SECURE_QUARANTINE

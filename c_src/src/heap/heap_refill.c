@@ -3,16 +3,18 @@
  * The order in which a heap looks for blocks of a class:
  *   1. the active page: its local list, then the blocks that other threads freed
  *   2. if the active page can still be extended: the fullest of the first pages of the partial list
- *   3. an extension of the active page
+ *   3. a hole of the active page, or an extension of it
  *   4. other pages of the partial list
  *   5. an abandoned page (not for first-class heaps)
  *   6. a new page
  *
- * Always:  an active free list belongs to the active page of its class.
+ * Always:  an active free list belongs to the active page of its class. A page with holes is
+ *          active or abandoned, and in no partial list.
  * Threads: the heap's own; for the fallback heap, the thread that holds its lock.
  */
 #include "heap_refill.h"
 #include "../page/abandoned.h"
+#include "../page/holes.h"
 #include "page_queue.h"
 
 /* Makes a list the active free list of its class, and pops its first block. */
@@ -30,14 +32,14 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
 INTERNAL void set_refill_if_busy(queue_t* q) {
   page_t* page = q->active;
   if (page->refill_to == 0 && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
-    page->refill_to = (uint32_t)min_size(page->reserved, SHORT_REFILL_MAX / page->block_size);
+    page->refill_to = (uint16_t)min_size(page->reserved, SHORT_REFILL_MAX / page->block_size);
 }
 
 /* Whether the page may be extended if it has no free block. */
 typedef enum fresh_e { FRESH_NEVER, FRESH_IF_NONE_FREE } fresh_t;
 
 /* Makes the page the active one and takes its local list, else the blocks that other threads freed,
- * else never-used blocks. NULL if there are none. */
+ * else the blocks of a hole, else never-used blocks. NULL if there are none. */
 static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page, fresh_t fresh) {
   size_t count, added;
   uint8_t kind = 0;
@@ -56,7 +58,8 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
         count += added;
       }
     }
-  } else if ((list = page_take_remote(page, &count)) == NULL && fresh != FRESH_NEVER) {
+  } else if ((list = page_take_remote(page, &count)) == NULL && fresh != FRESH_NEVER &&
+             (list = hole_fill(page, &count)) == NULL) {
     list = page_extend(page, &count);
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
@@ -131,7 +134,7 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
 static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
   page_t* page = queue_fullest(q);
-  if (page == NULL || old->capacity == old->reserved) return NULL;
+  if (page == NULL || old->capacity == old->reserved || page_in_holes(old) > 0) return NULL;
   queue_remove(heap, q, page);
   if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
   queue_push(heap, q, old);

@@ -19,12 +19,13 @@ static inline void* heap_take_local(heap_t* heap, size_t cls) {
   /* The page is tested first: heap_empty and heap_ended have none, and are never written to. */
   if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
   if (states_order_is_old(page)) return NULL;
-  uint32_t capacity = page->capacity, count = capacity - page_used(page);
+  /* The active page is not watched, so its countdown is page_used. */
+  uint32_t capacity = page->capacity, count = capacity - load_relaxed(&page->countdown);
   if (unlikely(count < LIST_MIN) && (count == 0 || capacity < page->refill_to)) return NULL;
   block_t* list = page->local;
   page->local = NULL;
   compiler_fence(); /* a fork must not find the blocks in both lists */
-  page_set_used(page, capacity);
+  store_relaxed(&page->countdown, capacity);
   q->list = 0;
   bump_counter(&q->allocated, count);
   compiler_fence(); /* a fork must not find the new list with the old list's LIST_ bits */

@@ -7,8 +7,11 @@
  */
 #include "page_queue.h"
 #include "../base/list.h"
+#include "../page/holes.h"
 
 INTERNAL void queue_push(heap_t* heap, queue_t* q, page_t* page) {
+  mi_assert_internal(page_in_holes(page) == 0);
+  if (!heap->is_first_class) page_watch(page); /* a first-class heap keeps its sparse pages */
   LIST_PUSH_BACK(q, page, next, prev);
   heap->queued_slices += page_slices(page);
 }
@@ -19,6 +22,7 @@ INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
 }
 
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
+  page_unwatch(page);
   LIST_REMOVE(q, page, next, prev);
   heap->queued_slices -= page_slices(page);
 }
@@ -55,18 +59,9 @@ INTERNAL void heap_page_not_full(heap_t* heap, page_t* page) {
   queue_push_front(heap, q, page);
 }
 
-INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
-  queue_t* q = &heap->queue[page_class(page)];
-  mi_assert_internal(page_used(page) == 0);
-  if (page == q->active) return; /* kept for the next allocation; a trim releases it */
-  heap_enter(heap);
-  queue_remove(heap, q, page);
-  page_release(page);
-  heap_leave(heap);
-}
-
 INTERNAL void heap_adopt(heap_t* heap, page_t* page) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  holes_fill(page);
   mi_assert_internal(page_used(page) > 0);
   size_t cls = page_class(page);
   heap_mark_class(heap, cls);

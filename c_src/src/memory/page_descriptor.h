@@ -30,7 +30,7 @@ typedef _Atomic(uint16_t) block_state_t; /* secure builds, see block_state.h */
  *  field                   written by                     read by
  *  owner                   see owner.h                    any thread, relaxed
  *  local, capacity         the owner                      the owner
- *  used                    the owner                      the owner; any thread for statistics
+ *  countdown, holes        the owner                      the owner; any thread for statistics
  *  next, prev              the owner                      the owner
  *  flags                   the owner                      any thread, relaxed
  *  cls                     the thread that sets it up     any thread, relaxed
@@ -48,9 +48,9 @@ typedef struct page_s {
   };
   union {
     struct {
-      _Atomic(uint32_t) used; /* extended blocks not in `local`; counts the active free list too */
-      uint16_t capacity;      /* blocks that the page was extended by so far */
-      uint16_t reserved;      /* blocks that fit */
+      _Atomic(uint32_t) countdown; /* see page_used; the free that makes it 0 is not done yet */
+      uint16_t capacity;           /* blocks that the page was extended by so far */
+      uint16_t reserved;           /* blocks that fit */
     };
     struct page_s* os_mapped_prev;
   };
@@ -63,8 +63,11 @@ typedef struct page_s {
   _Atomic(uint8_t) cls;   /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
   union {
-    uint32_t refill_to; /* small blocks: refill short lists up to this capacity */
-    uint32_t fragment;  /* large blocks: length of a fragment, see large_move.c */
+    struct {
+      uint16_t refill_to;      /* small blocks: refill short lists up to this capacity */
+      _Atomic(uint16_t) holes; /* small blocks: bit u: unit u is a hole, see holes.c */
+    };
+    uint32_t fragment; /* large blocks: length of a fragment, see large_move.c */
   };
 #if MI_SECURE > 0        /* see block_state.h */
   block_state_t* states; /* of the blocks of a page; set up with the page */
@@ -91,9 +94,11 @@ enum {
   PAGE_MOVED = 4,    /* its range holds fragments that were moved here */
   PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
   PAGE_GUARDED = 16, /* its guard is in place */
-  PAGE_ABSENT = 32   /* secure level 4: its memory was not resident when it was set up */
+  PAGE_ABSENT = 32,  /* secure level 4: its memory was not resident when it was set up */
+  PAGE_WATCHED = 64  /* its countdown ends when the page becomes sparse, see page_watch */
 };
 #define ARENA_NONE UINT16_MAX
+#define PAGE_UNITS 16 /* equal parts of a page that can be holes */
 
 static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
@@ -116,10 +121,21 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 static inline size_t page_class(const page_t* page) {
   return load_relaxed(&page->cls); /* set before the first block is allocated */
 }
-/* Only the owner writes it. Relaxed: other threads read it for statistics. */
-static inline uint32_t page_used(const page_t* page) { return load_relaxed(&page->used); }
+/* A page with at most this many live blocks may be sparse, see page_is_sparse. */
+static inline uint32_t page_sparse_max(const page_t* page) {
+  uint32_t eighth = page->reserved / 8u;
+  return eighth < PAGE_UNITS ? eighth : PAGE_UNITS;
+}
+static inline uint32_t page_bias(const page_t* page) {
+  return MI_HOLES && (load_relaxed(&page->flags) & PAGE_WATCHED) != 0 ? page_sparse_max(page) : 0;
+}
+/* The extended blocks that are not in `local`: live blocks, the active free list, and blocks in
+ * holes. Only the owner writes it. Relaxed: other threads read it for statistics. */
+static inline uint32_t page_used(const page_t* page) {
+  return load_relaxed(&page->countdown) + page_bias(page);
+}
 static inline void page_set_used(page_t* page, size_t used) {
-  store_relaxed(&page->used, (uint32_t)used);
+  store_relaxed(&page->countdown, (uint32_t)used - page_bias(page));
 }
 
 #endif

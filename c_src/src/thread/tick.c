@@ -14,6 +14,7 @@
 #include "../heap/large.h"
 #include "../memory/arena_purge.h"
 #include "../memory/slice_reuse.h"
+#include "../page/holes.h"
 #include "../runtime/callback.h"
 #include "../runtime/log.h"
 
@@ -80,6 +81,7 @@ INTERNAL COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
+  holes_purge_due();
   heap_adjust_quarantine(heap_backing(heap));
   /* `< 2`: a callback increments the heartbeat too, so an exact value may be skipped. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
@@ -91,9 +93,10 @@ INTERNAL void large_tick(heap_t* heap) {
 
 /* ---- collecting ---- */
 
-static void collect_one(heap_t* heap) {
+static void collect_one(heap_t* heap, bool force) {
   heap_enter(heap);
   heap_collect(heap);
+  if (force) heap_abandon_sparse(heap);
   check_heap(heap);
   heap_leave(heap);
 }
@@ -106,8 +109,19 @@ INTERNAL void thread_collect_for_oom(void) {
   run_deferred(heap, true);
   heap = heap_backing(heap);
   heap_flush_quarantine(heap);
-  collect_one(heap);
-  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  collect_one(heap, false);
+  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h, false);
+  holes_stop(); /* waits for a page that another thread has claimed */
+  holes_go_on();
+}
+
+#define COLLECT_STEP ((size_t)8 * MiB)
+
+/* Each hole belongs to a page that was published before the call or by it, so this ends. */
+static void purge_all_holes(void) {
+  size_t bytes;
+  do bytes = COLLECT_STEP;
+  while (holes_purge(&bytes));
 }
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {
@@ -117,14 +131,15 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   if (backing != NULL) {
     run_deferred(backing, force);
     if (force) heap_flush_quarantine(backing);
-    collect_one(heap != NULL ? heap : backing);
+    collect_one(heap != NULL ? heap : backing, force);
     for (heap_t* h = heap != NULL ? NULL : backing->thread_heaps.first; h != NULL;
          h = h->thread_next)
-      collect_one(h);
+      collect_one(h, force);
   }
   if (force) {
     large_flush_quarantine();
     fallback_collect();
+    purge_all_holes();
   }
   arena_purge_due(force);
   track_leave();
