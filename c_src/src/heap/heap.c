@@ -99,13 +99,12 @@ static size_t active_list_length(const heap_t* heap, size_t cls) {
          (size_t)((char*)list - page_start(q->active)) / q->active->block_size;
 }
 
-/* Abandons the active page of a class if it is sparse. */
-static void abandon_sparse_active(heap_t* heap, size_t cls) {
+INTERNAL void heap_abandon_sparse_active(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;
-  if (page == NULL || page->capacity * page->block_size < 4 * page_unit(page) ||
-      page_live(page) > PAGE_UNITS + active_list_length(heap, cls))
-    return;
+  if (page == NULL || page->capacity * page->block_size < 4 * page_unit(page)) return;
+  size_t live = page_live(page); /* and the active free list, whose length may need a walk */
+  if (live > page->capacity / 2u || live > PAGE_UNITS + active_list_length(heap, cls)) return;
   heap_return_list(heap, cls);
   if (!page_is_sparse(page)) return;
   q->active = NULL;
@@ -116,7 +115,7 @@ INTERNAL void heap_abandon_sparse(heap_t* heap) {
   if (!MI_HOLES || heap->is_first_class) return;
   FOR_CLASSES(heap, cls) {
     queue_t* q = &heap->queue[cls];
-    abandon_sparse_active(heap, cls);
+    heap_abandon_sparse_active(heap, cls);
     for (page_t *page = q->first, *next; page != NULL; page = next) {
       next = page->next;
       if (!page_is_sparse(page)) continue;
@@ -136,8 +135,7 @@ static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
   }
   size_t cls = page_class(page);
   abandon_page(page);
-  /* The active page gets no countdown for this. It is often about as empty as the others. */
-  abandon_sparse_active(heap, cls);
+  heap_abandon_sparse_active(heap, cls);
 }
 
 INTERNAL NOINLINE void heap_page_counted_down(heap_t* heap, page_t* page) {

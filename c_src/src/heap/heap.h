@@ -10,6 +10,9 @@
 /* The countdown of a page has ended. An empty page is released, unless it is the active page. A
  * sparse one is abandoned, so that any thread can make holes in it. */
 INTERNAL void heap_page_counted_down(heap_t* heap, page_t* page);
+/* Abandons the active page of a class if it is sparse. It has no countdown for this; it is often as
+ * empty as the other pages, so it is looked at when these become sparse or emptier. */
+INTERNAL void heap_abandon_sparse_active(heap_t* heap, size_t cls);
 /* Abandons the sparse pages of the partial lists, and of the active pages. */
 INTERNAL void heap_abandon_sparse(heap_t* heap);
 /* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.

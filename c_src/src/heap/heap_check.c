@@ -42,7 +42,7 @@ static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* de
   size_t in_holes = page_in_holes(page);
   mi_assert(in_holes == 0 || page == heap->queue[cls].active);
   mi_assert(!page_has_flag(page, PAGE_WATCHED) ||
-            (page != heap->queue[cls].active && page_used(page) > page_sparse_max(page)));
+            (page != heap->queue[cls].active && page_used(page) > sparse_max(page->reserved)));
   size_t others = mark_list(page, detached, seen) + mark_list(page, remote_list(word), seen);
   mi_assert(others + in_holes <= page_used(page));
   mi_assert(remote_count(word) <= page_used(page));

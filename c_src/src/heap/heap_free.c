@@ -27,6 +27,11 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
     break;
   case PUSH_SPARSE:
     sparse_publish(arena, slice);
+    if (home && !os_is_single_threaded()) {
+      heap_enter(heap);
+      heap_abandon_sparse_active(heap, cls);
+      heap_leave(heap);
+    }
     break;
   case PUSH_LAST:
     page_release(page);

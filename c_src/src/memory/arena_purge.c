@@ -23,6 +23,11 @@
 
 static struct { _Atomic(size_t) purges, purged; /* relaxed: statistics */ } purge_state;
 
+INTERNAL void purge_count(size_t bytes) {
+  add_relaxed(&purge_state.purges, 1);
+  add_relaxed(&purge_state.purged, bytes);
+}
+
 static long purge_delay_ms(void) {
   long delay = option_value(mi_option_purge_delay);
   if (delay <= 0) return delay;
@@ -62,8 +67,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
 #if MI_SECURE >= 4
   slices_after_purge(a, i, n);
 #endif
-  add_relaxed(&purge_state.purges, 1);
-  add_relaxed(&purge_state.purged, n * SLICE_SIZE);
+  purge_count(n * SLICE_SIZE);
 }
 
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {

@@ -121,13 +121,15 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 static inline size_t page_class(const page_t* page) {
   return load_relaxed(&page->cls); /* set before the first block is allocated */
 }
-/* A page with at most this many live blocks may be sparse, see page_is_sparse. */
-static inline uint32_t page_sparse_max(const page_t* page) {
-  uint32_t eighth = page->reserved / 8u;
-  return eighth < PAGE_UNITS ? eighth : PAGE_UNITS;
+/* A page with at most this many live blocks may be sparse: an eighth of them, or eight blocks if
+ * that is not more than a quarter; and at most one for each unit. */
+static inline uint32_t sparse_max(uint32_t blocks) {
+  uint32_t eighth = blocks / 8, quarter = blocks / 4;
+  return eighth > PAGE_UNITS ? PAGE_UNITS : eighth > 8 ? eighth : quarter < 8 ? quarter : 8;
 }
 static inline uint32_t page_bias(const page_t* page) {
-  return MI_HOLES && (load_relaxed(&page->flags) & PAGE_WATCHED) != 0 ? page_sparse_max(page) : 0;
+  return MI_HOLES && (load_relaxed(&page->flags) & PAGE_WATCHED) != 0 ? sparse_max(page->reserved)
+                                                                      : 0;
 }
 /* The extended blocks that are not in `local`: live blocks, the active free list, and blocks in
  * holes. Only the owner writes it. Relaxed: other threads read it for statistics. */

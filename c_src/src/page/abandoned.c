@@ -46,7 +46,12 @@ INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {
   arena_t* a = arena_at(arena);
   long delay = option_value(mi_option_purge_delay);
   if (!arena_is_movable(a) || delay < 0) return;
-  bitmap_set(a->sparse, slice - a->first_slice, 1);
+  size_t i = slice - a->first_slice;
+  /* Relaxed loads suffice: if a purge has cleared the bit and abandoned the page before this thread
+   * pushed its block, then the push has acquired that. Else the claim finds the block. */
+  if (bitmap_any(a->sparse, i, 1) && !bitmap_any(a->sparse_before, i, 1)) return;
+  (void)bitmap_clear(a->sparse_before, i, 1);
+  bitmap_set(a->sparse, i, 1);
   uint64_t at = load_seq_cst(&sparse_at);
   if (at == 0) (void)cas_seq_cst(&sparse_at, &at, os_clock_ms() + (uint64_t)delay);
 }

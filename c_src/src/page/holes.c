@@ -29,6 +29,7 @@
  */
 #include "holes.h"
 #include "../memory/arena_list.h"
+#include "../memory/arena_purge.h"
 #include "../memory/thp.h"
 #include "../runtime/options.h"
 #include "abandoned.h"
@@ -80,11 +81,17 @@ static bool unit_is_free(const page_t* page, const uint64_t* free, size_t u) {
   return true;
 }
 
-static bool is_in_hole(const page_t* page, const block_t* block, uint32_t holes) {
+static bool overlaps(const page_t* page, const block_t* block, uint32_t holes) {
   size_t offset = (size_t)((const char*)block - page_start(page)), unit = page_unit(page);
   size_t first = offset / unit, last = (offset + page->block_size - 1) / unit;
   return ((holes >> first) & ((2u << (last - first)) - 1)) != 0;
 }
+
+#if MI_DEBUG > 0
+INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block) {
+  return MI_HOLES && overlaps(page, block, load_relaxed(&page->holes));
+}
+#endif
 
 /* Takes the blocks in holes off the local list. */
 static void unlink_blocks(page_t* page, uint32_t holes) {
@@ -92,7 +99,7 @@ static void unlink_blocks(page_t* page, uint32_t holes) {
   size_t n = 0;
   for (block_t *b = page->local, *next; b != NULL; b = next) {
     next = block_next(page, b);
-    if (is_in_hole(page, b, holes)) {
+    if (overlaps(page, b, holes)) {
       n++;
       continue;
     }
@@ -118,7 +125,9 @@ static size_t purge_units(arena_t* a, page_t* page, uint32_t units) {
   while (units != 0) {
     size_t from = lowest_bit(units), n = lowest_bit(~(units >> from));
     units &= ~(((1u << n) - 1) << from);
-    if (os_purge(page_start(page) + from * unit, n * unit, decommits, &zero)) bytes += n * unit;
+    if (!os_purge(page_start(page) + from * unit, n * unit, decommits, &zero)) continue;
+    purge_count(n * unit);
+    bytes += n * unit;
   }
   return bytes;
 }
@@ -148,12 +157,19 @@ static size_t purge_page(arena_t* a, uint32_t slice) {
 
 /* ---- finding pages ---- */
 
-/* Purges the pages of one word; false if `*bytes` is used up, or another thread is at it. */
-static bool purge_word(arena_t* a, size_t w, size_t* bytes) {
-  uint64_t bits;
+static _Atomic(bool) unfinished; /* relaxed, a hint: the budget ended in the middle of a round */
+
+/* Purges the pages of one word: all, or those that were published in the last round too. The others
+ * are due in the next round. False if `*bytes` is used up, or another thread is at it. */
+static bool purge_word(arena_t* a, size_t w, bool all, size_t* bytes) {
   /* Sequentially consistent, see abandoned.c. */
-  while ((bits = load_seq_cst(&a->sparse[w])) != 0) {
-    uint64_t bit = bits & (0 - bits);
+  uint64_t bits = load_seq_cst(&a->sparse[w]), bit;
+  if (bits == 0) return true;
+  uint64_t due = all ? bits : bits & load_relaxed(&a->sparse_before[w]);
+  /* Relaxed, a hint: at worst the page is purged one round too early or too late. */
+  if (due != bits && !load_relaxed(&unfinished)) or_relaxed(&a->sparse_before[w], bits & ~due);
+  for (; due != 0; due -= bit) {
+    bit = due & (0 - due);
     if (*bytes == 0 || !busy_wait()) return false;
     if ((and_acquire(&a->sparse[w], ~bit) & bit) != 0) {
       uint32_t slice = a->first_slice + (uint32_t)(w * BITS_PER_WORD + lowest_bit(bit));
@@ -166,25 +182,46 @@ static bool purge_word(arena_t* a, size_t w, size_t* bytes) {
   return true;
 }
 
-INTERNAL bool holes_purge(size_t* bytes) {
+/* True if `*bytes` did not suffice, or another thread is at it. */
+static bool purge_pages(bool all, size_t* bytes, bool* waits) {
   arena_t* a;
-  if (!MI_HOLES || swap_seq_cst(&sparse_at, 0) == 0) return false;
   for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
-      if (purge_word(a, w, bytes)) continue;
-      uint64_t none = 0;
-      (void)cas_seq_cst(&sparse_at, &none, os_clock_ms());
-      return true;
+      if (!purge_word(a, w, all, bytes)) return true;
+      *waits |= load_relaxed(&a->sparse[w]) != 0; /* what is published later sets the time itself */
     }
   return false;
+}
+
+static void purge_again_at(uint64_t at) {
+  uint64_t none = 0;
+  (void)cas_seq_cst(&sparse_at, &none, at);
+}
+
+INTERNAL bool holes_purge(size_t* bytes) {
+  bool waits = false;
+  if (!MI_HOLES || swap_seq_cst(&sparse_at, 0) == 0 || !purge_pages(true, bytes, &waits))
+    return false;
+  purge_again_at(os_clock_ms());
+  return true;
 }
 
 #define DUE_BYTES ((size_t)2 * MiB)
 
 INTERNAL void holes_purge_due(void) {
-  uint64_t at = load_relaxed(&sparse_at); /* a hint, the exchange in holes_purge decides */
+  uint64_t at = load_relaxed(&sparse_at), now; /* a hint, the exchange decides */
   size_t bytes = DUE_BYTES;
-  if (at != 0 && os_clock_ms() >= at) (void)holes_purge(&bytes);
+  bool waits = false;
+  if (!MI_HOLES || at == 0 || (now = os_clock_ms()) < at || swap_seq_cst(&sparse_at, 0) == 0)
+    return;
+  if (purge_pages(false, &bytes, &waits))
+    at = now;
+  else if (waits)
+    at = now + (uint64_t)option_value(mi_option_purge_delay);
+  else
+    at = 0;
+  store_relaxed(&unfinished, at == now);
+  if (at != 0) purge_again_at(at);
 }
 
 /* ---- using their blocks again ---- */
@@ -200,7 +237,7 @@ INTERNAL block_t* hole_fill(page_t* page, size_t* count) {
     block_t *first = NULL, *last = NULL;
     for (; i < end; i++) {
       block_t* b = (block_t*)(void*)(page_start(page) + i * page->block_size);
-      if (is_in_hole(page, b, holes)) continue;
+      if (overlaps(page, b, holes)) continue;
       if (last == NULL)
         first = b;
       else

@@ -14,6 +14,10 @@ INTERNAL void holes_purge_due(void);
 INTERNAL block_t* hole_fill(page_t* page, size_t* count);
 /* Owner: puts the blocks of all holes onto the local list. */
 INTERNAL void holes_fill(page_t* page);
+#if MI_DEBUG > 0
+/* Owner: the block overlaps a hole, so it is free. */
+INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block);
+#endif
 /* Between the two calls no thread has claimed a page to make holes in it. If the thread that has
  * claimed one does not go on, the first call gives up after a moment. */
 INTERNAL void holes_stop(void);

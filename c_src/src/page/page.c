@@ -15,7 +15,7 @@
 INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
   _Atomic(uint64_t)* remote = map_remote(page->slice);
   size_t enough = page->reserved - page_claimable_count(page); /* outstanding at the threshold */
-  size_t sparse = MI_HOLES ? page_sparse_max(page) : 0;
+  size_t sparse = MI_HOLES ? sparse_max(page->reserved) : 0;
   uint64_t word = load_acquire(remote), pushed;
   push_t result;
   for (;;) {
@@ -242,7 +242,7 @@ INTERNAL void page_reclaim(page_t* page) {
 /* ---- sparse pages and holes ---- */
 
 INTERNAL void page_watch(page_t* page) {
-  if (!MI_HOLES || page->capacity < page->reserved || page_used(page) <= page_sparse_max(page))
+  if (!MI_HOLES || page->capacity < page->reserved || page_used(page) <= sparse_max(page->reserved))
     return;
   size_t used = page_used(page);
   page_set_flag(page, PAGE_WATCHED, true);

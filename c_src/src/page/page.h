@@ -139,10 +139,9 @@ static inline size_t page_in_holes(const page_t* page) {
   return !MI_HOLES || likely(load_relaxed(&page->holes) == 0) ? 0 : page_count_in_holes(page);
 }
 static inline size_t page_live(const page_t* page) { return page_used(page) - page_in_holes(page); }
-/* True if it pays to look for holes: at most an eighth of the blocks are live, and at most one for
- * each unit; and several units were touched. */
+/* True if it pays to look for holes: few blocks are live, and several units were touched. */
 static inline bool page_is_sparse(const page_t* page) {
-  return MI_HOLES && page_live(page) <= min_size(page->capacity / 8u, PAGE_UNITS) &&
+  return MI_HOLES && page_live(page) <= sparse_max(page->capacity) &&
          page->capacity * page->block_size >= 4 * page_unit(page);
 }
 /* Owner of a page in a partial list: from now on the countdown ends when the page is sparse. Does
