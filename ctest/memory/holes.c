@@ -123,6 +123,48 @@ static void ticks_of_another_thread_do_it_too(void) {
   check_scattered(&allocate_for_a_while);
 }
 
+/* ---- threads that used many sizes once, and sleep --------------------------------------- */
+
+#define SLEEPERS 128
+#define SIZES 200
+
+/* `arg`: how many blocks of each size; they are freed in the order of allocation or in another. */
+static void* use_once(void* arg) {
+  size_t each = (size_t)(uintptr_t)arg;
+  static __thread void* blocks[SIZES * 3];
+  size_t count = SIZES * each;
+  for (size_t i = 0; i < count; i++) {
+    size_t size = (i / each + 1) * 8 * KIB / SIZES;
+    REQUIRE((blocks[i] = mi_malloc(size)) != NULL);
+    memset(blocks[i], 1, size);
+  }
+  for (size_t i = 0; i < count; i++) mi_free(blocks[each == 1 ? i : i * 73 % count]);
+  pthread_barrier_wait(&step);
+  pthread_barrier_wait(&step);
+  return NULL;
+}
+
+static void check_sleepers(size_t each) {
+  pthread_t threads[SLEEPERS];
+  pthread_barrier_init(&step, NULL, SLEEPERS + 1);
+  mi_collect(true);
+  size_t before = rss_bytes();
+  for (size_t t = 0; t < SLEEPERS; t++)
+    threads[t] = thread_start(&use_once, (void*)(uintptr_t)each);
+  pthread_barrier_wait(&step);
+  size_t asleep = rss_bytes();
+  mi_collect(true);
+  size_t after = rss_bytes();
+  check_note("%d threads asleep: %zu KiB each, %zu after a collect\n", SLEEPERS,
+             (asleep - before) / KIB / SLEEPERS, (after - before) / KIB / SLEEPERS);
+  /* 40 MiB for 512 threads, with their stacks. */
+  if (MI_TEST_SECURE == 0) CHECK_LE(after, before + SLEEPERS * 80 * KIB);
+  pthread_barrier_wait(&step);
+  for (size_t t = 0; t < SLEEPERS; t++) thread_join(threads[t]);
+}
+static void sleeping_threads_hold_no_empty_pages(void) { check_sleepers(1); }
+static void nor_if_they_used_more_of_each_size(void) { check_sleepers(3); }
+
 static void* nothing(void* arg) { return arg; }
 /* A process with a single thread, and one that was such a process when it freed. */
 static void check_alone(bool with_thread) {
@@ -376,6 +418,8 @@ static void processes_fork_while_another_thread_makes_holes(void) {
 static const check_case_t cases[] = {
     CASE(collecting_gives_back_all_but_os_pages_with_live_blocks),
     CASE(ticks_of_another_thread_do_it_too),
+    CASE(sleeping_threads_hold_no_empty_pages),
+    CASE(nor_if_they_used_more_of_each_size),
     CASE(a_single_thread_gives_back_its_own),
     CASE(so_does_the_first_of_several),
     CASE(all_blocks_come_again_once),

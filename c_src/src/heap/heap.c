@@ -44,6 +44,7 @@ INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep) {
     list = block_next(q->active, list);
   }
   if (list == NULL) return;
+  page_set_bias(q->active, 0);
   size_t before = page_used(q->active);
   if (last == NULL)
     heap->free_list[cls] = NULL;
@@ -65,6 +66,7 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 static void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   page_reclaim(page);
   if (page_live(page) != 0) {
+    if (page != q->active && !heap->is_first_class) page_watch(page);
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
       heap_page_not_full(heap, page);
     return;
@@ -138,17 +140,52 @@ static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
   heap_abandon_sparse_active(heap, cls);
 }
 
-INTERNAL NOINLINE void heap_page_counted_down(heap_t* heap, page_t* page) {
-  queue_t* q = &heap->queue[page_class(page)];
-  if (page == q->active) return; /* kept for the next allocation; a trim releases it */
+/* The active free list counts as used. When it is made of never-used blocks, heap_refill sets the
+ * bias to its length: the countdown ends when as many blocks were freed as were live then. If more
+ * were allocated from the list meanwhile, it starts again with what is left of the list, a few
+ * times for each list. Other lists are not watched.
+ *
+ * An empty page is released, because a thread that sleeps has no trims. If the class needs a page
+ * again, then the next empty one is kept, after that one of four, of eight, and so on: a thread
+ * that empties its page again and again keeps it. */
+#define KEEPS_MAX 127
+static void active_page_counted_down(heap_t* heap, queue_t* q, page_t* page) {
+  size_t cls = page_class(page);
+  page_set_bias(page, 0);
+  q->looks--;
+  if (!MI_HOLES || (heap->free_list[cls] != NULL && (q->list & LIST_EXTENDED) == 0)) return;
+  size_t rest = active_list_length(heap, cls);
+  if (page_live(page) > rest) {
+    page_set_bias(page, rest);
+  } else if (q->keeps > 0) {
+    q->keeps--;
+    q->looks = 0;
+  } else {
+    q->keeps = q->keeps_next;
+    q->keeps_next = (uint8_t)min_size(q->keeps_next * 2u + 1, KEEPS_MAX);
+    heap_return_list(heap, cls);
+    q->active = NULL;
+    page_release(page);
+  }
+}
+
+static NOINLINE void counted_down(heap_t* heap, queue_t* q, page_t* page) {
   heap_enter(heap);
-  if (page_used(page) != 0) {
+  if (page == q->active) {
+    active_page_counted_down(heap, q, page);
+  } else if (page_used(page) != 0) {
     heap_page_sparse(heap, q, page);
   } else {
     queue_remove(heap, q, page);
     page_release(page);
   }
   heap_leave(heap);
+}
+
+/* Two functions, so that the common case saves no registers. */
+INTERNAL NOINLINE void heap_page_counted_down(heap_t* heap, page_t* page) {
+  queue_t* q = &heap->queue[page_class(page)];
+  if (page != q->active || q->looks > 0) counted_down(heap, q, page); /* else kept */
 }
 
 /* ---- trimming ---- */

@@ -7,8 +7,8 @@
 
 #include "heap_types.h"
 
-/* The countdown of a page has ended. An empty page is released, unless it is the active page. A
- * sparse one is abandoned, so that any thread can make holes in it. */
+/* The countdown of a page has ended. An empty page is released, but an active one only now and
+ * then. A sparse page is abandoned, so that any thread can make holes in it. */
 INTERNAL void heap_page_counted_down(heap_t* heap, page_t* page);
 /* Abandons the active page of a class if it is sparse. It has no countdown for this; it is often as
  * empty as the other pages, so it is looked at when these become sparse or emptier. */

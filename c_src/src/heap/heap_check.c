@@ -41,8 +41,8 @@ static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* de
   mi_assert(local == page->capacity - page_used(page));
   size_t in_holes = page_in_holes(page);
   mi_assert(in_holes == 0 || page == heap->queue[cls].active);
-  mi_assert(!page_has_flag(page, PAGE_WATCHED) ||
-            (page != heap->queue[cls].active && page_used(page) > sparse_max(page->reserved)));
+  mi_assert(page == heap->queue[cls].active || load_relaxed(&page->bias) == 0 ||
+            page_used(page) > load_relaxed(&page->bias));
   size_t others = mark_list(page, detached, seen) + mark_list(page, remote_list(word), seen);
   mi_assert(others + in_holes <= page_used(page));
   mi_assert(remote_count(word) <= page_used(page));

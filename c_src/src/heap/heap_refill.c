@@ -25,14 +25,11 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
   return heap_allocate(heap, cls, list);
 }
 
-/* Short lists of a busy class are refilled with never-used blocks, so that the slow path runs more
- * rarely. */
-#define SHORT_REFILL_MAX (16 * KiB) /* a refill extends a page up to this many bytes */
-#define BUSY_BLOCKS 8192            /* a class is busy once so many blocks were taken from it */
+#define BUSY_BLOCKS 8192 /* a class is busy once so many blocks were taken from it */
 INTERNAL void set_refill_if_busy(queue_t* q) {
   page_t* page = q->active;
-  if (page->refill_to == 0 && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
-    page->refill_to = (uint16_t)min_size(page->reserved, SHORT_REFILL_MAX / page->block_size);
+  if (!page_has_flag(page, PAGE_BUSY) && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
+    page_set_flag(page, PAGE_BUSY, true);
 }
 
 /* Whether the page may be extended if it has no free block. */
@@ -44,6 +41,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
   size_t count, added;
   uint8_t kind = 0;
   q->active = page;
+  page_set_bias(page, 0);
   set_refill_if_busy(q);
   if (states_order_is_old(page)) page_shuffle(page);
   block_t* list = page->local;
@@ -51,7 +49,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     count = page->capacity - page_used(page);
     page->local = NULL;
     page_set_used(page, page->capacity);
-    if (count < LIST_MIN && page->capacity < page->refill_to) {
+    if (count < LIST_MIN && page_refills_short_lists(page)) {
       block_t* more = page_extend(page, &added);
       if (more != NULL) {
         page_append(page, list, more);
@@ -63,6 +61,9 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     list = page_extend(page, &count);
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
+    /* All but the first block, which is allocated now. */
+    if (MI_HOLES && list != NULL) page_set_bias(page, count - 1);
+    q->looks = LOOKS_MAX;
   }
   return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, kind);
 }

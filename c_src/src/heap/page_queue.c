@@ -22,7 +22,7 @@ INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
 }
 
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
-  page_unwatch(page);
+  page_set_bias(page, 0);
   LIST_REMOVE(q, page, next, prev);
   heap->queued_slices -= page_slices(page);
 }

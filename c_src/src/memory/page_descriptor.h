@@ -30,7 +30,7 @@ typedef _Atomic(uint16_t) block_state_t; /* secure builds, see block_state.h */
  *  field                   written by                     read by
  *  owner                   see owner.h                    any thread, relaxed
  *  local, capacity         the owner                      the owner
- *  countdown, holes        the owner                      the owner; any thread for statistics
+ *  countdown, bias, holes  the owner                      the owner; any thread for statistics
  *  next, prev              the owner                      the owner
  *  flags                   the owner                      any thread, relaxed
  *  cls                     the thread that sets it up     any thread, relaxed
@@ -64,7 +64,7 @@ typedef struct page_s {
   _Atomic(uint8_t) flags; /* PAGE_ flags */
   union {
     struct {
-      uint16_t refill_to;      /* small blocks: refill short lists up to this capacity */
+      _Atomic(uint16_t) bias;  /* small blocks: see page_used */
       _Atomic(uint16_t) holes; /* small blocks: bit u: unit u is a hole, see holes.c */
     };
     uint32_t fragment; /* large blocks: length of a fragment, see large_move.c */
@@ -95,7 +95,7 @@ enum {
   PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
   PAGE_GUARDED = 16, /* its guard is in place */
   PAGE_ABSENT = 32,  /* secure level 4: its memory was not resident when it was set up */
-  PAGE_WATCHED = 64  /* its countdown ends when the page becomes sparse, see page_watch */
+  PAGE_BUSY = 64     /* short lists are refilled with never-used blocks, see heap_refill.c */
 };
 #define ARENA_NONE UINT16_MAX
 #define PAGE_UNITS 16 /* equal parts of a page that can be holes */
@@ -127,17 +127,20 @@ static inline uint32_t sparse_max(uint32_t blocks) {
   uint32_t eighth = blocks / 8, quarter = blocks / 4;
   return eighth > PAGE_UNITS ? PAGE_UNITS : eighth > 8 ? eighth : quarter < 8 ? quarter : 8;
 }
-static inline uint32_t page_bias(const page_t* page) {
-  return MI_HOLES && (load_relaxed(&page->flags) & PAGE_WATCHED) != 0 ? sparse_max(page->reserved)
-                                                                      : 0;
-}
 /* The extended blocks that are not in `local`: live blocks, the active free list, and blocks in
- * holes. Only the owner writes it. Relaxed: other threads read it for statistics. */
+ * holes. Each free of the owner counts down `countdown`, and notices when that is 0. With a bias
+ * that is the moment when as many blocks as the bias are used. Only the owner writes the two.
+ * Relaxed: other threads read them for statistics. */
 static inline uint32_t page_used(const page_t* page) {
-  return load_relaxed(&page->countdown) + page_bias(page);
+  return load_relaxed(&page->countdown) + load_relaxed(&page->bias);
 }
 static inline void page_set_used(page_t* page, size_t used) {
-  store_relaxed(&page->countdown, (uint32_t)used - page_bias(page));
+  store_relaxed(&page->countdown, (uint32_t)used - load_relaxed(&page->bias));
+}
+static inline void page_set_bias(page_t* page, size_t bias) {
+  uint32_t used = page_used(page);
+  store_relaxed(&page->bias, (uint16_t)bias);
+  store_relaxed(&page->countdown, used - (uint32_t)bias);
 }
 
 #endif

@@ -57,6 +57,7 @@ INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {
 }
 
 INTERNAL void abandon_page_as(page_t* page, bool sparse) {
+  page_set_bias(page, 0);
   for (;;) {
     if (page_live(page) == 0) {
       page_release(page);

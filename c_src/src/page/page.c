@@ -116,8 +116,8 @@ INTERNAL page_t* page_fresh(affinity_t affinity, size_t cls, uintptr_t owner, bo
   page->capacity = 0;
   page->block_size = class_block_size(cls);
   page->reserved = (uint16_t)((slices * SLICE_SIZE - guard_size()) / page->block_size);
-  page->refill_to = 0;
-  store_relaxed(&page->holes, 0); /* as below, where the owner is stored */
+  store_relaxed(&page->bias, 0); /* relaxed: as the owner word below */
+  store_relaxed(&page->holes, 0);
   page->next = page->prev = NULL;
   page->slice = run.slice;
   page_set_slices(page, slices);
@@ -233,27 +233,16 @@ INTERNAL void page_reclaim(page_t* page) {
   size_t count;
   block_t* list = page_take_remote(page, &count);
   if (list == NULL) return;
-  bool watched = page_has_flag(page, PAGE_WATCHED);
-  page_unwatch(page); /* the countdown may be past its end now */
+  page_set_bias(page, 0); /* else the countdown may be past its end */
   page_return_list(page, list, count);
-  if (watched) page_watch(page);
 }
 
 /* ---- sparse pages and holes ---- */
 
 INTERNAL void page_watch(page_t* page) {
-  if (!MI_HOLES || page->capacity < page->reserved || page_used(page) <= sparse_max(page->reserved))
-    return;
-  size_t used = page_used(page);
-  page_set_flag(page, PAGE_WATCHED, true);
-  page_set_used(page, used);
-}
-
-INTERNAL void page_unwatch(page_t* page) {
-  size_t used = page_used(page);
-  if (!page_has_flag(page, PAGE_WATCHED)) return;
-  page_set_flag(page, PAGE_WATCHED, false);
-  page_set_used(page, used);
+  uint32_t most = sparse_max(page->reserved);
+  bool watch = MI_HOLES && page->capacity == page->reserved && page_used(page) > most;
+  page_set_bias(page, watch ? most : 0);
 }
 
 /* The next run of holes from unit `*to` on: the blocks [*first, *end). A block between two runs may
