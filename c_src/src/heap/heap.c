@@ -127,6 +127,14 @@ INTERNAL void heap_abandon_sparse(heap_t* heap) {
   }
 }
 
+INTERNAL void heap_trim_sparse(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  page_t* page = q->last;
+  if (!MI_HOLES || page == NULL || os_is_single_threaded() || !page_is_sparse(page)) return;
+  queue_remove(heap, q, page);
+  abandon_page(page);
+}
+
 /* While the process has a single thread its pages stay with their heap: an abandoned page makes
  * each free in it slower, and the thread itself can make the holes when it is asked to. */
 static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {

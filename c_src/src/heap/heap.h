@@ -15,6 +15,9 @@ INTERNAL void heap_page_counted_down(heap_t* heap, page_t* page);
 INTERNAL void heap_abandon_sparse_active(heap_t* heap, size_t cls);
 /* Abandons the sparse pages of the partial lists, and of the active pages. */
 INTERNAL void heap_abandon_sparse(heap_t* heap);
+/* Not for first-class heaps: abandons the last page of the class's partial list if it is sparse. It
+ * became so while the process had a single thread. */
+INTERNAL void heap_trim_sparse(heap_t* heap, size_t cls);
 /* Updates the bound `queued_max`, and abandons some pages of the partial lists if they exceed it.
  */
 INTERNAL void heap_release_excess(heap_t* heap);

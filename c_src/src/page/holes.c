@@ -170,7 +170,7 @@ static bool purge_word(arena_t* a, size_t w, bool all, size_t* bytes) {
   if (due != bits && !load_relaxed(&unfinished)) or_relaxed(&a->sparse_before[w], bits & ~due);
   for (; due != 0; due -= bit) {
     bit = due & (0 - due);
-    if (*bytes == 0 || !busy_wait()) return false;
+    if (*bytes == 0 || !(all ? busy_wait() : busy_begin())) return false;
     if ((and_acquire(&a->sparse[w], ~bit) & bit) != 0) {
       uint32_t slice = a->first_slice + (uint32_t)(w * BITS_PER_WORD + lowest_bit(bit));
       /* A page without a hole costs time as well. */
@@ -203,7 +203,7 @@ INTERNAL bool holes_purge(size_t* bytes) {
   if (!MI_HOLES || swap_seq_cst(&sparse_at, 0) == 0 || !purge_pages(true, bytes, &waits))
     return false;
   purge_again_at(os_clock_ms());
-  return true;
+  return *bytes == 0; /* if another thread holds a page for long, the caller does not wait again */
 }
 
 #define DUE_BYTES ((size_t)2 * MiB)

@@ -70,7 +70,10 @@ static void heap_trim(heap_t* heap) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
-    if (heap->is_first_class) heap_trim_kept(heap, heap->trim_class);
+    if (heap->is_first_class)
+      heap_trim_kept(heap, heap->trim_class);
+    else
+      heap_trim_sparse(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
