@@ -37,6 +37,7 @@
 #include "page/canary.c"
 #include "page/checked_block.c"
 #include "page/abandoned.c"
+#include "page/holes.c"
 #include "heap/current.c"
 #include "heap/page_queue.c"
 #include "heap/heap_refill.c"

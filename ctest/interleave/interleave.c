@@ -486,6 +486,96 @@ static void thp_finish(void) {
   world_end();
 }
 
+/* ---- holes ---- */
+
+#define SMALL_BLOCKS 64 /* in a page */
+/* A page of thread 0 with a few blocks in use, which thread 0 has given up for that. */
+static void sparse_page(size_t out) {
+  char* all[SMALL_BLOCKS];
+  world_begin(16, 10);
+  as(0);
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) all[i] = take(SMALL);
+  block[9] = take(SMALL); /* the page of the others is not current any more */
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) {
+    if (i % 30 != 0 || i / 30 >= out) give(all[i]);
+    if (i % 30 == 0) block[i / 30] = all[i];
+  }
+  as(1);
+  mi_thread_init();
+  as(2);
+  mi_thread_init();
+  as(DRIVER);
+}
+static void holes_setup(void) { sparse_page(3); }
+static void holes_last_setup(void) { sparse_page(2); }
+static void make_holes_now(void) {
+  size_t bytes = 8 * MiB;
+  (void)holes_purge(&bytes);
+}
+static void make_holes_twice(void) {
+  make_holes_now();
+  make_holes_now();
+}
+static void take_small(void) { (void)take(SMALL); }
+/* Its own page is full, so it claims the sparse one, and fills a hole or two. */
+static void holes_filled_setup(void) {
+  sparse_page(3);
+  make_holes_now();
+  as(0);
+  give(block[1]);
+  as(DRIVER);
+}
+#define OTHER ((size_t)1280)
+#define OTHER_BLOCKS 51
+/* Two pages with holes; a free in each may allow more. */
+static void holes_two_setup(void) {
+  sparse_page(3);
+  as(0);
+  char* all[OTHER_BLOCKS];
+  for (size_t i = 0; i < OTHER_BLOCKS; i++) all[i] = take(OTHER);
+  block[10] = take(OTHER);
+  for (size_t i = 0; i < OTHER_BLOCKS; i++)
+    if (i % 20 != 0) give(all[i]);
+  block[3] = all[0];
+  make_holes_now();
+  as(DRIVER);
+}
+static void give_3(void) { give(block[3]); }
+static void take_many(void) {
+  for (size_t i = 0; i < 7; i++) (void)take(SMALL);
+}
+static void give_0_and_take_small(void) {
+  give(block[0]);
+  (void)take(SMALL);
+}
+/* The thread ends with a page that is sparse, and with one that has holes and is current. */
+static void holes_end_setup(void) {
+  sparse_page(3);
+  make_holes_now();
+  as(1);
+  block[10] = take(SMALL);
+  as(DRIVER);
+}
+static void holes_heap_setup(void) {
+  char* all[SMALL_BLOCKS];
+  world_begin(32, 10);
+  as(0);
+  heap = mi_heap_new();
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) all[i] = take_from(heap, SMALL);
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) {
+    if (i % 30 != 0) give(all[i]);
+    if (i % 30 == 0) block[i / 30] = all[i];
+  }
+  heap_backing(heap)->queued_max = 0; /* it wants none of the pages of the heap */
+  as(1);
+  mi_thread_init();
+  as(DRIVER);
+}
+static void holes_delete_0(void) { mi_heap_delete(heap); }
+static void holes_destroy_0(void) {
+  for (size_t i = 0; i < 3; i++) unhold(live, block[i]);
+  mi_heap_destroy(heap);
+}
 /* ---- large blocks ---- */
 
 #define LARGE_SIZE (3 * SLICE_SIZE)
@@ -646,6 +736,16 @@ static const scenario_t scenarios[] = {
     SCENARIO(usage_at_once, usage_at_once_setup, usage_finish, usage_begin, purge_reuse_0,
              purge_reuse_1),
     SCENARIO(thp, thp_setup, thp_finish, purge_force, thp_take_and_give, thp_take),
+    SCENARIO(holes, holes_setup, world_end, make_holes_now, give_0, take_small),
+    SCENARIO(holes_last, holes_last_setup, world_end, make_holes_now, give_0, give_1),
+    SCENARIO(holes_home, holes_setup, world_end, give_0_and_take_small, give_1, make_holes_now),
+    SCENARIO(holes_twice, holes_setup, world_end, make_holes_twice, make_holes_now, give_0),
+    SCENARIO(holes_two, holes_two_setup, world_end, give_0, give_3, make_holes_now),
+    SCENARIO(holes_filled, holes_filled_setup, world_end, make_holes_now, give_0, take_many),
+    SCENARIO(holes_end, holes_end_setup, world_end, give_0, end_thread, make_holes_now),
+    SCENARIO(holes_delete, holes_heap_setup, world_end, holes_delete_0, give_0, make_holes_now),
+    SCENARIO(holes_destroy, holes_heap_setup, world_end, holes_destroy_0, take_small,
+             make_holes_now),
     SCENARIO(large_free, large_setup, world_end, large_free_0, large_view_1, large_delete_2),
     SCENARIO(large_again, large_setup, world_end, large_again_1, large_view_1, large_view_1),
     SCENARIO(large_pair, large_setup, world_end, large_again_1, large_view_pair),

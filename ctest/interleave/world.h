@@ -57,6 +57,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "page/canary.c"
 #include "page/checked_block.c"
 #include "page/abandoned.c"
+#include "page/holes.c"
 #include "heap/current.c"
 #include "heap/page_queue.c"
 #include "heap/heap_refill.c"
@@ -365,6 +366,8 @@ static void audit_owner(page_t* page, uintptr_t owner) {
   if (q->active == page) places++;
   for (const page_t* p = q->first; p != NULL; p = p->next) places += p == page;
   if (places != 1) engine_violation("a page is in %zu places of its heap", places);
+  if (page_in_holes(page) != 0 && q->active != page)
+    engine_violation("a page of a partial list has holes");
   if ((owner & OWNER_FLAGS) != (page_has_flag(page, PAGE_INTERIOR | PAGE_FULL) ? OWNER_SLOW : 0))
     engine_violation("the owner word of a page has the flags %zu", (size_t)(owner & OWNER_FLAGS));
 }
@@ -379,6 +382,21 @@ static void audit_unowned(arena_t* a, page_t* page, size_t out) {
     engine_violation("an abandoned page with free blocks cannot be found");
 }
 
+/* A sparse page with a unit that could be a hole is published, with a time. */
+static void audit_holes(arena_t* a, page_t* page, const uint8_t* in_use, size_t out) {
+  if (out > sparse_max(page->capacity) || page->capacity * page->block_size < 4 * page_unit(page))
+    return;
+  for (size_t u = 0; u < PAGE_UNITS; u++) {
+    size_t first, end;
+    page_unit_blocks(page, u, u + 1, &first, &end);
+    bool busy_unit = first >= end || end > page->capacity || (page->holes >> u & 1) != 0;
+    for (size_t i = first; i < end; i++) busy_unit |= in_use[i] != 0;
+    if (busy_unit || option_value(mi_option_purge_delay) < 0) continue;
+    if (!bitmap_any(a->sparse, page->slice - a->first_slice, 1) || load_relaxed(&sparse_at) == 0)
+      engine_violation("unit %zu of a sparse page has memory, and nobody will purge it", u);
+  }
+}
+
 static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
   static uint8_t seen[BLOCKS_PER_PAGE];
   __builtin_memset(seen, 0, page->capacity);
@@ -386,7 +404,9 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
   heap_t* heap = (heap_t*)(owner & ~(uintptr_t)OWNER_FLAGS);
   size_t local = audit_list(page, page->local, seen, "local");
   size_t remote = audit_list(page, remote_list(word), seen, "remote");
-  size_t detached = 0, in_use = 0;
+  static uint8_t used_here[BLOCKS_PER_PAGE];
+  __builtin_memset(used_here, 0, sizeof used_here);
+  size_t detached = 0, in_use = 0, holes = page_in_holes(page);
   if (remote_is_owned(word) && heap->queue[page_class(page)].active == page)
     detached = audit_list(page, heap->free_list[page_class(page)], seen, "detached");
   for (size_t i = 0; i < LIVE_MAX; i++) {
@@ -395,11 +415,13 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
       continue;
     size_t k = (size_t)(live[i].start - page_start(page)) / page->block_size;
     if (seen[k]++ != 0) engine_violation("block %p is in use, and free", (void*)live[i].start);
+    used_here[k] = 1;
     in_use++;
   }
-  if (local + remote + detached + in_use != page->capacity)
-    engine_violation("of %u blocks %zu are local, %zu remote, %zu detached, %zu in use",
-                     page->capacity, local, remote, detached, in_use);
+  if (local + remote + detached + in_use + holes != page->capacity)
+    engine_violation(
+        "of %u blocks %zu are local, %zu remote, %zu detached, %zu in use, %zu in holes",
+        page->capacity, local, remote, detached, in_use, holes);
   if (page_used(page) != page->capacity - local)
     engine_violation("%u blocks count as used, and %zu of %u are local", page_used(page), local,
                      page->capacity);
@@ -413,6 +435,7 @@ static void audit_page(arena_t* a, page_t* page, uintptr_t owner) {
     if (remote_outstanding(word) != in_use)
       engine_violation("%zu blocks count as out, and %zu are", remote_outstanding(word), in_use);
     audit_unowned(a, page, in_use);
+    audit_holes(a, page, used_here, in_use);
   }
 }
 
@@ -507,6 +530,7 @@ static void audit_heap(heap_t* heap, size_t* pages) {
 static void audit(void) {
   if (engine_is_locked()) engine_violation("a lock is still held");
   if (load_relaxed(&in_flight) != 0) engine_violation("slices stay in transit");
+  if (load_relaxed(&busy)) engine_violation("a thread still makes holes");
   size_t pages = 0;
   owned_pages = 0;
   for (size_t i = 0; arena_at(i) != NULL; i++) audit_arena(arena_at(i));

@@ -113,6 +113,6 @@ bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p,
   if (heap != NULL && name != (uintptr_t)heap) return false;
   heap_t* owner = live_heap_of(name);
   if (owner != NULL && owner->queue[page_class(page)].active == page) return false;
-  if (page->capacity < page->reserved || page_used(page) == page->reserved) return false;
-  return perc_threshold >= 100 || page_used(page) * 100u <= perc_threshold * page->reserved;
+  if (page->capacity < page->reserved || page_live(page) == page->reserved) return false;
+  return perc_threshold >= 100 || page_live(page) * 100u <= perc_threshold * page->reserved;
 }

@@ -4,6 +4,7 @@
 
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
+#include "../page/holes.h"
 #include "../page/page.h"
 #include "../runtime/log.h"
 
@@ -29,7 +30,7 @@ static bool is_free_already(page_t* page, const void* p) {
   const queue_t* q = &heap->queue[page_class(page)];
   /* Acquire: reads the links; pairs with the release of each push. Blocks stay on the list until
    * this thread takes them. */
-  return list_has(page, page->local, block) ||
+  return list_has(page, page->local, block) || block_is_in_hole(page, block) ||
          (q->active == page && list_has(page, heap->free_list[page_class(page)], block)) ||
          list_has(page, remote_list(load_acquire(map_remote(page->slice))), block);
 }

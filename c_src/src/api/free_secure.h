@@ -36,7 +36,7 @@ static NOINLINE void free_later(heap_t* heap, void* p, size_t size) {
   else if (unlikely(owner_of(page) != (uintptr_t)heap))
     free_slow(heap, p, page);
   else if (unlikely(push_local(page, p)))
-    heap_page_emptied(heap, page);
+    heap_page_counted_down(heap, page);
 }
 
 /* The calling thread's backing heap, which holds its quarantine; NULL if blocks of this page are
@@ -108,7 +108,7 @@ static inline void free_own(heap_t* heap, page_t* page, void* p) {
   if (unlikely(!block_is_live(page, p)))
     free_secure(p);
   else if (unlikely(push_local(page, p)))
-    heap_page_emptied(heap, page);
+    heap_page_counted_down(heap, page);
 }
 #endif
 

@@ -79,8 +79,8 @@ typedef struct counts_s {
   size_t span;                                  /* bytes of all these pages */
 } counts_t;
 
-static size_t page_live(page_t* page, uint32_t slice) {
-  size_t used = page_used(page);
+static size_t live_blocks(page_t* page, uint32_t slice) {
+  size_t used = page_live(page);
   uint64_t word = load_relaxed(map_remote(slice));
   if (!remote_is_owned(word)) return remote_outstanding(word);
   size_t queued = remote_count(word);
@@ -108,7 +108,7 @@ static void add_page(const scope_t* scope, page_t* page, uint32_t slice, counts_
   size_t cls = page_class(page);
   if (cls >= CLASS_COUNT) return; /* it became a large block meanwhile */
   f->pages[cls]++;
-  f->live[cls] += page_live(page, slice);
+  f->live[cls] += live_blocks(page, slice);
   f->span += class_slices(cls) * SLICE_SIZE;
   if (owner_is_abandoned(owner) && backing_of(owner) == NULL) f->abandoned++;
 }

@@ -38,22 +38,15 @@ static bool visit_one(visit_t* v, const mi_heap_area_t* area, void* block) {
   return go_on;
 }
 
-#define PAGE_BLOCKS_MAX (SLICE_SIZE / 8)
-_Static_assert(2 * SLICE_SIZE / SINGLE_SLICE_MAX <= PAGE_BLOCKS_MAX, "any page's blocks");
-
 /* Visits a small page that the calling thread owns. Its active free list is back in the page. */
 static bool visit_owned(visit_t* v, page_t* page) {
   uint64_t free[PAGE_BLOCKS_MAX / 64];
   size_t capacity = page->capacity, size = page->block_size;
   char* start = page_start(page);
   heap_enter(v->visitor);
-  memset(free, 0, sizeof(free));
   page_reclaim(page);
-  for (block_t* b = page->local; b != NULL; b = block_next(page, b)) {
-    size_t i = (size_t)((char*)b - start) / size;
-    free[i / 64] |= UINT64_C(1) << (i % 64);
-  }
-  size_t used = page_used(page);
+  page_mark_free(page, free);
+  size_t used = page_live(page);
 #if SECURE_QUARANTINE
   used = 0; /* blocks in quarantine are not in use */
   for (size_t i = 0; i < capacity; i++) {

@@ -43,6 +43,9 @@
 #define MI_SECURE 1
 #endif
 #define MI_CHECKED (MI_DEBUG > 0 || MI_SECURE > 0)
+/* OS pages inside partly used pages go back, see page/holes.c. Secure builds write to blocks that
+ * are free, and memory checkers watch them. */
+#define MI_HOLES (MI_SECURE == 0 && !MI_TRACK_VALGRIND && !MI_TRACK_ASAN)
 /* ---- what each secure level switches on, besides what the level below does ----
  *
  *   1  Block states: a free of anything but the start of a live block is reported.

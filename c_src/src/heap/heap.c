@@ -30,6 +30,7 @@ INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep) {
     list = block_next(q->active, list);
   }
   if (list == NULL) return;
+  page_set_bias(q->active, 0);
   size_t before = page_used(q->active);
   if (last == NULL)
     heap->free_list[cls] = NULL;
@@ -50,7 +51,8 @@ INTERNAL void heap_return_lists(heap_t* heap) {
 
 INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
   page_reclaim(page);
-  if (page_used(page) != 0) {
+  if (page_live(page) != 0) {
+    if (page != q->active && !heap_keeps_all(heap)) page_watch(page);
     if (page_has_flag(page, PAGE_FULL) && page_free_count(page) >= page_claimable_count(page))
       heap_page_not_full(heap, page);
     return;
@@ -84,6 +86,117 @@ INTERNAL void heap_rest(heap_t* heap) {
   heap_release_excess_to(heap, 0);
 }
 
+/* ---- sparse pages ---- */
+
+/* The free blocks of the active free list, without a walk if it is never-used blocks. */
+static size_t active_list_length(const heap_t* heap, size_t cls) {
+  const queue_t* q = &heap->queue[cls];
+  const block_t* list = heap->free_list[cls];
+  if (list == NULL || (q->list & LIST_EXTENDED) == 0) return page_list_length(q->active, list);
+  return q->active->capacity -
+         (size_t)((char*)list - page_start(q->active)) / q->active->block_size;
+}
+
+INTERNAL void heap_abandon_sparse_active(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  page_t* page = q->active;
+  if (page == NULL || heap_keeps_all(heap)) return;
+  if (page->capacity * page->block_size < 4 * page_unit(page)) return;
+  size_t live = page_live(page); /* and the active free list, whose length may need a walk */
+  if (live > page->capacity / 2u || live > PAGE_UNITS + active_list_length(heap, cls)) return;
+  heap_return_list(heap, cls);
+  if (!page_is_sparse(page)) return;
+  q->active = NULL;
+  abandon_page(page);
+}
+
+INTERNAL void heap_abandon_sparse(heap_t* heap) {
+  if (!MI_HOLES || heap_keeps_all(heap)) return;
+  FOR_CLASSES(heap, cls) {
+    queue_t* q = &heap->queue[cls];
+    heap_abandon_sparse_active(heap, cls);
+    for (page_t *page = q->first, *next; page != NULL; page = next) {
+      next = page->next;
+      if (!page_is_sparse(page)) continue;
+      queue_remove(heap, q, page);
+      abandon_page(page);
+    }
+  }
+}
+
+INTERNAL void heap_trim_sparse(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  page_t* page = q->last;
+  if (!MI_HOLES || page == NULL || os_is_single_threaded() || !page_is_sparse(page)) return;
+  queue_remove(heap, q, page);
+  abandon_page(page);
+}
+
+/* While the process has a single thread its pages stay with their heap: an abandoned page makes
+ * each free in it slower, and the thread itself can make the holes when it is asked to. So do the
+ * pages of a heap that keeps all. */
+static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
+  queue_remove(heap, q, page);
+  if (os_is_single_threaded() || heap_keeps_all(heap)) {
+    queue_push(heap, q, page);
+    return;
+  }
+  size_t cls = page_class(page);
+  abandon_page(page);
+  heap_abandon_sparse_active(heap, cls);
+}
+
+/* The active free list counts as used. When it is made of never-used blocks, heap_refill sets the
+ * bias to its length: the countdown ends when as many blocks were freed as were live then. If more
+ * were allocated from the list meanwhile, it starts again with what is left of the list, a few
+ * times for each list. Other lists are not watched.
+ *
+ * An empty page is released, because a thread that sleeps has no trims. If the class needs a page
+ * again, then the next empty one is kept, after that one of four, of eight, and so on: a thread
+ * that empties its page again and again keeps it. */
+#define KEEPS_MAX 127
+static void active_page_counted_down(heap_t* heap, queue_t* q, page_t* page) {
+  size_t cls = page_class(page);
+  page_set_bias(page, 0);
+  q->looks--;
+  if (!MI_HOLES || (heap->free_list[cls] != NULL && (q->list & LIST_EXTENDED) == 0)) return;
+  size_t rest = active_list_length(heap, cls);
+  if (page_live(page) > rest) {
+    page_set_bias(page, rest);
+  } else if (q->keeps > 0) {
+    q->keeps--;
+    q->looks = 0;
+  } else {
+    q->keeps = q->keeps_next;
+    q->keeps_next = (uint8_t)min_size(q->keeps_next * 2u + 1, KEEPS_MAX);
+    heap_return_list(heap, cls);
+    q->active = NULL;
+    page_release(page);
+  }
+}
+
+static NOINLINE void counted_down(heap_t* heap, queue_t* q, page_t* page) {
+  heap_enter(heap);
+  heap->keep.by_owner += page->capacity - page_used(page);
+  if (page == q->active) {
+    active_page_counted_down(heap, q, page);
+  } else if (page_used(page) != 0) {
+    heap_page_sparse(heap, q, page);
+  } else {
+    queue_remove(heap, q, page);
+    page_release(page);
+  }
+  heap_leave(heap);
+}
+
+/* Two functions, so that the common case saves no registers. */
+INTERNAL NOINLINE void heap_page_counted_down(heap_t* heap, page_t* page) {
+  queue_t* q = &heap->queue[page_class(page)];
+  if (page != q->active || q->looks > 0) counted_down(heap, q, page); /* else kept */
+}
+
+/* ---- trimming ---- */
+
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;
@@ -104,9 +217,10 @@ static void heap_give_page(page_t* page, uintptr_t id, heap_t* to) {
   page_set_flag(page, PAGE_FULL, false);
   page_settle(page);
   page_reclaim(page);
-  if (page_used(page) == 0) {
+  if (page_live(page) == 0) {
     page_release(page);
-  } else if (to != NULL && page_free_count(page) > 0 && heap_may_adopt(to, page)) {
+  } else if (to != NULL && page_free_count(page) > 0 && page_in_holes(page) == 0 &&
+             heap_may_adopt(to, page)) {
     store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)to));
     heap_mark_class(to, page_class(page));
     queue_push(to, &to->queue[page_class(page)], page);

@@ -39,8 +39,12 @@ static void check_page(heap_t* heap, page_t* page, size_t cls, const block_t* ac
   mi_assert(remote_is_owned(word));
   size_t local = mark_list(page, page->local, seen);
   mi_assert(local == page->capacity - page_used(page));
+  size_t in_holes = page_in_holes(page);
+  mi_assert(in_holes == 0 || page == heap->queue[cls].active);
+  mi_assert(page == heap->queue[cls].active || load_relaxed(&page->bias) == 0 ||
+            page_used(page) > load_relaxed(&page->bias));
   size_t others = mark_list(page, active_list, seen) + mark_list(page, remote_list(word), seen);
-  mi_assert(others <= page_used(page));
+  mi_assert(others + in_holes <= page_used(page));
   mi_assert(remote_count(word) <= page_used(page));
 }
 

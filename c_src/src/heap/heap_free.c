@@ -25,6 +25,14 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
   case PUSH_CLAIMABLE:
     abandoned_publish(arena, cls, slice);
     break;
+  case PUSH_SPARSE:
+    sparse_publish(arena, slice);
+    if (was_ours && !os_is_single_threaded()) {
+      heap_enter(heap);
+      heap_abandon_sparse_active(heap, cls);
+      heap_leave(heap);
+    }
+    break;
   case PUSH_LAST:
     page_release(page);
     break;
@@ -82,7 +90,7 @@ INTERNAL NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
     heap_page_not_full(heap, page);
     heap_leave(heap);
   }
-  if (emptied) heap_page_emptied(heap, page);
+  if (emptied) heap_page_counted_down(heap, page);
 }
 
 #if SECURE_QUARANTINE

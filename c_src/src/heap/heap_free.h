@@ -12,20 +12,21 @@
 #include "../base/checker.h"
 #include "current.h"
 #include "../memory/page_map.h"
+#include "heap.h"
 #include "page_queue.h"
 
 /* Relaxed: if the word names this thread's heap, this thread wrote it. */
 static inline uintptr_t owner_of(page_t* page) { return load_relaxed(&page->owner); }
 
-/* Owner: puts a block on the local list; true if it was the last one in use. */
+/* Owner: puts a block on the local list; true if the countdown of the page ends. */
 static inline bool push_local(page_t* page, block_t* block) {
   block_link(page, block, page->local);
   compiler_fence(); /* a fork between the two stores must find the link written */
   page->local = block;
   compiler_fence();
-  uint32_t used = page_used(page) - 1;
-  page_set_used(page, used);
-  return used == 0;
+  uint32_t countdown = load_relaxed(&page->countdown) - 1; /* only the owner writes it */
+  store_relaxed(&page->countdown, countdown);
+  return countdown == 0;
 }
 
 /* The heap of the calling thread that owns the page with this owner word; NULL if the page belongs
@@ -48,7 +49,7 @@ typedef enum free_e { FREE_DONE, FREE_EMPTIED, FREE_OTHER } free_t;
  * is as atomic as a separate load, but compilers do not fold atomic loads into operands. They also
  * compute the descriptor's address in a register, although indexed operands suffice. */
 _Static_assert(offsetof(page_t, owner) == 0 && offsetof(page_t, local) == MAP_BIAS &&
-                   offsetof(page_t, used) == 2 * MAP_BIAS,
+                   offsetof(page_t, countdown) == 2 * MAP_BIAS,
                "the displacements below");
 static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
   uintptr_t base = (uintptr_t)map_table();
@@ -59,7 +60,7 @@ static inline free_t free_fast(heap_t* heap, void* p, page_t** slot_of_p) {
                "movq (%1,%2), %%rsi\n\t" /* local */
                "movq %%rsi, (%3)\n\t"    /* the block's link */
                "movq %3, (%1,%2)\n\t"
-               "subl $1, 8(%1,%2)\n\t" /* used */
+               "subl $1, 8(%1,%2)\n\t" /* countdown */
                "je %l[emptied]"
                :
                : "r"(heap), "r"(base), "r"(slot), "r"(p)
@@ -88,7 +89,7 @@ static inline void free_block(void* p) {
   case FREE_DONE:
     return;
   case FREE_EMPTIED:
-    heap_page_emptied(heap, page);
+    heap_page_counted_down(heap, page);
     return;
   case FREE_OTHER:
     free_slow(heap, p, page);

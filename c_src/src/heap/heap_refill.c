@@ -3,16 +3,18 @@
  * The order in which a heap looks for blocks of a class:
  *   1. the active page: its local list, then the blocks that other threads freed
  *   2. if the active page can still be extended: the fullest of the first pages of the partial list
- *   3. an extension of the active page
+ *   3. a hole of the active page, or an extension of it
  *   4. other pages of the partial list
  *   5. an abandoned page (not for first-class heaps)
  *   6. a new page
  *
- * Always:  an active free list belongs to the active page of its class.
+ * Always:  an active free list belongs to the active page of its class. A page with holes is
+ *          active or abandoned, and in no partial list.
  * Threads: the heap's own; for the fallback heap, the thread that holds its lock.
  */
 #include "heap_refill.h"
 #include "../page/abandoned.h"
+#include "../page/holes.h"
 #include "page_queue.h"
 
 /* Makes a list the active free list of its class, and pops its first block. */
@@ -23,25 +25,23 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
   return heap_allocate(heap, cls, list);
 }
 
-/* Short lists of a busy class are refilled with never-used blocks, so that the slow path runs more
- * rarely. */
-#define SHORT_REFILL_MAX (16 * KiB) /* a refill extends a page up to this many bytes */
-#define BUSY_BLOCKS 8192            /* a class is busy once so many blocks were taken from it */
+#define BUSY_BLOCKS 8192 /* a class is busy once so many blocks were taken from it */
 INTERNAL void set_refill_if_busy(queue_t* q) {
   page_t* page = q->active;
-  if (page->refill_to == 0 && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
-    page->refill_to = (uint32_t)min_size(page->reserved, SHORT_REFILL_MAX / page->block_size);
+  if (!page_has_flag(page, PAGE_BUSY) && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
+    page_set_flag(page, PAGE_BUSY, true);
 }
 
 /* Whether the page may be extended if it has no free block. */
 typedef enum fresh_e { FRESH_NEVER, FRESH_IF_NONE_FREE } fresh_t;
 
 /* Makes the page the active one and takes its local list, else the blocks that other threads freed,
- * else never-used blocks. NULL if there are none. */
+ * else the blocks of a hole, else never-used blocks. NULL if there are none. */
 static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page, fresh_t fresh) {
   size_t count, added;
   uint8_t kind = 0;
   q->active = page;
+  page_set_bias(page, 0);
   set_refill_if_busy(q);
   if (states_order_is_old(page)) page_shuffle(page);
   block_t* list = page->local;
@@ -50,7 +50,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     heap->keep.by_owner += count;
     page->local = NULL;
     page_set_used(page, page->capacity);
-    if (count < LIST_MIN && page->capacity < page->refill_to) {
+    if (count < LIST_MIN && page_refills_short_lists(page)) {
       block_t* more = page_extend(page, &added);
       if (more != NULL) {
         page_append(page, list, more);
@@ -59,10 +59,13 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     }
   } else if ((list = page_take_remote(page, &count)) != NULL) {
     heap->keep.by_others += count;
-  } else if (fresh != FRESH_NEVER) {
+  } else if (fresh != FRESH_NEVER && (list = hole_fill(page, &count)) == NULL) {
     list = page_extend(page, &count);
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
+    /* All but the first block, which is allocated now. */
+    if (MI_HOLES && list != NULL) page_set_bias(page, count - 1);
+    q->looks = LOOKS_MAX;
   }
   return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, kind);
 }
@@ -143,7 +146,7 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
 static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
   page_t* page = queue_fullest(q);
-  if (page == NULL || old->capacity == old->reserved) return NULL;
+  if (page == NULL || old->capacity == old->reserved || page_in_holes(old) > 0) return NULL;
   queue_remove(heap, q, page);
   if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
   queue_push(heap, q, old);

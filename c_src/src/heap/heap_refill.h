@@ -11,6 +11,14 @@ INTERNAL void* heap_refill(heap_t* heap, size_t cls);
 #define TICK_EVERY 32 /* entries into the slow path; a power of two */
 #define LIST_MIN 40   /* a shorter list is refilled with never-used blocks */
 
+/* Short lists of a busy class are refilled with never-used blocks, so that the slow path runs more
+ * rarely, until a page is extended to this many bytes. */
+#define SHORT_REFILL_MAX (16 * KiB)
+static inline bool page_refills_short_lists(page_t* page) {
+  return page_has_flag(page, PAGE_BUSY) && page->capacity < page->reserved &&
+         (page->capacity + (size_t)1) * page->block_size <= SHORT_REFILL_MAX;
+}
+
 /* The shortest way: adopts the local list of the active page. NULL if the list is empty or too
  * short, or if a tick is due. */
 static inline void* heap_take_local(heap_t* heap, size_t cls) {
@@ -20,11 +28,12 @@ static inline void* heap_take_local(heap_t* heap, size_t cls) {
   if (unlikely(page == NULL || (++heap->heartbeat & heap->tick_mask) == 0)) return NULL;
   if (states_order_is_old(page)) return NULL;
   uint32_t capacity = page->capacity, count = capacity - page_used(page);
-  if (unlikely(count < LIST_MIN) && (count == 0 || capacity < page->refill_to)) return NULL;
+  if (unlikely(count < LIST_MIN) && (count == 0 || page_refills_short_lists(page))) return NULL;
   block_t* list = page->local;
   page->local = NULL;
-  compiler_fence(); /* a fork must not find the blocks in both lists */
-  page_set_used(page, capacity);
+  compiler_fence();              /* a fork must not find the blocks in both lists */
+  store_relaxed(&page->bias, 0); /* see heap_page_counted_down */
+  store_relaxed(&page->countdown, capacity);
   q->list = 0;
   bump_counter(&q->allocated, count);
   heap->keep.by_owner += count;

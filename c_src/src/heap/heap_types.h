@@ -13,6 +13,8 @@ typedef struct queue_s {
   page_t* first;
   page_t* last;
   uint8_t list;              /* LIST_ bits of the active free list */
+  uint8_t looks;             /* how often the end of the active page's countdown counts */
+  uint8_t keeps, keeps_next; /* how often an empty active page is kept, now and the next time */
   uint32_t trim_mark;        /* low bits of the head of that list at the last trim */
   _Atomic(size_t) allocated; /* over time: blocks moved to active free lists and not returned */
 } queue_t;
@@ -22,6 +24,8 @@ enum {
       1,        /* never-used blocks: the rest of the list is adjacent, up to the page's capacity */
   LIST_ZERO = 2 /* and their memory is zero */
 };
+
+#define LOOKS_MAX 8
 
 /* Counts for the bound of keep.h; only the heap's thread uses them. */
 typedef struct keep_s {

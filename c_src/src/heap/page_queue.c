@@ -7,6 +7,7 @@
  */
 #include "page_queue.h"
 #include "../base/list.h"
+#include "../page/holes.h"
 
 static void count_in(heap_t* heap, const page_t* page) {
   heap->queued_slices += page_slices(page);
@@ -14,6 +15,8 @@ static void count_in(heap_t* heap, const page_t* page) {
 }
 
 INTERNAL void queue_push(heap_t* heap, queue_t* q, page_t* page) {
+  mi_assert_internal(page_in_holes(page) == 0);
+  if (!heap_keeps_all(heap)) page_watch(page); /* else it keeps its sparse pages */
   LIST_PUSH_BACK(q, page, next, prev);
   count_in(heap, page);
 }
@@ -25,6 +28,7 @@ INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
 
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
   if (heap->keep.sweep_page == page) heap->keep.sweep_page = page->next;
+  page_set_bias(page, 0);
   LIST_REMOVE(q, page, next, prev);
   size_t before = heap->queued_slices;
   heap->queued_slices = before - page_slices(page);
@@ -64,19 +68,9 @@ INTERNAL void heap_page_not_full(heap_t* heap, page_t* page) {
   queue_push_front(heap, q, page);
 }
 
-INTERNAL NOINLINE void heap_page_emptied(heap_t* heap, page_t* page) {
-  queue_t* q = &heap->queue[page_class(page)];
-  mi_assert_internal(page_used(page) == 0);
-  if (page == q->active) return; /* kept for the next allocation; a trim releases it */
-  heap->keep.by_owner += page->capacity;
-  heap_enter(heap);
-  queue_remove(heap, q, page);
-  page_release(page);
-  heap_leave(heap);
-}
-
 INTERNAL void heap_adopt(heap_t* heap, page_t* page) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  holes_fill(page);
   mi_assert_internal(page_used(page) > 0);
   size_t cls = page_class(page);
   heap_mark_class(heap, cls);

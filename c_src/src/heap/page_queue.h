@@ -31,8 +31,6 @@ INTERNAL void heap_mark_class(heap_t* heap, size_t cls);
  * threads freed. mark_full sets or clears the state. */
 INTERNAL void mark_full(heap_t* heap, page_t* page, bool full);
 INTERNAL void queue_push_full(heap_t* heap, queue_t* q, page_t* page);
-/* The owner has freed the last block of a page: releases it, unless it is the active page. */
-INTERNAL void heap_page_emptied(heap_t* heap, page_t* page);
 /* Adopts a page that a free of this heap has claimed. */
 INTERNAL void heap_adopt(heap_t* heap, page_t* page);
 /* Moves a page of a first-class heap that is no longer full to the front of its list. */

@@ -34,6 +34,11 @@ static struct {
   _Atomic(uint64_t) forgot_ms;    /* when the marks of purged slices were last cleared */
 } purge_state;
 
+INTERNAL void purge_count(size_t bytes) {
+  add_relaxed(&purge_state.purges, 1);
+  add_relaxed(&purge_state.purged, bytes);
+}
+
 static long purge_delay_ms(void) {
   long delay = option_value(mi_option_purge_delay);
   if (delay <= 0) return delay;
@@ -76,8 +81,7 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
 #endif
   bitmap_set(a->second_chance, i, n); /* if they are allocated soon, that is a refault */
   pace_count_purged(n);
-  add_relaxed(&purge_state.purges, 1);
-  add_relaxed(&purge_state.purged, n * SLICE_SIZE);
+  purge_count(n * SLICE_SIZE);
 }
 
 /* Claims and purges the slices `bits` of one word, run by run. */

@@ -15,6 +15,8 @@ typedef struct purge_stats_s {
   size_t purges; /* system calls */
   size_t purged; /* bytes, all purges together */
 } purge_stats_t;
+/* Counts a system call that gave `bytes` back. */
+INTERNAL void purge_count(size_t bytes);
 INTERNAL void arena_purge_stats(purge_stats_t* stats);
 /* Forgets the pending purges and the statistics. */
 INTERNAL void arena_purge_clear(void);

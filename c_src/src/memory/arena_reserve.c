@@ -45,7 +45,7 @@ static arena_t* arena_make(const arena_memory_t* memory) {
   arena_t* a = meta_alloc(sizeof(arena_t));
   size_t thp_regions = memory->huge ? slices / ZONES * HOME_ZONE / THP_SLICES : 0;
   size_t region_words = bitmap_words(thp_regions);
-  bitword_t* bits = meta_alloc((6 * words + 2 * region_words) * sizeof(bitword_t));
+  bitword_t* bits = meta_alloc((8 * words + 2 * region_words) * sizeof(bitword_t));
   abandoned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(abandoned_line_t));
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
@@ -72,7 +72,9 @@ static arena_t* arena_make(const arena_memory_t* memory) {
   a->purge = bits + 3 * words;
   a->second_chance = bits + 4 * words;
   a->counted = bits + 5 * words;
-  a->huge = bits + 6 * words;
+  a->sparse = bits + 6 * words;
+  a->sparse_before = bits + 7 * words;
+  a->huge = bits + 8 * words;
   a->dense = a->huge + region_words;
   a->thp_regions = thp_regions;
   a->abandoned = lines;

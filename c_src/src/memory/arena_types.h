@@ -64,6 +64,8 @@ typedef struct arena_s {
   bitword_t* purge;            /* pending purge: free, and to be purged */
   bitword_t* second_chance;    /* pending purge: was pending in the last round too; free and not
                                 * pending: was purged a short time ago */
+  bitword_t* sparse;           /* an abandoned page that may get holes starts here, a hint */
+  bitword_t* sparse_before;    /* and it was so in the last round too */
   size_t thp_regions;          /* huge-page regions before the home zone; 0: no huge pages */
   bitword_t* huge;             /* by region: the system was advised to use huge pages */
   bitword_t* dense;            /* by region: the last large block there was touched as a whole */

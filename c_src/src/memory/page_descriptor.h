@@ -24,7 +24,7 @@ typedef struct block_s {
  *  field                   written by                     read by
  *  owner                   see owner.h                    any thread, relaxed
  *  local, capacity         the owner                      the owner
- *  used                    the owner                      the owner; any thread for statistics
+ *  countdown, bias, holes  the owner                      the owner; any thread for statistics
  *  next, prev              the owner                      the owner
  *  flags                   the owner                      any thread, relaxed
  *  cls                     the thread that sets it up     any thread, relaxed
@@ -42,8 +42,8 @@ typedef struct page_s {
   };
   union {
     struct {
-      _Atomic(uint32_t) used; /* extended blocks not in `local`; counts the active free list too */
-      uint16_t capacity;      /* blocks that the page was extended by so far */
+      _Atomic(uint32_t) countdown; /* see page_used; the free that makes it 0 is not done yet */
+      uint16_t capacity;           /* blocks that the page was extended by so far */
       union {
         uint16_t reserved; /* blocks that fit */
         uint16_t mappings; /* large block of an arena that was moved: its mappings, as counted */
@@ -60,8 +60,11 @@ typedef struct page_s {
   _Atomic(uint8_t) cls;   /* size class; CLASS_LARGE for a page of one block */
   _Atomic(uint8_t) flags; /* PAGE_ flags */
   union {
-    uint32_t refill_to; /* small blocks: refill short lists up to this capacity */
-    uint32_t fragment;  /* large blocks: length of a fragment, see large_move.c */
+    struct {
+      _Atomic(uint16_t) bias;  /* small blocks: see page_used */
+      _Atomic(uint16_t) holes; /* small blocks: bit u: unit u is a hole, see holes.c */
+    };
+    uint32_t fragment; /* large blocks: length of a fragment, see large_move.c */
   };
   SECURE_PAGE_FIELDS /* see page_secure.h */
 } page_t;
@@ -81,10 +84,12 @@ enum {
   PAGE_FULL = 8,     /* in a partial list, had no free block; the owner's next free is slow */
   PAGE_GUARDED = 16, /* its guard is in place */
   PAGE_ABSENT = 32,  /* secure level 4: its memory was not resident when it was set up */
+  PAGE_BUSY = 64,    /* pages of blocks: short lists are refilled with never-used blocks */
   PAGE_LEFT = 64,    /* a large block whose contents have moved to another block */
   PAGE_SHRUNK = 128  /* a large block that has shrunk before */
 };
 #define ARENA_NONE UINT16_MAX
+#define PAGE_UNITS 16 /* equal parts of a page that can be holes */
 
 static inline char* slice_address(size_t slice) { return (char*)((uintptr_t)slice << SLICE_SHIFT); }
 
@@ -107,10 +112,26 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 static inline size_t page_class(const page_t* page) {
   return load_relaxed(&page->cls); /* set before the first block is allocated */
 }
-/* Only the owner writes it. Relaxed: other threads read it for statistics. */
-static inline uint32_t page_used(const page_t* page) { return load_relaxed(&page->used); }
+/* A page with at most this many live blocks may be sparse: an eighth of them, or eight blocks if
+ * that is not more than a quarter; and at most one for each unit. */
+static inline uint32_t sparse_max(uint32_t blocks) {
+  uint32_t eighth = blocks / 8, quarter = blocks / 4;
+  return eighth > PAGE_UNITS ? PAGE_UNITS : eighth > 8 ? eighth : quarter < 8 ? quarter : 8;
+}
+/* The extended blocks that are not in `local`: live blocks, the active free list, and blocks in
+ * holes. Each free of the owner counts down `countdown`, and notices when that is 0. With a bias
+ * that is the moment when as many blocks as the bias are used. Only the owner writes the two.
+ * Relaxed: other threads read them for statistics. */
+static inline uint32_t page_used(const page_t* page) {
+  return load_relaxed(&page->countdown) + load_relaxed(&page->bias);
+}
 static inline void page_set_used(page_t* page, size_t used) {
-  store_relaxed(&page->used, (uint32_t)used);
+  store_relaxed(&page->countdown, (uint32_t)used - load_relaxed(&page->bias));
+}
+static inline void page_set_bias(page_t* page, size_t bias) {
+  uint32_t used = page_used(page);
+  store_relaxed(&page->bias, (uint16_t)bias);
+  store_relaxed(&page->countdown, used - (uint32_t)bias);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* abandoned.c - finds abandoned pages that have free blocks.
  *
  * Owns:    the bits for abandoned pages of each arena: one line of 512 bits per chunk and class,
- *          and one summary word of chunks per class.
+ *          and one summary word of chunks per class; the bits for sparse pages, and their time.
  * Always:  bits are hints. The thread that clears a bit tries to claim the page. The thread that
  *          makes a page worth claiming sets its bit.
  * Threads: any.
@@ -12,9 +12,16 @@
  * bit and its claim fails, then it cleared the bit before the page was abandoned, or another thread
  * claimed the page. A summary bit is set after the bit in its line. It is cleared before the search
  * reads the line again.
+ *
+ * A sparse page is published in the same way, and the time when such pages are due like that of the
+ * purges in arena_purge.c: bit, then time; the thread that makes holes takes the time, then reads
+ * the bits. All four accesses are sequentially consistent.
  */
 #include "abandoned.h"
 #include "../memory/arena_list.h"
+#include "../runtime/options.h"
+
+static _Atomic(uint64_t) sparse_at;
 
 #define PROBE_ARENAS ((size_t)4)
 #define PROBE_PAGES 8
@@ -35,9 +42,24 @@ static bool may_be_claimed(page_t* page) {
   return owner_tag(load_relaxed(&page->owner)) == 0; /* relaxed: this thread owns the page */
 }
 
-INTERNAL void abandon_page(page_t* page) {
+INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  long delay = option_value(mi_option_purge_delay);
+  if (!arena_is_movable(a) || delay < 0) return;
+  size_t i = slice - a->first_slice;
+  /* Relaxed loads suffice: if a purge has cleared the bit and abandoned the page before this thread
+   * pushed its block, then the push has acquired that. Else the claim finds the block. */
+  if (bitmap_any(a->sparse, i, 1) && !bitmap_any(a->sparse_before, i, 1)) return;
+  (void)bitmap_clear(a->sparse_before, i, 1);
+  bitmap_set(a->sparse, i, 1);
+  uint64_t at = load_seq_cst(&sparse_at);
+  if (at == 0) (void)cas_seq_cst(&sparse_at, &at, os_clock_ms() + (uint64_t)delay);
+}
+
+INTERNAL void abandon_page_as(page_t* page, bool sparse) {
+  page_set_bias(page, 0);
   for (;;) {
-    if (page_used(page) == 0) {
+    if (page_live(page) == 0) {
       page_release(page);
       return;
     }
@@ -48,9 +70,11 @@ INTERNAL void abandon_page(page_t* page) {
     bool claimable = page_free_count(page) >= page_claimable_count(page) && may_be_claimed(page);
     if (page_try_abandon(page)) {
       if (claimable) abandoned_publish(arena, cls, slice);
+      if (sparse) sparse_publish(arena, slice);
       return;
     }
     page_reclaim(page);
+    sparse = page_is_sparse(page);
   }
 }
 

@@ -7,8 +7,14 @@
 /* Publishes an abandoned page. A hint: the page may be claimed or released a moment later. */
 INTERNAL void abandoned_publish(uint16_t arena, size_t cls, uint32_t slice);
 /* Owner: an empty page is released; any other is abandoned, and published if it is worth claiming.
- * The page must be in no list. The caller must not read it afterwards. */
-INTERNAL void abandon_page(page_t* page);
+ * The page must be in no list. The caller must not read it afterwards. `sparse`: it may get holes,
+ * too. */
+INTERNAL void abandon_page_as(page_t* page, bool sparse);
+static inline void abandon_page(page_t* page) { abandon_page_as(page, page_is_sparse(page)); }
+/* Publishes an abandoned page that may get holes. A hint as well. */
+INTERNAL void sparse_publish(uint16_t arena, uint32_t slice);
+/* The time when published pages are due for holes_purge_due, ms; 0: no page is published. */
+static _Atomic(uint64_t) sparse_at;
 /* Claims an abandoned page of the class, within a bounded number of probes; NULL if none was found.
  */
 INTERNAL page_t* abandoned_claim(size_t cls);

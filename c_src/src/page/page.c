@@ -15,6 +15,7 @@
 INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
   _Atomic(uint64_t)* remote = map_remote(page->slice);
   size_t enough = page->reserved - page_claimable_count(page); /* outstanding at the threshold */
+  size_t sparse = MI_HOLES ? sparse_max(page->reserved) : 0;
   uint64_t word = load_acquire(remote), pushed;
   push_t result;
   for (;;) {
@@ -26,6 +27,8 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
       size_t out = remote_outstanding(pushed);
       if (out == 0)
         result = PUSH_LAST;
+      else if (out <= sparse)
+        result = PUSH_SPARSE;
       else if (reclaim && out <= enough)
         result = PUSH_TAKEN;
       else if (out == enough)
@@ -42,7 +45,7 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim) {
     if (cas_weak_acq_rel(remote, &word, next)) break;
   }
   if (result == PUSH_TAKEN)
-    page_return_list(page, block, page_used(page) - remote_outstanding(pushed));
+    page_return_list(page, block, page_live(page) - remote_outstanding(pushed));
   return result;
 }
 
@@ -55,7 +58,7 @@ INTERNAL bool page_claim(uint32_t slice) {
      */
   } while (!cas_weak_acq_rel(remote, &word, REMOTE_OWNED));
   page_t* page = map_descriptor_of_slice(slice);
-  page_return_list(page, remote_list(word), page_used(page) - remote_outstanding(word));
+  page_return_list(page, remote_list(word), page_live(page) - remote_outstanding(word));
   return true;
 }
 
@@ -74,8 +77,8 @@ INTERNAL block_t* page_take_remote(page_t* page, size_t* count) {
 INTERNAL bool page_try_abandon(page_t* page) {
   uintptr_t owner = load_relaxed(&page->owner);
   uint64_t expected = REMOTE_OWNED;
-  uint64_t abandoned = (uint64_t)page_used(page) << 48;
-  mi_assert_internal(page_used(page) > 0 && page_used(page) <= UINT16_MAX);
+  uint64_t abandoned = (uint64_t)page_live(page) << 48;
+  mi_assert_internal(page_live(page) > 0 && page_live(page) <= UINT16_MAX);
   /* Before the exchange, while this thread may still write the owner word. Relaxed: the word only
    * keeps this thread's own frees off the fast path. */
   store_relaxed(&page->owner, owner_id(owner) | OWNER_ABANDONED);
@@ -110,17 +113,18 @@ INTERNAL page_t* page_fresh(affinity_t affinity, size_t cls, uintptr_t owner, bo
   add_relaxed(&pages_total[cls], 1);
   page_t* page = map_descriptor_of_slice(run.slice);
   page->local = NULL;
-  page_set_used(page, 0);
   page->capacity = 0;
   page->block_size = class_block_size(cls);
   page->reserved = (uint16_t)((slices * SLICE_SIZE - guard_size()) / page->block_size);
-  page->refill_to = 0;
+  store_relaxed(&page->bias, 0); /* relaxed: as the owner word below */
+  store_relaxed(&page->holes, 0);
   page->next = page->prev = NULL;
   page->slice = run.slice;
   page_set_slices(page, slices);
   page->arena = run.arena;
   store_relaxed(&page->cls, (uint8_t)cls);
   store_relaxed(&page->flags, run.zero ? PAGE_ZERO : run.absent ? PAGE_ABSENT : 0);
+  page_set_used(page, 0);
   if (run.guarded) page_set_flag(page, PAGE_GUARDED, true);
   states_begin(page);
   canary_new_key(page);
@@ -228,5 +232,44 @@ INTERNAL void page_shuffle(page_t* page) {
 INTERNAL void page_reclaim(page_t* page) {
   size_t count;
   block_t* list = page_take_remote(page, &count);
+  if (list == NULL) return;
+  page_set_bias(page, 0); /* else the countdown may be past its end */
   page_return_list(page, list, count);
+}
+
+/* ---- sparse pages and holes ---- */
+
+INTERNAL void page_watch(page_t* page) {
+  uint32_t most = sparse_max(page->reserved);
+  bool watch = MI_HOLES && page->capacity == page->reserved && page_used(page) > most;
+  page_set_bias(page, watch ? most : 0);
+}
+
+/* The next run of holes from unit `*to` on: the blocks [*first, *end). A block between two runs may
+ * overlap both; it belongs to the first. */
+static bool next_hole(const page_t* page, size_t* to, size_t* first, size_t* end) {
+  uint32_t holes = (uint32_t)load_relaxed(&page->holes) >> *to;
+  if (holes == 0) return false;
+  size_t from = *to + lowest_bit(holes), before = *end;
+  *to = from + lowest_bit(~((uint32_t)load_relaxed(&page->holes) >> from));
+  page_unit_blocks(page, from, *to, first, end);
+  *first = max_size(*first, before);
+  return true;
+}
+
+INTERNAL size_t page_count_in_holes(const page_t* page) {
+  size_t n = 0, first, end = 0;
+  for (size_t to = 0; next_hole(page, &to, &first, &end);) n += end - first;
+  return n;
+}
+
+INTERNAL void page_mark_free(const page_t* page, uint64_t* free) {
+  size_t size = page->block_size, first, end = 0;
+  memset(free, 0, PAGE_BLOCKS_MAX / 8);
+  for (const block_t* b = page->local; b != NULL; b = block_next(page, b)) {
+    size_t i = (size_t)((const char*)b - page_start(page)) / size;
+    free[i / 64] |= UINT64_C(1) << (i % 64);
+  }
+  for (size_t to = 0; MI_HOLES && next_hole(page, &to, &first, &end);)
+    for (size_t i = first; i < end; i++) free[i / 64] |= UINT64_C(1) << (i % 64);
 }

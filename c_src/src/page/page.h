@@ -65,12 +65,14 @@ static inline size_t page_claimable_count(const page_t* page) {
 typedef enum push_e {
   PUSH_QUEUED,    /* the block is on the list */
   PUSH_CLAIMABLE, /* and the page has just become worth claiming */
+  PUSH_SPARSE,    /* and the page is abandoned and may be sparse */
   PUSH_LAST,      /* it was the last block: the caller owns the page now, and it is empty */
   PUSH_TAKEN      /* the caller owns the page now, with all blocks that were freed in it */
 } push_t;
 
 /* Frees a block of a page that this thread's heap does not own. With `reclaim` the caller claims
- * the page as soon as it is worth it: PUSH_TAKEN. */
+ * the page as soon as it is worth it: PUSH_TAKEN. It does not claim a sparse page, which it may
+ * have abandoned only to get holes. */
 INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim);
 /* Claims the abandoned page that starts at `slice`, with all blocks that were freed in it; false if
  * the page is owned or free. */
@@ -117,8 +119,41 @@ static inline char* page_block_of(page_t* page, const void* p) {
   size_t offset = (size_t)((const char*)p - page_start(page));
   return page_start(page) + offset / page->block_size * page->block_size;
 }
+
+/* ---- holes: see holes.c ---- */
+
+/* Bytes of a unit: a sixteenth of the page, but at least an OS page. */
+static inline size_t page_unit(const page_t* page) {
+  return max_size(page_slices(page) * SLICE_SIZE / PAGE_UNITS, os_info.page_size);
+}
+/* The blocks that overlap the units [from, to) are [*first, *end). */
+static inline void page_unit_blocks(const page_t* page, size_t from, size_t to, size_t* first,
+                                    size_t* end) {
+  size_t unit = page_unit(page), size = page->block_size;
+  *first = from * unit / size;
+  *end = min_size(page->reserved, (to * unit - 1) / size + 1);
+}
+/* Blocks that overlap a hole. They are free, and on no list. */
+INTERNAL size_t page_count_in_holes(const page_t* page);
+static inline size_t page_in_holes(const page_t* page) {
+  return !MI_HOLES || likely(load_relaxed(&page->holes) == 0) ? 0 : page_count_in_holes(page);
+}
+static inline size_t page_live(const page_t* page) { return page_used(page) - page_in_holes(page); }
+/* True if it pays to look for holes: few blocks are live, and several units were touched. */
+static inline bool page_is_sparse(const page_t* page) {
+  return MI_HOLES && page_live(page) <= sparse_max(page->capacity) &&
+         page->capacity * page->block_size >= 4 * page_unit(page);
+}
+/* Owner of a page in a partial list: from now on the countdown ends when the page is sparse, or, if
+ * the page is sparse already or not fully extended, when it is empty. */
+INTERNAL void page_watch(page_t* page);
+/* Owner: sets bit i of `free` for each block i that is in the local list or in a hole. */
+#define PAGE_BLOCKS_MAX (SLICE_SIZE / 8)
+_Static_assert(2 * SLICE_SIZE / SINGLE_SLICE_MAX <= PAGE_BLOCKS_MAX, "any page's blocks");
+INTERNAL void page_mark_free(const page_t* page, uint64_t* free);
+
 static inline size_t page_free_count(const page_t* page) {
-  return page->reserved - page_used(page);
+  return page->reserved - page_live(page);
 }
 /* Pages of the class that were allocated since the process started. */
 INTERNAL size_t page_total(size_t cls);

@@ -22,6 +22,7 @@
 #include "../memory/arena_list.h"
 #include "../memory/arena_purge.h"
 #include "../memory/meta.h"
+#include "../page/holes.h"
 #include "../runtime/log.h"
 #include "../runtime/random.h"
 
@@ -30,6 +31,7 @@ static os_lock_t* const ranked_locks[] = {&heap_lock,  &fallback_lock, &large_lo
 #define LOCK_COUNT (sizeof(ranked_locks) / sizeof(ranked_locks[0]))
 
 INTERNAL void fork_prepare(void) {
+  holes_stop();
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock(ranked_locks[i]);
   os_fork_begin();
 }
@@ -38,6 +40,7 @@ INTERNAL void fork_parent(void) {
   random_after_fork(false);
   os_fork_end();
   for (size_t i = LOCK_COUNT; i > 0; i--) os_unlock(ranked_locks[i - 1]);
+  holes_go_on();
 }
 
 INTERNAL void fork_child(void) {
@@ -46,5 +49,6 @@ INTERNAL void fork_child(void) {
   log_reset_after_fork();
   random_after_fork(true);
   arena_reset_after_fork();
+  holes_reset_after_fork();
   registry_after_fork(heap_backing(heap_default)); /* NULL: the thread has none */
 }

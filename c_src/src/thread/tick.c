@@ -17,6 +17,7 @@
 #include "../memory/arena_purge.h"
 #include "../memory/limit.h"
 #include "../memory/slice_reuse.h"
+#include "../page/holes.h"
 #include "../runtime/callback.h"
 #include "../runtime/log.h"
 
@@ -98,6 +99,7 @@ static void heap_trim(heap_t* heap) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
     if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
+    if (!heap_keeps_all(heap)) heap_trim_sparse(heap, heap->trim_class);
   }
   heap_leave(heap);
 }
@@ -109,6 +111,7 @@ INTERNAL COLD void heap_tick(heap_t* heap) {
   limit_tick();
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
+  holes_purge_due();
   heap_adjust_quarantine(heap_backing(heap));
   heap_enter(heap);
   keep_tick(heap);
@@ -123,10 +126,11 @@ INTERNAL void large_tick(heap_t* heap) {
 
 /* ---- collecting ---- */
 
-static void collect_one(heap_t* heap) {
+static void collect_one(heap_t* heap, bool force) {
   heap_enter(heap);
   heap_collect(heap);
   keep_collect(heap);
+  if (force) heap_abandon_sparse(heap);
   check_heap(heap);
   heap_leave(heap);
 }
@@ -141,13 +145,24 @@ INTERNAL void thread_collect_for_oom(void) {
     run_deferred(heap, true);
     heap = heap_backing(heap);
     heap_flush_quarantine(heap);
-    collect_one(heap);
-    for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+    collect_one(heap, false);
+    for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h, false);
   }
+  holes_stop(); /* waits for a page that another thread has claimed */
+  holes_go_on();
   if (likely(!usage_is_on())) return;
   arena_purge_due(true);
   /* What other threads purge now counts until they are done. */
   for (unsigned round = 0; round < PURGE_NAPS && wait_for_flight(round);) round++;
+}
+
+#define COLLECT_STEP ((size_t)8 * MiB)
+
+/* Each hole belongs to a page that was published before the call or by it, so this ends. */
+static void purge_all_holes(void) {
+  size_t bytes;
+  do bytes = COLLECT_STEP;
+  while (holes_purge(&bytes));
 }
 
 INTERNAL void thread_collect(heap_t* heap, bool force) {
@@ -157,14 +172,15 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   if (backing != NULL) {
     run_deferred(backing, force);
     if (force) heap_flush_quarantine(backing);
-    collect_one(heap != NULL ? heap : backing);
+    collect_one(heap != NULL ? heap : backing, force);
     for (heap_t* h = heap != NULL ? NULL : backing->thread_heaps.first; h != NULL;
          h = h->thread_next)
-      collect_one(h);
+      collect_one(h, force);
   }
   if (force) {
     large_flush_quarantine();
     fallback_collect();
+    purge_all_holes();
   }
   arena_purge_due(force);
   track_leave();
@@ -177,12 +193,13 @@ void mi_thread_idle(void) mi_attr_noexcept {
   track_enter();
   run_deferred(heap, true);
   heap_flush_quarantine(heap);
-  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h);
+  for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h, true);
   heap_enter(heap);
   heap_rest(heap);
   keep_collect(heap);
   check_heap(heap);
   heap_leave(heap);
+  purge_all_holes();
   arena_purge_due(true);
   track_leave();
   slices_report();

@@ -1,0 +1,28 @@
+/* holes.h - gives back the OS pages inside partly used pages, and uses their blocks again. */
+#ifndef MI_HOLES_H
+#define MI_HOLES_H
+
+#include "page.h"
+
+/* Makes holes in published sparse pages until about `*bytes` bytes went back; counts `*bytes` down.
+ * True if more pages wait. Any thread; holds no lock. */
+INTERNAL bool holes_purge(size_t* bytes);
+/* The same for a bounded number of bytes, and only if the published pages are due. */
+INTERNAL void holes_purge_due(void);
+/* Owner: the blocks of one hole as a list of `*count`; NULL if the page has no hole. They count as
+ * used. */
+INTERNAL block_t* hole_fill(page_t* page, size_t* count);
+/* Owner: puts the blocks of all holes onto the local list. */
+INTERNAL void holes_fill(page_t* page);
+#if MI_DEBUG > 0
+/* Owner: the block overlaps a hole, so it is free. */
+INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block);
+#endif
+/* Between the two calls no thread has claimed a page to make holes in it. If the thread that has
+ * claimed one does not go on, the first call gives up after a moment. */
+INTERNAL void holes_stop(void);
+INTERNAL void holes_go_on(void);
+/* In the child of a fork, instead of holes_go_on. */
+INTERNAL void holes_reset_after_fork(void);
+
+#endif
