@@ -70,9 +70,9 @@ static void free_most(worker_t* w, uint64_t seed) {
 
 /* Goes through the slow path of malloc often enough for all pages to be looked at. */
 static void work_a_little(void) {
-  enum { BLOCKS = 8, ROUNDS = 30000 };
+  enum { BLOCKS = 8 };
   void* p[BLOCKS];
-  for (size_t round = 0; round < ROUNDS; round++) {
+  for (size_t round = 0; round < 20000 / workers + 500; round++) {
     for (size_t i = 0; i < BLOCKS; i++) REQUIRE((p[i] = mi_malloc(16000)) != NULL);
     for (size_t i = 0; i < BLOCKS; i++) mi_free(p[i]);
   }
@@ -196,17 +196,14 @@ static void free_memory_of_first_class_heaps_counts(void) {
 
 static void* call_idle(void* arg) {
   (void)arg;
+  size_t before = printed_bytes("threads:");
   mi_thread_idle();
+  CHECK_EQ(printed_bytes("threads:"), before);
   return NULL;
 }
 
 /* A thread that has no heap may call it, and gets none by it. */
-static void idle_threads_need_no_heap(void) {
-  mi_free(mi_malloc(10));
-  size_t before = printed_bytes("threads:");
-  thread_join(thread_start(&call_idle, NULL));
-  CHECK_EQ(printed_bytes("threads:"), before);
-}
+static void idle_threads_need_no_heap(void) { thread_join(thread_start(&call_idle, NULL)); }
 
 /* The blocks and heaps of a thread stay valid, and it goes on as before. */
 static void a_thread_goes_on_after_idle(void) {
@@ -245,7 +242,8 @@ static void empty_memory_of_an_idle_thread_goes_back(void) {
   mi_thread_idle();
   size_t after = rss_bytes();
   check_note("%zu KiB before, %zu KiB after\n", before / KIB, after / KIB);
-  CHECK_LE(after, before + MIB);
+  /* Secure builds have tables of block states too, and keep them. */
+  CHECK_LE(after, before + MIB + (MI_TEST_SECURE > 0 ? TOTAL / 32 : 0));
 }
 
 static void four_idle_threads_keep_nothing(void) {

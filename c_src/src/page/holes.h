@@ -14,7 +14,7 @@ INTERNAL void holes_purge_due(void);
 INTERNAL block_t* hole_fill(page_t* page, size_t* count);
 /* Owner: puts the blocks of all holes onto the local list. */
 INTERNAL void holes_fill(page_t* page);
-#if MI_DEBUG > 0
+#if MI_DEBUG > 0 && MI_SECURE == 0
 /* Owner: the block overlaps a hole, so it is free. */
 INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block);
 #endif
