@@ -76,7 +76,7 @@ static const named_t arena_fields[] = {FIELD(arena_t, free_count),
                                        FIELD(arena_t, abandoned_summary),
                                        {0, sizeof(arena_t), "arena_t"}};
 static const named_t page_fields[] = {
-    FIELD(page_t, owner), FIELD(page_t, used), FIELD(page_t, local), {0, sizeof(page_t), "page_t"}};
+    FIELD(page_t, owner), FIELD(page_t, countdown), FIELD(page_t, local), {0, sizeof(page_t), "page_t"}};
 static const named_t heap_fields[] = {FIELD(heap_t, free_list),
                                       FIELD(heap_t, queue),
                                       FIELD(heap_t, thread_heaps),

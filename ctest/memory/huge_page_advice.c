@@ -84,8 +84,8 @@ static void fresh_large_block_costs_what_is_touched(void) {
       REQUIRE(p != NULL);
       CHECK_EQ(advised_in(p, sizes[i]), 0);
       size_t before = rss_bytes();
-      for (size_t at = 5 * OS_PAGE; at < sizes[i]; at += STRETCH) p[at] = 1;
-      CHECK_LE(rss_bytes(), before + sizes[i] / STRETCH * 3 * OS_PAGE + MIB);
+      for (size_t at = 5 * OS_PAGE; at < sizes[i]; at += REGION) p[at] = 1;
+      CHECK_LE(rss_bytes(), before + sizes[i] / REGION * 3 * OS_PAGE + MIB);
       mi_free(p);
     }
 }
