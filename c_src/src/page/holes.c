@@ -226,9 +226,8 @@ INTERNAL void holes_purge_due(void) {
 
 /* ---- using their blocks again ---- */
 
-INTERNAL block_t* hole_fill(page_t* page, size_t* count) {
+INTERNAL block_t* hole_fill_one(page_t* page, size_t* count) {
   *count = 0;
-  if (!MI_HOLES) return NULL;
   for (uint32_t holes; (holes = load_relaxed(&page->holes)) != 0;) {
     size_t u = lowest_bit(holes), i, end;
     page_unit_blocks(page, u, u + 1, &i, &end);

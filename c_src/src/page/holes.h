@@ -11,7 +11,10 @@ INTERNAL bool holes_purge(size_t* bytes);
 INTERNAL void holes_purge_due(void);
 /* Owner: the blocks of one hole as a list of `*count`; NULL if the page has no hole. They count as
  * used. */
-INTERNAL block_t* hole_fill(page_t* page, size_t* count);
+INTERNAL block_t* hole_fill_one(page_t* page, size_t* count);
+static inline block_t* hole_fill(page_t* page, size_t* count) {
+  return MI_HOLES && unlikely(load_relaxed(&page->holes) != 0) ? hole_fill_one(page, count) : NULL;
+}
 /* Owner: puts the blocks of all holes onto the local list. */
 INTERNAL void holes_fill(page_t* page);
 #if MI_DEBUG > 0
