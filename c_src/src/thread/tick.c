@@ -80,11 +80,14 @@ static void heap_trim(heap_t* heap) {
 
 #define RECOVER_PAGES 64 /* of orphans, at a tick */
 
+#define HOLES_TICK ((size_t)2 * MiB)
+
 INTERNAL COLD void heap_tick(heap_t* heap) {
+  size_t bytes = HOLES_TICK;
   run_deferred(heap, false);
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
-  holes_purge_due();
+  (void)holes_purge_due(&bytes);
   heap_adjust_quarantine(heap_backing(heap));
   /* `< 2`: a callback increments the heartbeat too, so an exact value may be skipped. */
   if ((heap->heartbeat & (TRIM_EVERY - 1)) < 2) heap_trim(heap);
