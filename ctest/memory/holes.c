@@ -95,7 +95,7 @@ static void check_scattered(void (*give_back)(void)) {
   check_note("live %zu KiB, in %zu KiB of OS pages; resident %zu KiB after the frees, then %zu\n",
              live / KIB, os_pages * OS_PAGE / KIB, (freed - before) / KIB, (after - before) / KIB);
   /* Besides OS pages with live blocks: what the threads themselves need, and active pages. */
-  if (MI_TEST_SECURE == 0) CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57 + 4 * MIB);
+  CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57 + 4 * MIB);
   pthread_barrier_wait(&step);
   for (size_t t = 0; t < THREADS; t++) thread_join(threads[t]);
   mi_collect(true);
@@ -109,8 +109,8 @@ static void collecting_gives_back_all_but_os_pages_with_live_blocks(void) {
 
 /* At each 32nd entry into the slow path the thread does work that is due. */
 static void allocate_for_a_while(void) {
-  for (int i = 0; i < 40; i++) {
-    sleep_ms(20);
+  for (int i = 0; i < 25; i++) {
+    sleep_ms(15);
     void* p[4096];
     for (int round = 0; round < 10; round++) {
       for (size_t k = 0; k < COUNT_OF(p); k++) p[k] = mi_malloc(64);
@@ -158,7 +158,7 @@ static void check_sleepers(size_t each) {
   check_note("%d threads asleep: %zu KiB each, %zu after a collect\n", SLEEPERS,
              (asleep - before) / KIB / SLEEPERS, (after - before) / KIB / SLEEPERS);
   /* 40 MiB for 512 threads, with their stacks. */
-  if (MI_TEST_SECURE == 0) CHECK_LE(after, before + SLEEPERS * 80 * KIB);
+  CHECK_LE(after, before + SLEEPERS * 80 * KIB);
   pthread_barrier_wait(&step);
   for (size_t t = 0; t < SLEEPERS; t++) thread_join(threads[t]);
 }
@@ -181,7 +181,7 @@ static void check_alone(bool with_thread) {
   size_t after = rss_bytes();
   check_note("%zu KiB of OS pages with live blocks, %zu KiB resident\n", os_pages * OS_PAGE / KIB,
              (after - before) / KIB);
-  if (MI_TEST_SECURE == 0) CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57);
+  CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57);
   for (size_t i = 0; i < LEFT; i++) piece_free(&mine[i]);
 }
 static void a_single_thread_gives_back_its_own(void) { check_alone(false); }
@@ -311,8 +311,7 @@ static void the_last_free_releases_the_page(void) {
   size_t with_holes = rss_bytes();
   for (size_t i = 0; i < COUNT; i += 20) piece_free(&pieces[i]);
   mi_collect(true);
-  if (MI_TEST_SECURE == 0 && RSS_IS_MEANINGFUL)
-    CHECK_LE(rss_bytes(), with_holes - KEPT * OS_PAGE / 2);
+  if (RSS_IS_MEANINGFUL) CHECK_LE(rss_bytes(), with_holes - KEPT * OS_PAGE / 2);
 }
 
 static void the_child_of_a_fork_goes_on(void) {
@@ -338,7 +337,7 @@ static void the_child_of_a_fork_goes_on(void) {
 
 #define WORKERS 3
 #define WORK_BLOCKS ((size_t)2000)
-#define WORK_ROUNDS 12
+#define WORK_ROUNDS 8
 static int working;
 /* Blocks that a thread leaves to the others. Each begins with its size. */
 static unsigned char* left[256];

@@ -101,9 +101,9 @@ INTERNAL void heap_abandon_sparse_active(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;
   if (page == NULL || heap_keeps_all(heap)) return;
-  if (page->capacity * page->block_size < 4 * page_unit(page)) return;
-  size_t live = page_live(page); /* and the active free list, whose length may need a walk */
-  if (live > page->capacity / 2u || live > PAGE_UNITS + active_list_length(heap, cls)) return;
+  if (page == NULL || page->capacity * page->block_size < 4 * page_unit(page) ||
+      page_live(page) > PAGE_UNITS + active_list_length(heap, cls))
+    return;
   heap_return_list(heap, cls);
   if (!page_is_sparse(page)) return;
   q->active = NULL;
@@ -143,7 +143,7 @@ static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
   }
   size_t cls = page_class(page);
   abandon_page(page);
-  heap_abandon_sparse_active(heap, cls);
+  if (heap_active_may_be_sparse(heap, cls)) heap_abandon_sparse_active(heap, cls);
 }
 
 /* The active free list counts as used. When it is made of never-used blocks, heap_refill sets the

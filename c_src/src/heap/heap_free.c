@@ -27,7 +27,7 @@ static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, boo
     break;
   case PUSH_SPARSE:
     sparse_publish(arena, slice);
-    if (was_ours && !os_is_single_threaded()) {
+    if (was_ours && heap_active_may_be_sparse(heap, cls)) {
       heap_enter(heap);
       heap_abandon_sparse_active(heap, cls);
       heap_leave(heap);

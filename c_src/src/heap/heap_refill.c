@@ -25,13 +25,6 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
   return heap_allocate(heap, cls, list);
 }
 
-#define BUSY_BLOCKS 8192 /* a class is busy once so many blocks were taken from it */
-INTERNAL void set_refill_if_busy(queue_t* q) {
-  page_t* page = q->active;
-  if (!page_has_flag(page, PAGE_BUSY) && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
-    page_set_flag(page, PAGE_BUSY, true);
-}
-
 /* Whether the page may be extended if it has no free block. */
 typedef enum fresh_e { FRESH_NEVER, FRESH_IF_NONE_FREE } fresh_t;
 

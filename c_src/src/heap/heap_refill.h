@@ -41,6 +41,11 @@ static inline void* heap_take_local(heap_t* heap, size_t cls) {
   return heap_allocate(heap, cls, list);
 }
 
-INTERNAL void set_refill_if_busy(queue_t* q);
+#define BUSY_BLOCKS 8192 /* a class is busy once so many blocks were taken from it */
+static inline void set_refill_if_busy(queue_t* q) {
+  page_t* page = q->active;
+  if (!page_has_flag(page, PAGE_BUSY) && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
+    page_set_flag(page, PAGE_BUSY, true);
+}
 
 #endif

@@ -112,11 +112,11 @@ static inline bool page_has_flag(page_t* page, uint8_t flag) {
 static inline size_t page_class(const page_t* page) {
   return load_relaxed(&page->cls); /* set before the first block is allocated */
 }
-/* A page with at most this many live blocks may be sparse: an eighth of them, or eight blocks if
- * that is not more than a quarter; and at most one for each unit. */
+/* A page of this many blocks may be sparse if at most so many are live: an eighth of them, or six
+ * if that is not more than three sixteenths; and at most one for each unit. */
 static inline uint32_t sparse_max(uint32_t blocks) {
-  uint32_t eighth = blocks / 8, quarter = blocks / 4;
-  return eighth > PAGE_UNITS ? PAGE_UNITS : eighth > 8 ? eighth : quarter < 8 ? quarter : 8;
+  uint32_t eighth = blocks / 8, more = blocks * 3 / 16;
+  return eighth > PAGE_UNITS ? PAGE_UNITS : eighth > 6 ? eighth : more < 6 ? more : 6;
 }
 /* The extended blocks that are not in `local`: live blocks, the active free list, and blocks in
  * holes. Each free of the owner counts down `countdown`, and notices when that is 0. With a bias
@@ -129,6 +129,7 @@ static inline void page_set_used(page_t* page, size_t used) {
   store_relaxed(&page->countdown, (uint32_t)used - load_relaxed(&page->bias));
 }
 static inline void page_set_bias(page_t* page, size_t bias) {
+  if (bias == load_relaxed(&page->bias)) return;
   uint32_t used = page_used(page);
   store_relaxed(&page->bias, (uint16_t)bias);
   store_relaxed(&page->countdown, used - (uint32_t)bias);

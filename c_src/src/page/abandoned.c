@@ -42,18 +42,22 @@ static bool may_be_claimed(page_t* page) {
   return owner_tag(load_relaxed(&page->owner)) == 0; /* relaxed: this thread owns the page */
 }
 
-INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {
-  arena_t* a = arena_at(arena);
+static NOINLINE void sparse_publish_now(arena_t* a, size_t i) {
   long delay = option_value(mi_option_purge_delay);
   if (!arena_is_movable(a) || delay < 0) return;
-  size_t i = slice - a->first_slice;
-  /* Relaxed loads suffice: if a purge has cleared the bit and abandoned the page before this thread
-   * pushed its block, then the push has acquired that. Else the claim finds the block. */
-  if (bitmap_any(a->sparse, i, 1) && !bitmap_any(a->sparse_before, i, 1)) return;
   (void)bitmap_clear(a->sparse_before, i, 1);
   bitmap_set(a->sparse, i, 1);
   uint64_t at = load_seq_cst(&sparse_at);
   if (at == 0) (void)cas_seq_cst(&sparse_at, &at, os_clock_ms() + (uint64_t)delay);
+}
+
+INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice, w = i / BITS_PER_WORD;
+  /* Relaxed loads suffice: if a purge has cleared the bit and abandoned the page before this thread
+   * pushed its block, then the push has acquired that. Else the claim finds the block. */
+  uint64_t fresh = load_relaxed(&a->sparse[w]) & ~load_relaxed(&a->sparse_before[w]);
+  if ((fresh >> i % BITS_PER_WORD & 1) == 0) sparse_publish_now(a, i);
 }
 
 INTERNAL void abandon_page_as(page_t* page, bool sparse) {

@@ -206,29 +206,24 @@ INTERNAL bool holes_purge(size_t* bytes) {
   return *bytes == 0; /* if another thread holds a page for long, the caller does not wait again */
 }
 
-#define DUE_BYTES ((size_t)2 * MiB)
-
-INTERNAL void holes_purge_due(void) {
+INTERNAL bool holes_purge_due(size_t* bytes) {
   uint64_t at = load_relaxed(&sparse_at), now; /* a hint, the exchange decides */
-  size_t bytes = DUE_BYTES;
-  bool waits = false;
+  bool waits = false, more = false;
   if (!MI_HOLES || at == 0 || (now = os_clock_ms()) < at || swap_seq_cst(&sparse_at, 0) == 0)
-    return;
-  if (purge_pages(false, &bytes, &waits))
-    at = now;
+    return false;
+  more = purge_pages(false, bytes, &waits);
+  store_relaxed(&unfinished, more);
+  if (more)
+    purge_again_at(now);
   else if (waits)
-    at = now + (uint64_t)option_value(mi_option_purge_delay);
-  else
-    at = 0;
-  store_relaxed(&unfinished, at == now);
-  if (at != 0) purge_again_at(at);
+    purge_again_at(now + (uint64_t)option_value(mi_option_purge_delay));
+  return more && *bytes == 0;
 }
 
 /* ---- using their blocks again ---- */
 
-INTERNAL block_t* hole_fill(page_t* page, size_t* count) {
+INTERNAL block_t* hole_fill_one(page_t* page, size_t* count) {
   *count = 0;
-  if (!MI_HOLES) return NULL;
   for (uint32_t holes; (holes = load_relaxed(&page->holes)) != 0;) {
     size_t u = lowest_bit(holes), i, end;
     page_unit_blocks(page, u, u + 1, &i, &end);

@@ -7,11 +7,15 @@
 /* Makes holes in published sparse pages until about `*bytes` bytes went back; counts `*bytes` down.
  * True if more pages wait. Any thread; holds no lock. */
 INTERNAL bool holes_purge(size_t* bytes);
-/* The same for a bounded number of bytes, and only if the published pages are due. */
-INTERNAL void holes_purge_due(void);
+/* The same for the published pages that are due, see `sparse_at`. It does not wait for another
+ * thread that is at it. */
+INTERNAL bool holes_purge_due(size_t* bytes);
 /* Owner: the blocks of one hole as a list of `*count`; NULL if the page has no hole. They count as
  * used. */
-INTERNAL block_t* hole_fill(page_t* page, size_t* count);
+INTERNAL block_t* hole_fill_one(page_t* page, size_t* count);
+static inline block_t* hole_fill(page_t* page, size_t* count) {
+  return MI_HOLES && unlikely(load_relaxed(&page->holes) != 0) ? hole_fill_one(page, count) : NULL;
+}
 /* Owner: puts the blocks of all holes onto the local list. */
 INTERNAL void holes_fill(page_t* page);
 #if MI_DEBUG > 0 && MI_SECURE == 0

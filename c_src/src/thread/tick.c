@@ -106,12 +106,15 @@ static void heap_trim(heap_t* heap) {
 
 #define RECOVER_PAGES 64 /* of orphans, at a tick */
 
+#define HOLES_TICK ((size_t)2 * MiB)
+
 INTERNAL COLD void heap_tick(heap_t* heap) {
+  size_t bytes = HOLES_TICK;
   run_deferred(heap, false);
   limit_tick();
   orphans_recover(RECOVER_PAGES);
   arena_purge_due(false);
-  holes_purge_due();
+  (void)holes_purge_due(&bytes);
   heap_adjust_quarantine(heap_backing(heap));
   heap_enter(heap);
   keep_tick(heap);
