@@ -348,8 +348,8 @@ fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`, and
-/// the option that has no number.
+/// The names of the enumeration in the header, without aliases, prefix and `_mi_option_last`, and the
+/// options that have no number.
 fn option_names() -> Vec<String> {
     let header = match fs::read_to_string(HEADER) {
         Ok(header) => header,
@@ -360,7 +360,7 @@ fn option_names() -> Vec<String> {
         .skip_while(|line| !line.starts_with("typedef enum mi_option_e"))
         .take_while(|line| !line.contains("_mi_option_last"))
         .filter_map(|line| line.trim_start().strip_prefix("mi_option_")?.split(',').next());
-    names.chain(["show_leaks"]).map(str::to_owned).collect()
+    names.chain(["show_leaks", "purger"]).map(str::to_owned).collect()
 }
 
 fn select_code_generation(build: &mut cc::Build, target: &Target) {

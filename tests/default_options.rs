@@ -126,5 +126,5 @@ fn every_name_that_c_knows_compiles() {
             older += 1;
         }
     }
-    assert_eq!((current, older), (MiOption::ALL.len() + 1, 12), "and show_leaks");
+    assert_eq!((current, older), (MiOption::ALL.len() + 2, 12), "and show_leaks, purger");
 }

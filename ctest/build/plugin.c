@@ -155,6 +155,45 @@ static void blocks_in_use_stay_valid(void) {
   CHECK_LE(rss_bytes(), before + 4 * MIB);
 }
 
+/* ---- the thread that the plug-in starts ----------------------------------------------------- */
+
+static size_t threads_now(void) {
+  char text[4096];
+  read_file("/proc/self/status", text, sizeof text);
+  char* line = strstr(text, "Threads:");
+  REQUIRE(line != NULL);
+  return strtoul(line + 8, NULL, 10);
+}
+
+static void* use_much_and_go_on(void* arg) {
+  void* blocks[400];
+  for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+    REQUIRE((blocks[i] = shared.allocate(100000)) != NULL);
+    memset(blocks[i], 1, 100000);
+  }
+  for (size_t i = 0; i < COUNT_OF(blocks); i++) shared.release(blocks[i]);
+  pthread_barrier_wait(&used);
+  pthread_barrier_wait(&unloaded);
+  return arg;
+}
+
+static void the_purger_ends_before_the_plugin(void) {
+  pthread_barrier_init(&used, NULL, 2);
+  pthread_barrier_init(&unloaded, NULL, 2);
+  for (int round = 0; round < 20; round++) {
+    shared = load();
+    shared.work(); /* in this thread too */
+    pthread_t thread = thread_start(&use_much_and_go_on, NULL);
+    pthread_barrier_wait(&used);
+    CHECK_EQ(threads_now(), 3);
+    if (round % 2 != 0) sleep_ms(20); /* it sleeps, or has just begun */
+    unload(&shared);
+    CHECK_EQ(threads_now(), 2);
+    pthread_barrier_wait(&unloaded);
+    thread_join(thread);
+  }
+}
+
 /* ---- the process goes on and ends --------------------------------------------------- */
 
 static void the_process_forks_after_it(void) {
@@ -208,6 +247,7 @@ static const check_case_t cases[] = {
     CASE(ten_thousand_loads_leave_nothing_behind),
     CASE(unloading_gives_every_os_page_back),
     CASE(blocks_in_use_stay_valid),
+    CASE(the_purger_ends_before_the_plugin),
     CASE(the_process_forks_after_it),
     CASE(the_process_ends_with_the_plugin_in_use),
 };

@@ -70,6 +70,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "heap/large_move.c"
 #include "heap/heap_free.c"
 #include "thread/heap_registry.c"
+#include "thread/purger.c"
 #include "thread/fork.c"
 #include "thread/init.c"
 #include "thread/tick.c"
@@ -232,6 +233,14 @@ INTERNAL bool os_thread_hook(void (*hook)(void*)) { return hook != NULL; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
 INTERNAL void os_fork_begin(void) {}
 INTERNAL void os_fork_end(void) {}
+/* No purger: its words are never asked for. */
+INTERNAL bool os_helper_start(void (*run)(void)) { return (void)run, false; }
+INTERNAL bool os_helper_join(unsigned ms) { return (void)ms, true; }
+INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
+  (void)word, (void)value, (void)ms;
+}
+INTERNAL void os_wake(_Atomic(uint32_t)* word) { (void)word; }
+INTERNAL uintptr_t os_process_id(void) { return 1; }
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)prepare, (void)parent, (void)child;
 }

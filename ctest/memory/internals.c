@@ -460,6 +460,71 @@ static void a_later_guard_that_fails_half_way_is_taken_away(void) {
   guard_half();
 }
 
+/* ---- the purger in the child of a fork --------------------------------------------------- */
+
+static pthread_barrier_t sleeper_may_end;
+static void* sleeper(void* arg) {
+  mi_thread_init();
+  pthread_barrier_wait(&sleeper_may_end);
+  return arg;
+}
+
+/* Slices that are neither free nor in a page. */
+static size_t lost_slices(void) {
+  size_t lost = 0;
+  arena_t* a;
+  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
+    for (size_t i = 0; i < a->slices; i++)
+      lost += !bitmap_any(a->free, i, 1) &&
+              load_relaxed(&map_descriptor_of_slice(a->first_slice + (uint32_t)i)->owner) == 0;
+  return lost;
+}
+
+static void free_some_mib(void) {
+  enum { BLOCKS = 64 };
+  void* block[BLOCKS];
+  for (size_t i = 0; i < BLOCKS; i++) {
+    REQUIRE((block[i] = mi_malloc(512 * KiB)) != NULL);
+    memset(block[i], 1, 128 * KiB);
+  }
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(block[i]);
+}
+
+static void a_child_returns_what_the_purger_holds(void) {
+  size_t rounds = check_scaled(20), hits = 0;
+  pthread_t thread;
+  mi_thread_init();
+  mi_option_set(mi_option_purge_delay, 1);
+  mi_option_set(mi_option_arena_purge_mult, 1);
+  pthread_barrier_init(&sleeper_may_end, NULL, 2);
+  REQUIRE(pthread_create(&thread, NULL, &sleeper, NULL) == 0);
+  while (registry_threads() < 2) os_nap(1000);
+  for (size_t i = 0; i < rounds; i++) {
+    store_relaxed(&pace.stretch, 0); /* else it learns not to purge at all */
+    free_some_mib();
+    CHECK_EQ(load_relaxed(&purger.state), PURGER_RUNS);
+    for (int k = 0; k < 100 && load_relaxed(&purge_at) != 0 && load_relaxed(&purged_run) == 0; k++)
+      os_nap(1);
+    for (int k = 0; k < 10; k++) {
+      hits += load_relaxed(&purged_run) != 0;
+      pid_t pid = fork();
+      REQUIRE(pid >= 0);
+      if (pid == 0) {
+        CHECK_EQ(lost_slices(), 0);
+        free_some_mib();
+        mi_collect(true);
+        CHECK_EQ(pace_excess(), 0);
+        _exit(check_end());
+      }
+      check_wait_ok(pid, "child");
+    }
+  }
+  check_note("%zu of %zu forks met a purge\n", hits, 10 * rounds);
+  if (MI_SECURE == 0) CHECK_GE(hits, rounds / 10);
+  pthread_barrier_wait(&sleeper_may_end);
+  REQUIRE(pthread_join(thread, NULL) == 0);
+}
+
 static const check_case_t cases[] = {
     CASE(every_operation_at_every_offset_is_right),
     CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
@@ -479,6 +544,7 @@ static const check_case_t cases[] = {
     CASE(memory_that_is_locked_and_in_part_inaccessible_is_closed),
     CASE(a_guard_that_fails_half_way_is_taken_away),
     CASE(a_later_guard_that_fails_half_way_is_taken_away),
+    CASE(a_child_returns_what_the_purger_holds),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

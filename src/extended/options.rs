@@ -337,6 +337,7 @@ macro_rules! mi_default_options {
 /// Of ours alone, and those of other versions, which C still reads. A test compares them with C's.
 const OTHER_NAMES: &[&str] = &[
     "show_leaks",
+    "purger",
     "eager_region_commit",
     "reset_decommits",
     "large_os_pages",

@@ -13,6 +13,7 @@
 #include "../runtime/options.h"
 #include "../os/os.h"
 #include "../heap/keep.h"
+#include "../thread/purger.h"
 #include "../thread/init.h"
 #include "../base/checker.h"
 #include "../thread/heap_registry.h"
@@ -278,6 +279,7 @@ static _Atomic(int) process_is_done;
 void mi_process_done(void) mi_attr_noexcept {
   mi_process_init();
   if (or_relaxed(&process_is_done, 1) != 0) return; /* relaxed: only one thread gets the 0 */
+  purger_forbid(PURGER_WAIT_MS);
   slices_report();
 #if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
   mi_collect(true);

@@ -14,6 +14,7 @@
 
 static _Atomic(size_t) in_flight; /* slices that a purge, or a claim that may fail, holds */
 static _Atomic(uint64_t) purge_at;
+static _Atomic(uint64_t) sparse_at;
 static _Atomic(size_t) refaults;
 
 /* ---- slices in flight ---- */

@@ -11,6 +11,8 @@ enum { ZONES = 16, PARTLY_ZONE = 5, LARGE_ZONE = 8, HOME_ZONE = 14 };
 
 /* The time of the next purge, ms; 0: no purge is pending. See arena_purge.c. */
 static _Atomic(uint64_t) purge_at;
+/* When sparse pages are due to get holes, ms; 0: none is published. See page/holes.h. */
+static _Atomic(uint64_t) sparse_at;
 
 /* Slices that were allocated a short time after their purge, over time. Relaxed: a hint that tells
  * arena_purge.c that it purges too early. */

@@ -20,6 +20,7 @@
 #include "arena_list.h"
 #include "arena_open.h"
 #include "../runtime/options.h"
+#include "page_map.h"
 #include "purge_pace.h"
 #include "slice_count.h"
 #include "slice_reuse.h"
@@ -84,6 +85,38 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
   purge_count(n * SLICE_SIZE);
 }
 
+/* ---- for the child of a fork ---- */
+
+/* The run that a thread is purging or about to claim: arena << 40 | slices << 32 | first slice; 0:
+ * none. The child of a fork returns it, because that thread does not exist there. If several
+ * threads purge at once, the others' runs are lost to the child. */
+static _Atomic(uint64_t) purged_run;
+
+static bool run_publish(const arena_t* a, size_t i, size_t n) {
+  uint64_t none = 0, run = (uint64_t)a->index << 40 | (uint64_t)n << 32 | i;
+  return cas_seq_cst(&purged_run, &none, run);
+}
+
+/* Of the run, slices that are in no page and not free were claimed by a thread that is gone. Secure
+ * builds keep such slices elsewhere too, so there the run is lost. */
+static void run_return(void) {
+  uint64_t run = load_relaxed(&purged_run);
+  store_relaxed(&purged_run, 0);
+  arena_t* a = arena_at(run >> 40);
+  if (MI_SECURE > 0 || run == 0 || a == NULL) return;
+  for (size_t i = (uint32_t)run, end = i + (run >> 32 & 0xff); i < end; i++) {
+    page_t* page = map_descriptor_of_slice(a->first_slice + (uint32_t)i);
+    if (arena_closed_end(a, i) != i || bitmap_any(a->free, i, 1) || load_relaxed(&page->owner) != 0)
+      continue;
+    /* It may be inaccessible by now. */
+    if (a->commit_on_demand) (void)bitmap_clear(a->committed, i, 1);
+    bitmap_set(a->purge, i, 1);
+    bitmap_set(a->free, i, 1);
+  }
+}
+
+/* ---- a round ---- */
+
 /* Claims and purges the slices `bits` of one word, run by run. */
 static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
   while (bits != 0) {
@@ -94,6 +127,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
     uint64_t run = (n == 64 ? ~UINT64_C(0) : ((UINT64_C(1) << n) - 1)) << b;
     bits &= ~run;
     flight_begin(n); /* until after the return */
+    bool published = run_publish(a, i, n);
     if (bitmap_claim_at(a->free, i, n)) {
       sub_relaxed(&a->free_count, n);
       (void)arena_wait_no_more(a, i, n);
@@ -108,6 +142,7 @@ static void arena_purge_word(arena_t* a, size_t word, uint64_t bits) {
         arena_return(a, k, 1);
       }
     }
+    if (published) store_release(&purged_run, 0);
     flight_end(n);
   }
 }
@@ -172,6 +207,10 @@ static bool arena_purge(arena_t* a, size_t* word, purge_round_t* round) {
     uint64_t due = purge_by_regions(a, w, second_chance, round->force);
     if (due != 0) {
       arena_purge_word(a, w, due);
+      if (!round->force) {
+        or_relaxed(&a->second_chance[w], due); /* relaxed, a hint: see count_refaults */
+        pace_count_purged(count_bits(due));
+      }
       round->budget -= round->force ? 0 : min_size(round->budget, count_bits(due));
       /* A claim may have failed only because of another claim that failed and undid itself. */
       round->waits |= (load_relaxed(&a->purge[w]) & due) != 0;
@@ -185,11 +224,28 @@ static bool arena_purge(arena_t* a, size_t* word, purge_round_t* round) {
   return true;
 }
 
+/* ---- the time, and the purger ---- */
+
+enum { BELL_OFF, BELL_AWAKE, BELL_ASLEEP };
+static _Atomic(uint32_t) purge_bell; /* BELL_OFF: there is no purger, or it must end */
+
+static bool has_purger(void) { return load_relaxed(&purge_bell) != BELL_OFF; }
+
+/* The purger writes BELL_ASLEEP, then reads the times. All are sequentially consistent, so it does
+ * not sleep through a time. */
+INTERNAL bool purge_schedule(_Atomic(uint64_t)* time, uint64_t* expected, uint64_t at) {
+  if (!cas_seq_cst(time, expected, at)) return false;
+  uint32_t asleep = BELL_ASLEEP;
+  if (load_seq_cst(&purge_bell) == BELL_ASLEEP && cas_seq_cst(&purge_bell, &asleep, BELL_AWAKE))
+    os_wake(&purge_bell);
+  return true;
+}
+
 /* A later call goes on: after the next step of the clock, because one call of the program may free
  * several pages, and each of them may purge. */
 static void purge_soon(uint64_t now) {
   uint64_t at = load_relaxed(&purge_at); /* a hint, the exchange checks it */
-  while ((at == 0 || at > now + 1) && !cas_seq_cst(&purge_at, &at, now + 1)) {
+  while ((at == 0 || at > now + 1) && !purge_schedule(&purge_at, &at, now + 1)) {
   }
 }
 
@@ -216,7 +272,7 @@ static void purge_round(bool force, uint64_t now, long delay) {
   if (!force) store_relaxed(&purge_state.cursor, 0);
   if (round.waits) {
     uint64_t none = 0;
-    (void)cas_seq_cst(&purge_at, &none, now + (uint64_t)delay);
+    (void)purge_schedule(&purge_at, &none, now + (uint64_t)delay);
   }
 }
 
@@ -236,16 +292,56 @@ static void forget_purged(uint64_t now, long delay) {
         (void)and_acquire(&a->second_chance[w], load_relaxed(&a->purge[w]));
 }
 
-INTERNAL void arena_purge_due(bool force) {
-  uint64_t at = load_relaxed(&purge_at); /* a hint, the exchange below decides */
-  if (!force && at == 0) return;
-  uint64_t now = os_clock_ms();
-  if (!force && now < at) return;
+static void purge_now(bool force, uint64_t now) {
   long delay = purge_delay_ms();
   if (swap_seq_cst(&purge_at, 0) == 0 && !force) return;
   pace_learn(now, delay);
   forget_purged(now, delay);
   purge_round(force, now, pace_delay(delay));
+}
+
+INTERNAL void arena_purge_due(bool force) {
+  uint64_t at = load_relaxed(&purge_at); /* a hint, the exchange decides */
+  if (!force && at == 0) return;
+  uint64_t now = os_clock_ms();
+  /* The purger may not run: then the others do its work, one delay later. */
+  if (!force && now < at + (has_purger() ? (uint64_t)purge_delay_ms() : 0)) return;
+  purge_now(force, now);
+}
+
+INTERNAL void arena_purge_listen(bool starts) {
+  uint32_t before = swap_seq_cst(&purge_bell, starts ? BELL_AWAKE : BELL_OFF);
+  if (before == BELL_ASLEEP) os_wake(&purge_bell);
+}
+
+/* A free may set a time, and a caller may end the purger, at any point here. */
+static void purger_sleep(uint64_t now) {
+  uint32_t bell = BELL_AWAKE;
+  if (!cas_seq_cst(&purge_bell, &bell, BELL_ASLEEP)) return;
+  uint64_t at = load_seq_cst(&purge_at), sparse = load_seq_cst(&sparse_at);
+  if (at == 0 || (sparse != 0 && sparse < at)) at = sparse;
+  uint64_t ms = at == 0 ? OS_NO_LIMIT : at <= now ? 0 : at - now;
+  if (ms > 0) os_wait(&purge_bell, BELL_ASLEEP, (unsigned)(ms < OS_NO_LIMIT ? ms : OS_NO_LIMIT));
+  bell = BELL_ASLEEP;
+  (void)cas_seq_cst(&purge_bell, &bell, BELL_AWAKE);
+}
+
+INTERNAL bool arena_purge_serve(void) {
+  /* Relaxed: purger_sleep reads both again. */
+  uint64_t now = os_clock_ms(), at = load_relaxed(&purge_at), sparse = load_relaxed(&sparse_at);
+  bool sparse_is_due = sparse != 0 && sparse <= now;
+  if (at != 0 && at <= now)
+    purge_now(false, now);
+  else if (!sparse_is_due)
+    purger_sleep(now);
+  return has_purger();
+}
+
+INTERNAL bool arena_purge_is_large(size_t slices) {
+  size_t total = arena_slices_in_use();
+  arena_t* a;
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) total += load_relaxed(&a->waiting);
+  return total >= slices;
 }
 
 /* ---- freeing ---- */
@@ -290,21 +386,23 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
     store_relaxed(&a->freed_ms, now);
     uint64_t at = load_seq_cst(&purge_at);
     if (at == 0) {
-      (void)cas_seq_cst(&purge_at, &at, now + (uint64_t)pace_delay(delay));
+      (void)purge_schedule(&purge_at, &at, now + (uint64_t)pace_delay(delay));
     } else if (now >= at) {
       arena_purge_due(false);
     }
-    if (waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES)
+    if (waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES && !has_purger())
       purge_excess(max_size(count, EXCESS_SLICES), now, delay);
   }
 }
 
 INTERNAL void arena_reset_after_fork(void) {
-  /* Slices that another thread was purging stay claimed in the child: a bounded leak. */
+  run_return();
   flight_reset();
-  arena_t* a; /* threads that are gone may have set bits and not counted them */
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++)
+  arena_t* a; /* threads that are gone may have changed bits and not counted them */
+  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
     store_relaxed(&a->waiting, bitmap_count(a->purge, a->slices));
+    store_relaxed(&a->free_count, bitmap_count(a->free, a->slices));
+  }
   store_relaxed(&purge_at, os_clock_ms());
 }
 
@@ -315,6 +413,7 @@ INTERNAL void arena_purge_stats(purge_stats_t* stats) {
 
 INTERNAL void arena_purge_clear(void) {
   store_relaxed(&purge_at, 0);
+  store_relaxed(&sparse_at, 0);
   memset(&purge_state, 0, sizeof(purge_state));
   pace_clear();
 }

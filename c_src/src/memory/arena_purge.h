@@ -8,6 +8,19 @@
 INTERNAL void arena_purge_due(bool force);
 /* Frees slices. Call slices_leave first, see slice_reuse.h. */
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
+
+/* ---- the purger: a thread that does nothing else ---- */
+
+/* True if at least so many slices are in use or wait. */
+INTERNAL bool arena_purge_is_large(size_t slices);
+/* A purger is about to start, or must end: no thread leaves work to it any more. */
+INTERNAL void arena_purge_listen(bool starts);
+/* Sets `*time`, which is purge_at or sparse_at, if it is `*expected`, and wakes the purger. */
+INTERNAL bool purge_schedule(_Atomic(uint64_t)* time, uint64_t* expected, uint64_t at);
+/* For the purger: purges if a purge is due, and sleeps until one is or sparse pages are. False: it
+ * must end. */
+INTERNAL bool arena_purge_serve(void);
+
 /* For the child of a fork, where purges of other threads do not end. */
 INTERNAL void arena_reset_after_fork(void);
 

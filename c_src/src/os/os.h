@@ -181,6 +181,21 @@ INTERNAL void os_fork_begin(void);
 INTERNAL void os_fork_end(void);
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
+/* ---- the library's own thread, where os_helper_start can start one ---- */
+
+#define OS_NO_LIMIT UINT_MAX
+/* Starts a thread that calls `run`. One thread at a time may start or join it. False: the system
+ * cannot or will not. Keeps errno, as all functions of this section. */
+INTERNAL bool os_helper_start(void (*run)(void));
+/* Waits until the thread that was started last has ended. False: not in `ms` milliseconds, and the
+ * caller may try again. */
+INTERNAL bool os_helper_join(unsigned ms);
+/* Sleeps while `*word` is `value`, for `ms` milliseconds at most, or until os_wake; may return
+ * early. */
+INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms);
+INTERNAL void os_wake(_Atomic(uint32_t)* word);
+INTERNAL uintptr_t os_process_id(void);
+
 /* ---- the image that contains the library: a program, or a shared library ---- */
 
 /* To be called from the function of OS_AT_START. If the image is unloaded while the process goes

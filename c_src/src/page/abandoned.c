@@ -18,10 +18,10 @@
  * the bits. All four accesses are sequentially consistent.
  */
 #include "abandoned.h"
+#include "../memory/arena.h"
 #include "../memory/arena_list.h"
+#include "../memory/arena_purge.h"
 #include "../runtime/options.h"
-
-static _Atomic(uint64_t) sparse_at;
 
 #define PROBE_ARENAS ((size_t)4)
 #define PROBE_PAGES 8
@@ -48,7 +48,7 @@ static NOINLINE void sparse_publish_now(arena_t* a, size_t i) {
   (void)bitmap_clear(a->sparse_before, i, 1);
   bitmap_set(a->sparse, i, 1);
   uint64_t at = load_seq_cst(&sparse_at);
-  if (at == 0) (void)cas_seq_cst(&sparse_at, &at, os_clock_ms() + (uint64_t)delay);
+  if (at == 0) (void)purge_schedule(&sparse_at, &at, os_clock_ms() + (uint64_t)delay);
 }
 
 INTERNAL void sparse_publish(uint16_t arena, uint32_t slice) {

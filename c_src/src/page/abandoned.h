@@ -13,8 +13,6 @@ INTERNAL void abandon_page_as(page_t* page, bool sparse);
 static inline void abandon_page(page_t* page) { abandon_page_as(page, page_is_sparse(page)); }
 /* Publishes an abandoned page that may get holes. A hint as well. */
 INTERNAL void sparse_publish(uint16_t arena, uint32_t slice);
-/* The time when published pages are due for holes_purge_due, ms; 0: no page is published. */
-static _Atomic(uint64_t) sparse_at;
 /* Claims an abandoned page of the class, within a bounded number of probes; NULL if none was found.
  */
 INTERNAL page_t* abandoned_claim(size_t cls);

@@ -28,6 +28,7 @@
  * none. Neither do those in memory that the program provided or that cannot be purged.
  */
 #include "holes.h"
+#include "../memory/arena.h"
 #include "../memory/arena_list.h"
 #include "../memory/arena_purge.h"
 #include "../memory/thp.h"
@@ -195,7 +196,7 @@ static bool purge_pages(bool all, size_t* bytes, bool* waits) {
 
 static void purge_again_at(uint64_t at) {
   uint64_t none = 0;
-  (void)cas_seq_cst(&sparse_at, &none, at);
+  (void)purge_schedule(&sparse_at, &none, at);
 }
 
 INTERNAL bool holes_purge(size_t* bytes) {
@@ -213,10 +214,10 @@ INTERNAL bool holes_purge_due(size_t* bytes) {
     return false;
   more = purge_pages(false, bytes, &waits);
   store_relaxed(&unfinished, more);
-  if (more)
-    purge_again_at(now);
-  else if (waits)
-    purge_again_at(now + (uint64_t)option_value(mi_option_purge_delay));
+  /* If another thread holds a page for long, this one does not look again and again. */
+  long delay = option_value(mi_option_purge_delay);
+  uint64_t next = now + (delay > 0 ? (uint64_t)delay : 1);
+  if (more || waits) purge_again_at(more && *bytes == 0 ? now : next);
   return more && *bytes == 0;
 }
 

@@ -82,7 +82,8 @@ enum {
   OPTION(show_leaks, SHOW_LEAKS, 0, 0, ANY_MAX, 0, NULL, NULL) \
   OPTION(limit_hard, LIMIT_HARD, 0, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
   OPTION(limit_soft, LIMIT_SOFT, 0, 0, KIB_MAX, CLAMPED | KIB, NULL, NULL) \
-  OPTION(limit_container, LIMIT_CONTAINER, 0, 0, 100, 0, NULL, NULL)
+  OPTION(limit_container, LIMIT_CONTAINER, 0, 0, 100, 0, NULL, NULL) \
+  OPTION(purger, PURGER, 1, 0, 1, 0, NULL, NULL)
 /* clang-format on */
 
 /* The build's default of an option. -DMI_DEFAULT_<NAME>=5 makes of it the number 5L. Without that,

@@ -14,10 +14,11 @@ INTERNAL long option_value(mi_option_t option);
 /* The value in bytes of an option that counts KiB. */
 INTERNAL size_t option_size(mi_option_t option);
 
-/* An option of this library only. The environment and the default string may set it. It is no
+/* Options of this library only. The environment and the default string may set them. They are no
  * mi_option_t of the interface, because other versions give the next numbers to other options. */
 #define mi_option_show_leaks _mi_option_last
-#define OPTION_COUNT (_mi_option_last + 1)
+#define mi_option_purger ((mi_option_t)(_mi_option_last + 1))
+#define OPTION_COUNT (_mi_option_last + 2)
 
 typedef enum source_e { FROM_BUILD, FROM_STRING, FROM_ENVIRONMENT, FROM_PROGRAM } source_t;
 

@@ -25,6 +25,7 @@
 #include "../page/holes.h"
 #include "../runtime/log.h"
 #include "../runtime/random.h"
+#include "purger.h"
 
 static os_lock_t* const ranked_locks[] = {&heap_lock,  &fallback_lock, &large_lock,
                                           &arena_lock, &meta_lock,     &log_lock};
@@ -48,6 +49,7 @@ INTERNAL void fork_child(void) {
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock_reset(ranked_locks[i]);
   log_reset_after_fork();
   random_after_fork(true);
+  purger_allow(); /* the child has none */
   arena_reset_after_fork();
   holes_reset_after_fork();
   registry_after_fork(heap_backing(heap_default)); /* NULL: the thread has none */

@@ -22,7 +22,8 @@ static struct {
   _Atomic(heap_t*) orphans; /* no heap in `live` before this one is an orphan; relaxed: a hint */
   heap_t* unused[2];        /* heap structs: of backing heaps, of first-class heaps */
   heap_t* lost;             /* heap structs that a fork left busy: never reused */
-  size_t threads, threads_total, heaps, heaps_lost;
+  _Atomic(size_t) threads;
+  size_t threads_total, heaps, heaps_lost;
   size_t allocated[CLASS_COUNT]; /* by heaps that have ended */
   _Atomic(heap_t*) main;         /* the first backing heap */
   heap_t* fallback;              /* guarded by fallback_lock */
@@ -88,13 +89,15 @@ static void heap_struct_retire(heap_t* heap, heap_t** list) {
 
 /* ---- threads ---- */
 
+INTERNAL size_t registry_threads(void) { return load_seq_cst(&registry.threads); }
+
 INTERNAL heap_t* registry_main(void) { return load_acquire(&registry.main); }
 
 INTERNAL heap_t* registry_add_thread(void) {
   os_lock(&heap_lock);
   heap_t* heap = heap_struct_new(false);
   if (heap != NULL) {
-    registry.threads++;
+    add_seq_cst(&registry.threads, 1);
     registry.threads_total++;
     store_relaxed(&heap->backing, heap);
     /* Release, pairs with the acquire in registry_main: the heap is complete. */
@@ -106,7 +109,7 @@ INTERNAL heap_t* registry_add_thread(void) {
 
 INTERNAL void registry_remove_thread(heap_t* heap) {
   os_lock(&heap_lock);
-  registry.threads--;
+  add_seq_cst(&registry.threads, (size_t)-1);
   heap_t* kept = NULL; /* the main heap's struct is never reused: it is in no list */
   heap_struct_retire(heap, heap == load_relaxed(&registry.main) ? &kept : &registry.unused[false]);
   os_unlock(&heap_lock);
@@ -228,7 +231,7 @@ static void heap_keep(heap_t* heap) {
 }
 
 INTERNAL void registry_after_fork(heap_t* mine) {
-  registry.threads = mine != NULL;
+  store_relaxed(&registry.threads, mine != NULL);
   registry.heaps = 0;
   registry.generation++;
   store_relaxed(&registry.orphans, registry.live.first);
@@ -277,7 +280,7 @@ static void add_heap(heap_t* heap, void* arg) {
 INTERNAL void thread_stats(thread_stats_t* stats) {
   heaps_recover();
   os_lock(&heap_lock);
-  stats->threads = registry.threads;
+  stats->threads = registry_threads();
   stats->threads_total = registry.threads_total;
   stats->heaps = registry.heaps;
   stats->heaps_lost = registry.heaps_lost;

@@ -18,6 +18,8 @@ static os_lock_t heap_lock, fallback_lock;
 INTERNAL heap_t* registry_add_thread(void);
 /* Retires the backing heap of a thread that ends; the heap must own nothing any more. */
 INTERNAL void registry_remove_thread(heap_t* heap);
+/* The number of threads with a heap. Sequentially consistent with a change of the number. */
+INTERNAL size_t registry_threads(void);
 /* The backing heap of the first thread, whose heap struct is never reused; NULL before the first
  * thread has one. */
 INTERNAL heap_t* registry_main(void);

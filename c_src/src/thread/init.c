@@ -9,6 +9,7 @@
 #include "init.h"
 #include "fork.h"
 #include "heap_registry.h"
+#include "purger.h"
 #include "../base/checker.h"
 #include "../heap/guard_sampling.h"
 #include "../heap/heap_check.h"
@@ -44,6 +45,7 @@ static void process_start(void) {
   options_init();
   random_warn();
   limit_apply();
+  purger_allow();
   (void)os_thread_hook(&thread_end);
   /* Release: a thread that sees `ready` sees all of the above. What follows may allocate. */
   store_release(&process_state.ready, true);
@@ -79,6 +81,7 @@ INTERNAL heap_t* thread_start(void) {
   if (heap == NULL) return NULL;
   heap_default_set(heap);
   os_thread_hook_set(heap); /* may allocate, so the thread's heap is set first */
+  purger_tend();            /* allocates too */
   return heap;
 }
 
@@ -96,6 +99,7 @@ static void thread_end(void* backing) {
   if (heap_keeps_all(heap)) (void)large_abandon(heap, NULL, &all);
   heap_leave(heap);
   registry_remove_thread(heap);
+  purger_thread_ended();
   arena_purge_due(false);
   track_leave();
   sub_release(&process_state.ending, 1); /* pairs with the acquire in process_unload */
@@ -133,6 +137,7 @@ void mi_thread_done(void) mi_attr_noexcept {
 INTERNAL void process_unload(void) {
   os_thread_hook_remove();
   if (!load_acquire(&process_state.ready)) return;
+  purger_forbid(OS_NO_LIMIT); /* its code is about to be unmapped */
   for (int i = 0; i < UNLOAD_NAPS && load_acquire(&process_state.ending) != 0; i++) os_nap(1000);
   heap_default_set(&heap_ended); /* frees below are remote: the heaps are about to be abandoned */
   large_flush_quarantine();

@@ -6,6 +6,7 @@
 #include "tick.h"
 #include "heap_registry.h"
 #include "init.h"
+#include "purger.h"
 #include "../base/checker.h"
 #include "../heap/guard_sampling.h"
 #include "../heap/heap.h"
@@ -113,6 +114,7 @@ INTERNAL COLD void heap_tick(heap_t* heap) {
   run_deferred(heap, false);
   limit_tick();
   orphans_recover(RECOVER_PAGES);
+  purger_tend();
   arena_purge_due(false);
   (void)holes_purge_due(&bytes);
   heap_adjust_quarantine(heap_backing(heap));
