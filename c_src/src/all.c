@@ -44,6 +44,7 @@
 #include "heap/heap_refill.c"
 #include "heap/heap.c"
 #include "heap/keep.c"
+#include "heap/sparse.c"
 #include "heap/quarantine.c"
 #include "heap/heap_check.c"
 #include "heap/guard_sampling.c"

@@ -475,7 +475,7 @@ static size_t lost_slices(void) {
   arena_t* a;
   for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
     for (size_t i = 0; i < a->slices; i++)
-      lost += !bitmap_any(a->free, i, 1) &&
+      lost += arena_is_held(a, i) &&
               load_relaxed(&map_descriptor_of_slice(a->first_slice + (uint32_t)i)->owner) == 0;
   return lost;
 }

@@ -168,7 +168,7 @@ static void many_vectors_that_grow_need_few_mappings(void) {
   size_t resident = rss_bytes() - before;
   check_note("%d vectors: %zu mappings, %zu MiB\n", VECTORS, now, resident / MIB);
   if (now > 0) CHECK_LE(now, 2000);
-  CHECK_LE(resident, VECTORS * 640 * KIB / 4); /* each was touched in ten places of 4 KiB */
+  CHECK_LE(resident, VECTORS * 640 * KIB / 3); /* each was touched in ten places of 4 KiB */
   for (size_t i = 0; i < VECTORS; i++) mi_free(vectors[i]);
   mi_collect(true);
   if (now > 0) CHECK_LE(mappings(), 300);

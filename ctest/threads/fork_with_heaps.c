@@ -148,11 +148,11 @@ static void child_of_a_process_busy_with_heaps_goes_on(void) {
   for (size_t i = 0; i < BUSY_THREADS; i++) thread_join(threads[i]);
 }
 
-/* A thread that a fork interrupts inside the allocator: mprotect is wrapped (see the linker's
- * option) and stops the thread there, whatever the state of its heap. */
-int __real_mprotect(void* start, size_t size, int protection);
+/* A thread that a fork interrupts inside the allocator: madvise is wrapped (see the linker's
+ * option) and stops the thread there, in the middle of a change of its heap. */
+int __real_madvise(void* start, size_t size, int advice);
 
-int __wrap_mprotect(void* start, size_t size, int protection);
+int __wrap_madvise(void* start, size_t size, int advice);
 
 static int stopper_armed; /* atomic, as the others */
 
@@ -160,12 +160,12 @@ static int stopper_stopped;
 
 static int stopper_released;
 
-int __wrap_mprotect(void* start, size_t size, int protection) {
+int __wrap_madvise(void* start, size_t size, int advice) {
   if (__atomic_load_n(&stopper_armed, __ATOMIC_ACQUIRE)) {
     __atomic_store_n(&stopper_stopped, 1, __ATOMIC_RELEASE);
     while (!__atomic_load_n(&stopper_released, __ATOMIC_ACQUIRE)) sched_yield();
   }
-  return __real_mprotect(start, size, protection);
+  return __real_madvise(start, size, advice);
 }
 
 #define INTERRUPTED_BLOCKS 3000
@@ -183,10 +183,15 @@ static void* allocate_until_stopped(void* arg) {
     REQUIRE(interrupted[i] != NULL);
     block_fill(interrupted[i], 64, (unsigned)i, NULL);
   }
+  /* Without a delay a page is purged when it becomes empty. */
+  enum { OTHERS = 500, OTHER_SIZE = 1000 };
+  static void* others[OTHERS];
+  for (size_t i = 0; i < OTHERS; i++)
+    REQUIRE((others[i] = mi_heap_malloc(heap, OTHER_SIZE)) != NULL);
+  mi_option_set(mi_option_purge_delay, 0);
   __atomic_store_n(&stopper_armed, 1, __ATOMIC_RELEASE);
-  while (!__atomic_load_n(&stopper_released, __ATOMIC_ACQUIRE)) {
-    CHECK_NOT_NULL(mi_heap_malloc(heap, 60000));
-  }
+  for (size_t i = 0; i < OTHERS; i++) mi_free(others[i]);
+  CHECK(__atomic_load_n(&stopper_stopped, __ATOMIC_ACQUIRE));
   return NULL;
 }
 

@@ -12,7 +12,7 @@
 #include "../base/checker.h"
 #include "current.h"
 #include "../memory/page_map.h"
-#include "heap.h"
+#include "sparse.h"
 #include "page_queue.h"
 
 /* Relaxed: if the word names this thread's heap, this thread wrote it. */

@@ -34,6 +34,7 @@ typedef struct keep_s {
   size_t by_owner;      /* blocks that came back to the heap's pages, freed by its thread */
   size_t by_others;     /* and by other threads; both are halved now and then */
   uint32_t share;       /* of others in these frees, in 1/SHARE_ONE */
+  uint32_t events;      /* pages that became sparse or empty */
   uint32_t sweep_class; /* the class after the one that the sweep is at */
   page_t* sweep_page;   /* its next page; NULL: it goes on with the next class */
   size_t sweep_bytes;   /* the charges of the pages that the sweep has left in their lists */

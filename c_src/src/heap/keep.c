@@ -77,6 +77,14 @@ static void sweep_page(heap_t* heap, page_t* page) {
     heap_collect_page(heap, q, page);
     return;
   }
+  if (MI_HOLES && remote > 0 && page_used(page) - remote <= sparse_max(page->reserved) &&
+      !heap_keeps_all(heap)) {
+    keep->by_others += remote;
+    queue_remove(heap, q, page);
+    page_reclaim(page);
+    abandon_page(page);
+    return;
+  }
   size_t charge = page_charge(heap, page, remote), slices = page_slices(page);
   if (!heap_wants(heap) && charge * heap->queued_slices >= keep->bytes * slices) {
     queue_remove(heap, q, page);

@@ -201,8 +201,10 @@ static void purge_again_at(uint64_t at) {
 
 INTERNAL bool holes_purge(size_t* bytes) {
   bool waits = false;
-  if (!MI_HOLES || swap_seq_cst(&sparse_at, 0) == 0 || !purge_pages(true, bytes, &waits))
-    return false;
+  if (!MI_HOLES) return false;
+  /* No time is set while another thread makes holes, and that one may leave pages for later. */
+  (void)swap_seq_cst(&sparse_at, 0);
+  if (!purge_pages(true, bytes, &waits)) return false;
   purge_again_at(os_clock_ms());
   return *bytes == 0; /* if another thread holds a page for long, the caller does not wait again */
 }

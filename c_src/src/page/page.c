@@ -240,8 +240,9 @@ INTERNAL void page_reclaim(page_t* page) {
 /* ---- sparse pages and holes ---- */
 
 INTERNAL void page_watch(page_t* page) {
-  uint32_t most = sparse_max(page->reserved);
-  bool watch = MI_HOLES && page->capacity == page->reserved && page_used(page) > most;
+  uint32_t most = sparse_max(page->reserved), used = page_used(page);
+  bool watch = MI_HOLES && page->capacity == page->reserved && used > most;
+  if (!os_is_single_threaded() && used / 2 > most) most = used / 2;
   page_set_bias(page, watch ? most : 0);
 }
 

@@ -144,8 +144,9 @@ static inline bool page_is_sparse(const page_t* page) {
   return MI_HOLES && page_live(page) <= sparse_max(page->capacity) &&
          page->capacity * page->block_size >= 4 * page_unit(page);
 }
-/* Owner of a page in a partial list: from now on the countdown ends when the page is sparse, or, if
- * the page is sparse already or not fully extended, when it is empty. */
+/* Owner of a page in a partial list: from now on the countdown ends when half of the blocks in use
+ * are freed or the page is sparse; or, if the page is sparse already or not fully extended, when it
+ * is empty. While the process has a single thread, it does not end at the half. */
 INTERNAL void page_watch(page_t* page);
 /* Owner: sets bit i of `free` for each block i that is in the local list or in a hole. */
 #define PAGE_BLOCKS_MAX (SLICE_SIZE / 8)

@@ -14,6 +14,7 @@
 #include "../heap/heap_free.h"
 #include "../heap/keep.h"
 #include "../heap/large.h"
+#include "../heap/sparse.h"
 #include "../memory/arena.h"
 #include "../memory/arena_purge.h"
 #include "../memory/limit.h"
