@@ -75,8 +75,10 @@ static const named_t arena_fields[] = {FIELD(arena_t, free_count),
                                        FIELD(arena_t, freed_ms),
                                        FIELD(arena_t, abandoned_summary),
                                        {0, sizeof(arena_t), "arena_t"}};
-static const named_t page_fields[] = {
-    FIELD(page_t, owner), FIELD(page_t, countdown), FIELD(page_t, local), {0, sizeof(page_t), "page_t"}};
+static const named_t page_fields[] = {FIELD(page_t, owner),
+                                      FIELD(page_t, countdown),
+                                      FIELD(page_t, local),
+                                      {0, sizeof(page_t), "page_t"}};
 static const named_t heap_fields[] = {FIELD(heap_t, free_list),
                                       FIELD(heap_t, queue),
                                       FIELD(heap_t, thread_heaps),
@@ -342,13 +344,13 @@ static const bound_t bounds[] = {
     {"own", 64, MALLOC_REFILL, 0},
     {"own", 64, FREE, 0},
     {"pages", 16, MALLOC, 0},
-    {"pages", 16, MALLOC_PAGE, 6100},
-    {"pages", 16, FREE_PAGE, 3100},
+    {"pages", 16, MALLOC_PAGE, 6500},
+    {"pages", 16, FREE_PAGE, 3250},
     {"threads", 16, MALLOC, 0},
-    {"threads", 16, FREE, 0},
+    {"threads", 16, FREE, 50}, /* a heap that begins draws its credit, see keep.h */
     {"threads", 16, MALLOC_PAGE, 7000},
     {"large", 16, MALLOC_LARGE, 8100},
-    {"large", 16, FREE_LARGE, 5200},
+    {"large", 16, FREE_LARGE, 5500},
 };
 
 UNSEEN static int check_bounds(const program_t* program) {

@@ -63,6 +63,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "heap/heap_refill.c"
 #include "heap/heap.c"
 #include "heap/keep.c"
+#include "heap/sparse.c"
 #include "heap/quarantine.c"
 #include "heap/heap_check.c"
 #include "heap/guard_sampling.c"

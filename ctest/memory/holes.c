@@ -95,7 +95,7 @@ static void check_scattered(void (*give_back)(void)) {
   check_note("live %zu KiB, in %zu KiB of OS pages; resident %zu KiB after the frees, then %zu\n",
              live / KIB, os_pages * OS_PAGE / KIB, (freed - before) / KIB, (after - before) / KIB);
   /* Besides OS pages with live blocks: what the threads themselves need, and active pages. */
-  CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57 + 4 * MIB);
+  CHECK_LE(after, before + os_pages * OS_PAGE * 66 / 57 + 6 * MIB);
   pthread_barrier_wait(&step);
   for (size_t t = 0; t < THREADS; t++) thread_join(threads[t]);
   mi_collect(true);

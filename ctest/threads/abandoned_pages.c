@@ -74,7 +74,7 @@ static void* churn_and_park(void* arg) {
     mi_free(*p);
     REQUIRE((*p = mi_malloc(LEFT_SIZE)) != NULL);
   }
-  free_all(left.blocks, LEFT_BLOCKS / 2, 0, 2);
+  free_all(left.blocks, LEFT_BLOCKS / 2, 0, 4);
   pthread_barrier_wait(&left.ready);
   pthread_barrier_wait(&left.go);
   return NULL;
