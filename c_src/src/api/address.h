@@ -1,6 +1,5 @@
 /* address.h - which heap an address belongs to. */
-#ifndef MI_ADDRESS_H
-#define MI_ADDRESS_H
+#pragma once
 
 #include "../thread/heap_registry.h"
 
@@ -9,5 +8,3 @@ static inline heap_t* live_heap_of(uintptr_t owner) {
   heap_t* heap = owner_heap_or_null(owner);
   return heap != NULL && heap_lives(heap) ? heap : NULL;
 }
-
-#endif

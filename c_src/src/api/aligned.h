@@ -1,6 +1,5 @@
 /* aligned.h - allocation at a given alignment. */
-#ifndef MI_ALIGNED_H
-#define MI_ALIGNED_H
+#pragma once
 
 #include "malloc.h"
 
@@ -27,5 +26,3 @@ static inline void* malloc_aligned(size_t size, size_t align) {
   void* p = pop_aligned(size, align);
   return likely(p != NULL) ? p : malloc_aligned_in(heap_default, size, align, 0, false);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* cxx.h - what the C++ operators share with the C functions of the same protocol. */
-#ifndef MI_CXX_H
-#define MI_CXX_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -13,6 +12,4 @@ INTERNAL void* new_again_or_null(size_t size, size_t align, const void* caller);
 INTERNAL void* new_for(size_t size, const void* caller);
 INTERNAL void* new_aligned_for(size_t size, size_t align, const void* caller);
 #endif
-#endif
-
 #endif

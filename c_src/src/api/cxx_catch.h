@@ -1,6 +1,5 @@
 /* cxx_catch.h - catches any exception. */
-#ifndef MI_CXX_CATCH_H
-#define MI_CXX_CATCH_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -8,6 +7,4 @@
 typedef void* attempt_t(size_t size, size_t align, const void* caller);
 /* Returns what `attempt` returns; NULL if it throws. */
 INTERNAL void* exception_catch(attempt_t* attempt, size_t size, size_t align, const void* caller);
-#endif
-
 #endif

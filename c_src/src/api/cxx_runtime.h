@@ -1,6 +1,5 @@
 /* cxx_runtime.h - the C++ runtime of the calling code: its new-handler, its exceptions. */
-#ifndef MI_CXX_RUNTIME_H
-#define MI_CXX_RUNTIME_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -12,5 +11,3 @@ typedef void (*new_handler_t)(void);
 INTERNAL new_handler_t runtime_new_handler(const void* caller);
 /* Throws std::bad_alloc; returns if `caller` has no runtime. */
 INTERNAL void runtime_throw_bad_alloc(const void* caller);
-
-#endif

@@ -1,6 +1,5 @@
 /* free_debug.h - mi_free of debug builds, and under a memory checker: checks the block first. */
-#ifndef MI_FREE_DEBUG_H
-#define MI_FREE_DEBUG_H
+#pragma once
 
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
@@ -65,5 +64,3 @@ static inline void free_entry(void* p) {
   free_block(p);
   track_leave();
 }
-
-#endif

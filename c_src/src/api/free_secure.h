@@ -1,7 +1,6 @@
 /* free_secure.h - mi_free of secure builds: frees the block if its block state allows it, and from
  * level 3 on puts it into quarantine. */
-#ifndef MI_FREE_SECURE_H
-#define MI_FREE_SECURE_H
+#pragma once
 
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
@@ -123,6 +122,4 @@ ALWAYS_INLINE void free_entry(void* p) {
   }
   free_secure(p);
 }
-#endif
-
 #endif

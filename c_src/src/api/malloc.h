@@ -1,6 +1,5 @@
 /* malloc.h - the fast paths of allocation, for the entry points that build on them. */
-#ifndef MI_MALLOC_H
-#define MI_MALLOC_H
+#pragma once
 
 #include "../heap/large.h"
 #include "../thread/init.h"
@@ -168,6 +167,4 @@ static inline heap_t* heap_named(heap_t* heap) {
 static inline heap_t* heap_named(heap_t* heap) {
   return unlikely(heap == NULL) ? heap_default : heap;
 }
-#endif
-
 #endif

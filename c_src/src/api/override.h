@@ -5,8 +5,7 @@
  * another one when both are linked together. Where a function of ours forwards to another name, it
  * calls the visible one.
  */
-#ifndef MI_OVERRIDE_H
-#define MI_OVERRIDE_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -53,6 +52,4 @@
 #endif
 #ifndef NOPLT
 #define NOPLT
-#endif
-
 #endif

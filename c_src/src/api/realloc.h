@@ -1,6 +1,5 @@
 /* realloc.h - realloc as glibc documents it, where mi_realloc differs. */
-#ifndef MI_REALLOC_H
-#define MI_REALLOC_H
+#pragma once
 
 #include "../base/base.h"
 #include "../os/os.h"
@@ -8,6 +7,4 @@
 #if MI_MALLOC_OVERRIDE && OS_LIKE_GLIBC
 /* mi_realloc, but a block that is resized to 0 bytes is freed: NULL. */
 INTERNAL void* realloc_or_free(void* p, size_t newsize);
-#endif
-
 #endif

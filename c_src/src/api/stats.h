@@ -1,6 +1,5 @@
 /* stats.h - gathers statistics from the other rooms. */
-#ifndef MI_STATS_H
-#define MI_STATS_H
+#pragma once
 
 #include "../base/base.h"
 #include "../heap/heap.h"
@@ -56,5 +55,3 @@ typedef struct field_s {
 static const field_t fields[FIELD_COUNT] = {MI_STAT_FIELDS()};
 #undef MI_STAT_COUNT
 #undef MI_STAT_COUNTER
-
-#endif

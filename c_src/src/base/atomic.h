@@ -4,8 +4,7 @@
  * Always:  each use says at the call what it pairs with; a relaxed one says why it publishes
  *          nothing.
  */
-#ifndef MI_ATOMIC_H
-#define MI_ATOMIC_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -56,5 +55,3 @@
 /* For a counter that one thread writes and any thread reads: no read-modify-write is needed.
  * Relaxed: statistics only, it publishes nothing. */
 #define bump_counter(p, v) store_relaxed((p), load_relaxed(p) + (v))
-
-#endif

@@ -1,6 +1,5 @@
 /* base.h - sizes, checked arithmetic, assertions: what every file uses. */
-#ifndef MI_BASE_H
-#define MI_BASE_H
+#pragma once
 
 #include "compiler.h"
 #include "config.h"
@@ -64,6 +63,4 @@ INTERNAL _Noreturn void assert_failed(const char* what, const char* file, int li
 #define mi_assert_internal(cond) mi_assert(cond)
 #else
 #define mi_assert_internal(cond) ((void)0)
-#endif
-
 #endif

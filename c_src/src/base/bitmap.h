@@ -9,8 +9,7 @@
  * a word lacks a wanted bit, the claim sets the bits again that it has cleared so far. Until then
  * another claim may miss bits that end up free, so callers retry before they give up.
  */
-#ifndef MI_BITMAP_H
-#define MI_BITMAP_H
+#pragma once
 
 #include "base.h"
 #include "atomic.h"
@@ -42,5 +41,3 @@ INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n);
 /* How many bits of [i, i + n) are set, and of [0, bits). */
 INTERNAL size_t bitmap_count_run(bitword_t* words, size_t i, size_t n);
 INTERNAL size_t bitmap_count(bitword_t* words, size_t bits);
-
-#endif

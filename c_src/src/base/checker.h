@@ -10,8 +10,7 @@
  * and track_leave. AddressSanitizer checks only code that is compiled for it, which this library
  * is not, and calls of memcpy and memset, before which the library opens the memory.
  */
-#ifndef MI_CHECKER_H
-#define MI_CHECKER_H
+#pragma once
 
 #include "base.h"
 
@@ -66,6 +65,4 @@ static inline bool track_free(const void* p, size_t usable) {
 /* The program may use the memory from now on, or may not. */
 #define track_open(p, size) ((void)(p), (void)(size))
 #define track_hide(p, size) ((void)(p), (void)(size))
-#endif
-
 #endif

@@ -3,8 +3,7 @@
  * A new compiler needs a branch here only. Atomics are C11's, see atomic.h. Assembler stands where
  * it is used, each time beside a plain C form (free_fast, os/system.h).
  */
-#ifndef MI_COMPILER_H
-#define MI_COMPILER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,5 +85,3 @@ static inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
   return multiply_high(a, b) ^ a * b;
 #endif
 }
-
-#endif

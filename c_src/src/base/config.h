@@ -1,6 +1,5 @@
 /* config.h - the build's settings: 0, 1 or a number. build.rs and CMake use the same names. */
-#ifndef MI_CONFIG_H
-#define MI_CONFIG_H
+#pragma once
 
 #ifndef MI_DEBUG /* 1: assertions; 2: internal assertions; 3: the heap walker too */
 #define MI_DEBUG 0
@@ -66,5 +65,3 @@
 #define SECURE_EXACT (MI_SECURE >= 4)
 /* The use of a heap by a thread that does not own it is reported. */
 #define MI_CHECKS_HEAPS (MI_DEBUG > 0 || MI_SECURE >= 4)
-
-#endif

@@ -8,8 +8,7 @@
  * The macros take the names of the element's two links. So an element may be in several lists
  * through different links, and the compiler checks the types.
  */
-#ifndef MI_LIST_H
-#define MI_LIST_H
+#pragma once
 
 #include "base.h"
 
@@ -38,5 +37,3 @@
 
 /* True if the element is in the list. The element is in this list or in none. */
 #define LIST_HAS(list, element, prev) ((element)->prev != NULL || (list)->first == (element))
-
-#endif

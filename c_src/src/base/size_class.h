@@ -11,8 +11,7 @@
  * A request gets a class whose blocks are a multiple of 16 bytes. The odd multiples of 8 below
  * ALIGN8_MAX are for requests that need an alignment of 8 only.
  */
-#ifndef MI_SIZE_CLASS_H
-#define MI_SIZE_CLASS_H
+#pragma once
 
 #include "base.h"
 
@@ -79,5 +78,3 @@ static inline size_t class_home(size_t cls) {
   size_t g = (cls - FIRST_MEDIUM) / 8, r = (cls - FIRST_MEDIUM) % 8;
   return SINGLE_HOMES + 16 * (((size_t)1 << g) - 1) + (r * 2 << g);
 }
-
-#endif

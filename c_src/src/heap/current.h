@@ -1,6 +1,5 @@
 /* current.h - the heap that the calling thread allocates from. */
-#ifndef MI_CURRENT_H
-#define MI_CURRENT_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -29,5 +28,3 @@ static inline void heap_default_set(heap_t* heap) { heap_default = heap; }
 static inline bool heap_is_real(const heap_t* heap) {
   return heap != &heap_empty && heap != &heap_ended;
 }
-
-#endif

@@ -5,8 +5,7 @@
  * into the slow path checks whether the next allocation is a guarded one. If not, it truncates the
  * active free list to the blocks before the next guarded one. So each allocation counts once.
  */
-#ifndef MI_GUARD_SAMPLING_H
-#define MI_GUARD_SAMPLING_H
+#pragma once
 
 #include "heap_types.h"
 #include "../runtime/options.h"
@@ -24,5 +23,3 @@ INTERNAL size_t guarded_pass(heap_t* heap, size_t cls, size_t count);
 INTERNAL bool guarded_counts(size_t size);
 /* True if the next allocation, of `size` bytes, is a guarded one; then it is counted. */
 INTERNAL bool guarded_is_due(heap_t* heap, size_t size);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Threads: the heap's own, unless a comment says otherwise.
  */
-#ifndef MI_HEAP_H
-#define MI_HEAP_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -33,6 +32,4 @@ INTERNAL void heap_release_pages(heap_t* heap);
 INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page);
 #if MI_DEBUG >= 2
 INTERNAL bool heap_owns_nothing(const heap_t* heap);
-#endif
-
 #endif

@@ -1,6 +1,5 @@
 /* heap_check.h - the walker that checks every invariant of a heap. Debug builds only. */
-#ifndef MI_HEAP_CHECK_H
-#define MI_HEAP_CHECK_H
+#pragma once
 
 #include "heap.h"
 
@@ -9,6 +8,4 @@
 INTERNAL void check_heap(heap_t* heap);
 #else
 static inline void check_heap(heap_t* heap) { (void)heap; }
-#endif
-
 #endif

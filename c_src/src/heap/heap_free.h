@@ -5,8 +5,7 @@
  *          compare. errno is kept: a function here that changes it restores it.
  * Threads: any.
  */
-#ifndef MI_HEAP_FREE_H
-#define MI_HEAP_FREE_H
+#pragma once
 
 #include "../runtime/log.h"
 #include "../base/checker.h"
@@ -123,6 +122,4 @@ static inline bool free_tracked(void* p) {
 }
 #else
 static inline bool free_tracked(void* p) { return (void)p, true; }
-#endif
-
 #endif

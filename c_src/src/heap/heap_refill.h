@@ -1,6 +1,5 @@
 /* heap_refill.h - refills the active free list of a class when malloc finds it empty. */
-#ifndef MI_HEAP_REFILL_H
-#define MI_HEAP_REFILL_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -47,5 +46,3 @@ static inline void set_refill_if_busy(queue_t* q) {
   if (!page_has_flag(page, PAGE_BUSY) && load_relaxed(&q->allocated) >= BUSY_BLOCKS)
     page_set_flag(page, PAGE_BUSY, true);
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* heap_types.h - a heap: the pages that one owner allocates from, and the active free lists that
  * its fast path pops. */
-#ifndef MI_HEAP_TYPES_H
-#define MI_HEAP_TYPES_H
+#pragma once
 
 #include "../page/page.h"
 #include "quarantine.h"
@@ -161,5 +160,3 @@ static inline void heap_leave(heap_t* heap) {
   compiler_fence();
   store_relaxed(&heap->busy, load_relaxed(&heap->busy) - 1);
 }
-
-#endif

@@ -24,8 +24,7 @@
  *          heaps are shared; a heap writes them when its credit changes, at ticks, and when it
  *          starts and ends.
  */
-#ifndef MI_KEEP_H
-#define MI_KEEP_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -50,5 +49,3 @@ typedef struct keep_stats_s {
 INTERNAL void keep_stats(keep_stats_t* stats);
 /* For unloading. */
 INTERNAL void keep_clear(void);
-
-#endif

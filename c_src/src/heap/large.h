@@ -2,8 +2,7 @@
  *
  * Threads: any; see large.c.
  */
-#ifndef MI_LARGE_H
-#define MI_LARGE_H
+#pragma once
 
 #include "heap.h"
 #include "../memory/page_map.h"
@@ -109,5 +108,3 @@ INTERNAL void large_count_span(page_t* page, size_t before);
 INTERNAL void large_count_unmapped(size_t size);
 /* Adds the count of a heap that ends to the count of the process. */
 INTERNAL void large_count_ended(heap_t* heap);
-
-#endif

@@ -1,6 +1,5 @@
 /* large_move.h - resizes large blocks, in place or by moving. */
-#ifndef MI_LARGE_MOVE_H
-#define MI_LARGE_MOVE_H
+#pragma once
 
 #include "large.h"
 
@@ -10,5 +9,3 @@ INTERNAL bool large_resize(page_t* page, size_t newsize);
  * possible the old memory returns to the kernel step by step, so that the two are not fully
  * resident at once. NULL without a report if there is no memory; the block is then unchanged. */
 INTERNAL void* large_move(heap_t* heap, page_t* page, size_t newsize, size_t align);
-
-#endif

@@ -1,7 +1,6 @@
 /* page_queue.h - the partial list: the pages of one class that a heap owns beside the active one.
  */
-#ifndef MI_PAGE_QUEUE_H
-#define MI_PAGE_QUEUE_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -35,5 +34,3 @@ INTERNAL void queue_push_full(heap_t* heap, queue_t* q, page_t* page);
 INTERNAL void heap_adopt(heap_t* heap, page_t* page);
 /* Moves a page of a first-class heap that is no longer full to the front of its list. */
 INTERNAL void heap_page_not_full(heap_t* heap, page_t* page);
-
-#endif

@@ -20,8 +20,7 @@
  * only the addresses are in quarantine, at QUARANTINE_RUNS places, inaccessible. They cost eight
  * bytes of page tables for each OS page, so they are at most QUARANTINE_SLICES slices.
  */
-#ifndef MI_QUARANTINE_H
-#define MI_QUARANTINE_H
+#pragma once
 
 #include "../page/page.h"
 #include "../runtime/random.h"
@@ -97,5 +96,4 @@ INTERNAL void quarantine_lose(quarantine_t* q);
  * their heaps are recovered. */
 INTERNAL void quarantine_after_fork(quarantine_t* mine);
 
-#endif
 #endif

@@ -2,8 +2,7 @@
  *
  * Threads: the heap's own.
  */
-#ifndef MI_SPARSE_H
-#define MI_SPARSE_H
+#pragma once
 
 #include "heap_types.h"
 
@@ -22,5 +21,3 @@ INTERNAL void heap_abandon_sparse(heap_t* heap);
 /* Not for first-class heaps: abandons the last page of the class's partial list if it is sparse. It
  * became so while the process had a single thread. */
 INTERNAL void heap_trim_sparse(heap_t* heap, size_t cls);
-
-#endif

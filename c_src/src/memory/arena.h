@@ -1,6 +1,5 @@
 /* arena.h - claims runs of slices in the existing arenas, and returns them. */
-#ifndef MI_ARENA_H
-#define MI_ARENA_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -50,5 +49,3 @@ INTERNAL void flight_end(size_t slices);
 INTERNAL bool wait_for_flight(unsigned round);
 /* For the child of a fork, where no other thread returns slices. */
 INTERNAL void flight_reset(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* arena_list.h - all arenas, and which arena an address lies in. */
-#ifndef MI_ARENA_LIST_H
-#define MI_ARENA_LIST_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -29,5 +28,3 @@ INTERNAL page_t* arena_next_page(arena_t* a, size_t* i);
 /* How many slices are held: an estimate, of one arena and of all. */
 INTERNAL size_t arena_slices_used(arena_t* a);
 INTERNAL size_t arena_slices_in_use(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* arena_open.h - the frontiers of an arena: how its reserved addresses become accessible. */
-#ifndef MI_ARENA_OPEN_H
-#define MI_ARENA_OPEN_H
+#pragma once
 
 #include "arena.h"
 
@@ -17,5 +16,3 @@ INTERNAL bool arena_extend(uint16_t arena, uint32_t slice, uint32_t count, bool*
 /* Closes open memory at the ends of the zones that is free and whose purge is not pending. For an
  * arena that recedes. */
 INTERNAL void arena_recede(arena_t* a);
-
-#endif

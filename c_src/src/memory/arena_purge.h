@@ -1,6 +1,5 @@
 /* arena_purge.h - frees slices, and gives memory that stays free back to the system. */
-#ifndef MI_ARENA_PURGE_H
-#define MI_ARENA_PURGE_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -33,5 +32,3 @@ INTERNAL void purge_count(size_t bytes);
 INTERNAL void arena_purge_stats(purge_stats_t* stats);
 /* Forgets the pending purges and the statistics. */
 INTERNAL void arena_purge_clear(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* arena_reserve.h - new arenas: from the system, from the program, and on demand. */
-#ifndef MI_ARENA_RESERVE_H
-#define MI_ARENA_RESERVE_H
+#pragma once
 
 #include "arena_purge.h"
 #include "arena_types.h"
@@ -55,5 +54,3 @@ typedef struct arena_stats_s {
 INTERNAL void arena_stats(arena_stats_t* stats);
 
 #define ARENA_RUN_MAX ((uint32_t)(512 * MiB / SLICE_SIZE))
-
-#endif

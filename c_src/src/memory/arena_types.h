@@ -1,6 +1,5 @@
 /* arena_types.h - an arena, a run of its slices, and the hints of a request. */
-#ifndef MI_ARENA_TYPES_H
-#define MI_ARENA_TYPES_H
+#pragma once
 
 #include "../base/bitmap.h"
 #include "../os/os.h"
@@ -111,5 +110,3 @@ typedef struct affinity_s {
   int16_t numa_node; /* arenas of this node first; -1: no preference */
 } affinity_t;
 #define AFFINITY_ANY ((affinity_t){ARENA_NONE, -1})
-
-#endif

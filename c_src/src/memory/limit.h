@@ -2,8 +2,7 @@
  *
  * Threads: any.
  */
-#ifndef MI_LIMIT_H
-#define MI_LIMIT_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -14,5 +13,3 @@ INTERNAL void limit_apply(void);
 INTERNAL void limit_tick(void);
 /* The bytes that are counted, or would be if there were a limit. */
 INTERNAL size_t limit_used(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* meta.h - memory for the library's own metadata: away from blocks, and kept until the library is
  * unloaded. */
-#ifndef MI_META_H
-#define MI_META_H
+#pragma once
 
 #include "../base/base.h"
 #include "../os/os.h"
@@ -19,5 +18,3 @@ INTERNAL void meta_unload(void);
 INTERNAL size_t meta_resident(void);
 /* Puts that number into the count of usage.h. */
 INTERNAL void meta_measure(void);
-
-#endif

@@ -18,8 +18,7 @@
  * Threads: any thread reads it, relaxed. The owner writes it, or the thread that abandons the page
  *          (page_try_abandon), or the thread that claims it. For large blocks see large.c.
  */
-#ifndef MI_OWNER_H
-#define MI_OWNER_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -57,5 +56,3 @@ static inline uintptr_t owner_of_interior(size_t distance) {
   return ((uintptr_t)distance << 6) | OWNER_INTERIOR;
 }
 static inline size_t owner_distance(uintptr_t owner) { return owner >> 6; }
-
-#endif

@@ -6,8 +6,7 @@
  *          word that other threads change lies elsewhere, see map_remote().
  * Threads: see the table at page_t.
  */
-#ifndef MI_PAGE_DESCRIPTOR_H
-#define MI_PAGE_DESCRIPTOR_H
+#pragma once
 
 #include "../base/atomic.h"
 #include "../base/base.h"
@@ -134,5 +133,3 @@ static inline void page_set_bias(page_t* page, size_t bias) {
   store_relaxed(&page->bias, (uint16_t)bias);
   store_relaxed(&page->countdown, used - (uint32_t)bias);
 }
-
-#endif

@@ -21,8 +21,7 @@
  * Addresses of 32 bits have one window. Its descriptors replace the table, and the descriptors of
  * foreign slices are zero.
  */
-#ifndef MI_PAGE_MAP_H
-#define MI_PAGE_MAP_H
+#pragma once
 
 #include "page_descriptor.h"
 
@@ -130,5 +129,3 @@ INTERNAL void map_clear(uint32_t slice, uint32_t count);
 static inline page_t* page_of_interior(const void* p, uintptr_t owner) {
   return map_descriptor((const char*)p - (owner_distance(owner) << SLICE_SHIFT));
 }
-
-#endif

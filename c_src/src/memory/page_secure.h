@@ -5,8 +5,7 @@
  *          line.
  * Threads: the thread that sets the page up writes them. `issued` is read by any thread, relaxed.
  */
-#ifndef MI_PAGE_SECURE_H
-#define MI_PAGE_SECURE_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -31,6 +30,4 @@ typedef _Atomic(uint16_t) block_state_t; /* see block_state.h */
   uint64_t unused;
 #else
 #define SECURE_PAGE_FIELDS
-#endif
-
 #endif

@@ -1,6 +1,5 @@
 /* purge_pace.h - how long freed slices wait for their purge, and how many. */
-#ifndef MI_PURGE_PACE_H
-#define MI_PURGE_PACE_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -12,5 +11,3 @@ INTERNAL long pace_delay(long delay);
 INTERNAL size_t pace_excess(void);
 INTERNAL void pace_count_purged(size_t slices);
 INTERNAL void pace_clear(void);
-
-#endif

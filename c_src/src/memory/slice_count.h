@@ -4,8 +4,7 @@
  * Always:  with `counts`, each slice that may be resident is counted.
  * Threads: the one that holds the slices [i, i + n). The switch of limit.c counts slices, too.
  */
-#ifndef MI_SLICE_COUNT_H
-#define MI_SLICE_COUNT_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -16,5 +15,3 @@ INTERNAL void slices_count_anyway(arena_t* a, size_t i, size_t n);
 INTERNAL void slices_uncount(arena_t* a, size_t i, size_t n);
 /* The slices read as zero and have no memory. */
 INTERNAL void slices_are_clean(arena_t* a, size_t i, size_t n);
-
-#endif

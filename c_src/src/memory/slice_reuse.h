@@ -32,8 +32,7 @@
  *    0, 1    1     0, 1    allocated before, and stale pointers may reach it: it is checked;
  *                          `guarded`: a part of it is inaccessible
  */
-#ifndef MI_SLICE_REUSE_H
-#define MI_SLICE_REUSE_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -83,6 +82,4 @@ INTERNAL void guard_note_end(uint16_t arena, uint32_t slice);
 INTERNAL void slices_report(void);
 #else
 static inline void slices_report(void) {}
-#endif
-
 #endif

@@ -1,6 +1,5 @@
 /* thp.h - advice to use transparent huge pages. */
-#ifndef MI_THP_H
-#define MI_THP_H
+#pragma once
 
 #include "arena_types.h"
 
@@ -24,5 +23,3 @@ INTERNAL void thp_advise_page(arena_t* a, size_t i);
 INTERNAL void thp_withdraw(arena_t* a, size_t s, size_t end);
 /* Maps slices anew that hold moved fragments. False: the slices may be unmapped now. */
 INTERNAL bool thp_remap(uint16_t arena, uint32_t slice, uint32_t count);
-
-#endif

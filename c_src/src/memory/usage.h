@@ -20,8 +20,7 @@
  * during a measurement: each of them up to three OS pages, but most touch none, because
  * descriptors of 64 slices share one.
  */
-#ifndef MI_USAGE_H
-#define MI_USAGE_H
+#pragma once
 
 #include "../base/atomic.h"
 #include "../base/base.h"
@@ -58,5 +57,3 @@ INTERNAL uintptr_t usage_crossed_by(void);
 INTERNAL bool usage_take_crossing(uintptr_t thread);
 
 INTERNAL void usage_clear(void);
-
-#endif

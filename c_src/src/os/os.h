@@ -8,8 +8,7 @@
  * One source file per system implements it. No code above this folder tests for a system.
  * docs/design.md tells how to add a system.
  */
-#ifndef MI_OS_H
-#define MI_OS_H
+#pragma once
 
 #include "system.h"
 
@@ -204,5 +203,3 @@ INTERNAL uintptr_t os_process_id(void);
 INTERNAL void os_at_unload(void (*unload)(void));
 /* To be called from the function of OS_AT_END. */
 INTERNAL void os_image_ends(void);
-
-#endif

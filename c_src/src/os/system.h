@@ -4,8 +4,7 @@
  * Always:  one of OS_UNIX, OS_WINDOWS and OS_WASM is 1, the others are 0. A source file of this
  *          folder is empty where its macro is 0.
  */
-#ifndef MI_SYSTEM_H
-#define MI_SYSTEM_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -132,6 +131,4 @@ INTERNAL void os_set_thread_word(void* word);
  * before the library takes its locks, and after it has released them. */
 #define OS_AT_START(name) static void __attribute__((constructor(101))) name(void)
 #define OS_AT_END(name) static void __attribute__((destructor)) name(void)
-#endif
-
 #endif

@@ -1,7 +1,6 @@
 /* os/unix_common.h - what the sources for Unix share, and the functions of os.h that wasi.c has
  * too. */
-#ifndef MI_UNIX_COMMON_H
-#define MI_UNIX_COMMON_H
+#pragma once
 
 #include "os.h"
 #include <unistd.h>
@@ -28,5 +27,3 @@ INTERNAL void os_write_error(const char* text, size_t length) {
     length -= (size_t)n;
   }
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* abandoned.h - finds abandoned pages that have free blocks. */
-#ifndef MI_ABANDONED_H
-#define MI_ABANDONED_H
+#pragma once
 
 #include "page.h"
 
@@ -16,5 +15,3 @@ INTERNAL void sparse_publish(uint16_t arena, uint32_t slice);
 /* Claims an abandoned page of the class, within a bounded number of probes; NULL if none was found.
  */
 INTERNAL page_t* abandoned_claim(size_t cls);
-
-#endif

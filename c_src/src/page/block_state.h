@@ -14,8 +14,7 @@
  * thread frees the same block between the two, the fault is found when the block is allocated
  * twice.
  */
-#ifndef MI_BLOCK_STATE_H
-#define MI_BLOCK_STATE_H
+#pragma once
 
 #include "../memory/page_descriptor.h"
 #include "../os/os.h"
@@ -128,6 +127,4 @@ static inline bool states_order_is_old(const page_t* page) { return (void)page, 
 static inline void states_begin(page_t* page) { (void)page; }
 static inline void states_end(page_t* page) { (void)page; }
 static inline void states_clear_live(page_t* page) { (void)page; }
-#endif
-
 #endif

@@ -1,6 +1,5 @@
 /* block_words.h - tests blocks for zero and clears them, two words at a time. */
-#ifndef MI_BLOCK_WORDS_H
-#define MI_BLOCK_WORDS_H
+#pragma once
 
 #include "../base/size_class.h"
 
@@ -51,5 +50,3 @@ static inline void clear_small(void* start, size_t size) {
     first[4] = first[5] = first[6] = first[7] = zero;
   }
 }
-
-#endif

@@ -34,8 +34,7 @@
  * written over it is noticed. Each byte is at least 0x80, so that ASCII text and its terminating
  * zero are noticed. What a freed block keeps of the pattern tells its next owner nothing new.
  */
-#ifndef MI_CANARY_H
-#define MI_CANARY_H
+#pragma once
 
 #include "block_state.h"
 #include "block_words.h"
@@ -174,6 +173,4 @@ static inline void canary_write(page_t* page, void* p, size_t size) {
 static inline void canary_clear(page_t* page, void* p) { (void)page, (void)p; }
 static inline void canary_new_key(page_t* page) { (void)page; }
 static inline void canary_init(void) {}
-#endif
-
 #endif

@@ -14,8 +14,7 @@
  *                              own block of two words: checked_take_tiny
  *                              any other: checked_take
  */
-#ifndef MI_CHECKED_BLOCK_H
-#define MI_CHECKED_BLOCK_H
+#pragma once
 
 #include "canary.h"
 
@@ -45,6 +44,4 @@ INTERNAL bool checked_take_long(page_t* page, void* p, size_t size);
 /* checked_take_own for a block of two words. False, without a report: checked_take decides. */
 INTERNAL bool checked_take_tiny(page_t* page, void* p);
 #define TINY_SIZE ((size_t)16)
-#endif
-
 #endif

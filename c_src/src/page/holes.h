@@ -1,6 +1,5 @@
 /* holes.h - gives back the OS pages inside partly used pages, and uses their blocks again. */
-#ifndef MI_HOLES_H
-#define MI_HOLES_H
+#pragma once
 
 #include "page.h"
 
@@ -28,5 +27,3 @@ INTERNAL void holes_stop(void);
 INTERNAL void holes_go_on(void);
 /* In the child of a fork, instead of holes_go_on. */
 INTERNAL void holes_reset_after_fork(void);
-
-#endif

@@ -29,8 +29,7 @@
  * Order: each push and each abandon releases, and each adoption of the list acquires. So the links
  * of the list and the fields of the descriptor are published with the word.
  */
-#ifndef MI_PAGE_H
-#define MI_PAGE_H
+#pragma once
 
 #include "../base/size_class.h"
 #include "../memory/arena_types.h"
@@ -185,5 +184,3 @@ static inline bool block_serves(size_t room, size_t size) {
   size_t waste = room - size; /* above `room` if the size does not fit */
   return waste <= room / 2 && waste < SHRINK_FROM;
 }
-
-#endif

@@ -4,8 +4,7 @@
  * Always:  nothing here allocates.
  * Threads: any.
  */
-#ifndef MI_VIOLATION_H
-#define MI_VIOLATION_H
+#pragma once
 
 #include "../memory/page_descriptor.h"
 #include <errno.h>
@@ -22,6 +21,4 @@ INTERNAL void violation_freed_twice(const page_t* page, const void* p);
 /* For a free list of `page` that contains a block which is in no list. Returns NULL. */
 INTERNAL block_t* violation_bad_list(const page_t* page, const block_t* block);
 INTERNAL void violation_size_mismatch(page_t* page, const void* p, size_t size);
-#endif
-
 #endif

@@ -11,8 +11,7 @@
  * acquire. So a reader that has seen one of its words also sees the higher count, and starts
  * again. It starts again only after that many registrations.
  */
-#ifndef MI_CALLBACK_H
-#define MI_CALLBACK_H
+#pragma once
 
 #include "../base/atomic.h"
 #include "../base/base.h"
@@ -45,5 +44,3 @@ static inline uintptr_t callback_get(callback_t* c, void** argument) {
     if (load_relaxed(&c->count) - n < CALLBACK_SLOTS - 1) return function;
   }
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* log.h - messages, errors, and the reaction to errors. Allocates nothing. */
-#ifndef MI_LOG_H
-#define MI_LOG_H
+#pragma once
 
 #include "../base/base.h"
 #include "mimalloc.h"
@@ -29,5 +28,3 @@ INTERNAL void log_error(int code, const char* format, ...);
 
 /* Reports that `size` bytes could not be allocated, sets errno to ENOMEM, and returns NULL. */
 INTERNAL void* log_out_of_memory(size_t size);
-
-#endif

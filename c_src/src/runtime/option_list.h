@@ -9,8 +9,7 @@
  * abandoned_reclaim_on_free as page_reclaim_on_free. Here it is no legacy name, because it is the
  * name of another option.
  */
-#ifndef MI_OPTION_LIST_H
-#define MI_OPTION_LIST_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -95,5 +94,3 @@ enum {
 #define OPTION_CONSTANT(name, NAME, value, min, max, flags, legacy1, legacy2)                      \
   MI_DEFAULT_##NAME##L = (value),
 enum { OPTION_LIST(OPTION_CONSTANT) };
-
-#endif

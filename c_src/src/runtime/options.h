@@ -1,6 +1,5 @@
 /* options.h - the values of the options, from the build, the environment and the program. */
-#ifndef MI_OPTIONS_H
-#define MI_OPTIONS_H
+#pragma once
 
 #include "../base/base.h"
 #include "mimalloc.h"
@@ -29,5 +28,3 @@ INTERNAL size_t option_size_of(mi_option_t option, long x);
 /* Sets an option for the program. The first refused value of each option is reported, so that a
  * loop does not flood the log. */
 INTERNAL void option_ask(mi_option_t option, long value, source_t source);
-
-#endif

@@ -8,8 +8,7 @@
  * A child process has a key of its own, and changes `random_epoch`. A page with an older epoch puts
  * its blocks in a new random order, see block_state.c.
  */
-#ifndef MI_RANDOM_H
-#define MI_RANDOM_H
+#pragma once
 
 #include "../base/atomic.h"
 #include "../base/base.h"
@@ -50,6 +49,4 @@ static inline void random_init(void) {}
 static inline void random_unload(void) {}
 static inline void random_warn(void) {}
 static inline void random_after_fork(bool child) { (void)child; }
-#endif
-
 #endif

@@ -5,8 +5,7 @@
  * Rank of locks, outermost first: heap_lock, fallback_lock, large_lock, arena_lock, meta_lock,
  * log_lock.
  */
-#ifndef MI_HEAP_REGISTRY_H
-#define MI_HEAP_REGISTRY_H
+#pragma once
 
 #include "../heap/heap.h"
 #include "../heap/heap_refill.h"
@@ -73,5 +72,3 @@ typedef struct thread_stats_s {
   size_t heaps_lost;             /* heaps that a fork found inside a slow path */
 } thread_stats_t;
 INTERNAL void thread_stats(thread_stats_t* stats);
-
-#endif

@@ -1,6 +1,5 @@
 /* init.h - start and end of the process, and of each thread. */
-#ifndef MI_INIT_H
-#define MI_INIT_H
+#pragma once
 
 #include "../heap/current.h"
 
@@ -19,5 +18,3 @@ INTERNAL void process_unload(void);
  * NULL if there is no memory. */
 INTERNAL heap_t* process_main_heap(void);
 INTERNAL uint64_t process_started_ms(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* malloc_slow.h - malloc when the active free list of a class is empty, and for large blocks. */
-#ifndef MI_MALLOC_SLOW_H
-#define MI_MALLOC_SLOW_H
+#pragma once
 
 #include "../heap/heap_types.h"
 
@@ -10,5 +9,3 @@ INTERNAL void* malloc_slow(heap_t* heap, size_t cls);
 /* A block of at least `size` bytes at a multiple of `align` (a power of two), for `heap`. NULL
  * after a report. */
 INTERNAL void* large_malloc(heap_t* heap, size_t size, size_t align, bool zero);
-
-#endif

@@ -1,6 +1,5 @@
 /* purger.h - a thread of the library that gives memory back when the program makes no call. */
-#ifndef MI_PURGER_H
-#define MI_PURGER_H
+#pragma once
 
 #include "../base/base.h"
 
@@ -15,5 +14,3 @@ INTERNAL void purger_tend(void);
 INTERNAL void purger_thread_ended(void);
 /* Ends it for good. Waits `ms` milliseconds at most; OS_NO_LIMIT: until it has ended. */
 INTERNAL void purger_forbid(unsigned ms);
-
-#endif

@@ -1,7 +1,6 @@
 /* tick.h - work that a thread does at intervals in its slow path, and when the program asks for it:
  * the callback for deferred frees, purging, trimming, collecting. */
-#ifndef MI_TICK_H
-#define MI_TICK_H
+#pragma once
 
 #include "../heap/heap_types.h"
 #include "../memory/usage.h"
@@ -21,5 +20,3 @@ static inline void soft_limit_check(void) {
 INTERNAL void thread_collect_for_oom(void);
 /* mi_collect for the given heap of this thread; with NULL for all of its heaps. */
 INTERNAL void thread_collect(heap_t* heap, bool force);
-
-#endif
