@@ -566,7 +566,7 @@ static void holes_heap_setup(void) {
     if (i % 30 != 0) give(all[i]);
     if (i % 30 == 0) block[i / 30] = all[i];
   }
-  heap_backing(heap)->queued_max = 0; /* it wants none of the pages of the heap */
+  heap_backing(heap)->keep.credit = 0; /* it wants none of the pages of the heap */
   as(1);
   mi_thread_init();
   as(DRIVER);

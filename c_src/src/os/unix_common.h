@@ -11,6 +11,10 @@
 INTERNAL size_t read_file(const char* path, char* buf, size_t size);
 #endif
 
+#if OS_UNIX
+/* True if the calling thread is between os_fork_begin and os_fork_end. */
+INTERNAL bool is_forking(void);
+#endif
 /* False: the range ends above ADDRESS_BITS. */
 static inline bool is_addressable(const void* p, size_t size) {
   return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;

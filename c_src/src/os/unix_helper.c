@@ -26,6 +26,7 @@
 #if OS_UNIX
 #if defined(__linux__) && defined(__GLIBC__)
 #include "../base/atomic.h"
+#include "unix_common.h"
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>

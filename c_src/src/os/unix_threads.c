@@ -12,6 +12,7 @@
 #if OS_UNIX
 
 #include "../base/atomic.h"
+#include "unix_common.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -70,7 +71,7 @@ INTERNAL void os_nap(unsigned us) {
 /* The thread that is forking; 0: none. Relaxed: only that thread must see its own id. */
 static _Atomic(uintptr_t) forking_thread;
 
-static bool is_forking(void) {
+INTERNAL bool is_forking(void) {
   uintptr_t thread = load_relaxed(&forking_thread);
   return unlikely(thread != 0) && thread == os_thread_id();
 }
