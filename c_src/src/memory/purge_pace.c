@@ -31,7 +31,7 @@ static struct {
 
 INTERNAL long pace_delay(long delay) {
   unsigned stretch = load_relaxed(&pace.stretch);
-  return delay > LONG_MAX >> STRETCH_MAX ? delay : delay << stretch;
+  return delay <= 0 || delay > LONG_MAX >> STRETCH_MAX ? delay : delay << stretch;
 }
 
 INTERNAL void pace_count_purged(size_t slices) { add_relaxed(&pace.purged, slices); }

@@ -19,9 +19,10 @@
 
 static bool is_in_list(const char* list, const char* name) {
   size_t n = strlen(name);
-  for (const char* s = list; s != NULL; s = strchr(s, ','), s += s != NULL)
+  for (const char* s = list;; s++) {
     if (strncmp(s, name, n) == 0 && (s[n] == ',' || s[n] == 0)) return true;
-  return false;
+    if ((s = strchr(s, ',')) == NULL) return false;
+  }
 }
 
 /* The path in the line of the controller, or, with NULL, in the line of version 2; NULL if there is

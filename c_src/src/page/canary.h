@@ -115,15 +115,15 @@ static const uint64_t padding_masks[4] = {0, 0, UINT64_MAX, UINT64_MAX};
 _Static_assert(sizeof(padding_masks) == PADDING_SHORT + sizeof(loose_pair_t),
                "the mask for the longest short padding ends with the table");
 
-static inline loose_pair_t padding_mask(size_t padding) {
+static inline const loose_pair_t* padding_mask(size_t padding) {
   mi_assert_internal(padding <= PADDING_SHORT);
-  return *(const loose_pair_t*)(const void*)((const char*)padding_masks + padding);
+  return (const loose_pair_t*)(const void*)((const char*)padding_masks + padding);
 }
 
 static inline void find_short_padding(const char* at, size_t padding, padding_t* s) {
   const uint32_t bits = position_bits(at);
   const halves_t mix = {bits, bits, bits, bits};
-  s->mask = padding_mask(padding);
+  s->mask = *padding_mask(padding);
   s->filled = (pair_t)mix ^ *(const loose_pair_t*)(const void*)pattern;
 }
 
