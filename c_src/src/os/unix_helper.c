@@ -48,15 +48,27 @@ static struct {
   void (*run)(void);
 } helper;
 
+typedef struct processors_s {
+  unsigned long bits[HELPER_CPUS / (8 * sizeof(unsigned long))];
+} processors_t;
+
+static long processors_of(pid_t task, processors_t* set) {
+  return syscall(SYS_sched_getaffinity, task, sizeof(*set), set);
+}
+
 /* What a thread inherits from the one that starts it is that thread's own matter. The helper gets
- * the ordinary policy, and niceness and processors of the main thread. */
+ * the ordinary policy, and niceness and processors of the main thread. It asks first, because
+ * filters that end the process often forbid to change these settings, and few need a change. */
 static void helper_settle(void) {
   pid_t process = getpid();
-  unsigned long processors[HELPER_CPUS / (8 * sizeof(unsigned long))];
-  (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
-  (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, (id_t)process));
-  long size = syscall(SYS_sched_getaffinity, process, sizeof(processors), processors);
-  if (size > 0) (void)syscall(SYS_sched_setaffinity, 0, size, processors);
+  processors_t mine, wanted;
+  int niceness = getpriority(PRIO_PROCESS, (id_t)process);
+  if (sched_getscheduler(0) != SCHED_OTHER)
+    (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+  if (getpriority(PRIO_PROCESS, 0) != niceness) (void)setpriority(PRIO_PROCESS, 0, niceness);
+  long size = processors_of(process, &wanted);
+  if (size > 0 && processors_of(0, &mine) == size && memcmp(&mine, &wanted, (size_t)size) != 0)
+    (void)syscall(SYS_sched_setaffinity, 0, size, &wanted);
   (void)prctl(PR_SET_NAME, "mi-purger", 0, 0, 0);
 }
 
