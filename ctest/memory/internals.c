@@ -128,17 +128,17 @@ static void bits_are_found_in_every_word(void) {
     for (size_t w = 0; w < 4; w++)
       store_relaxed(&words[w], i / 64 == w ? UINT64_C(1) << i % 64 : 0);
     for (size_t from = 0; from < 256; from++) {
-      CHECK_EQ(next_bit(words, 256, from, true), from <= i ? i : 256);
-      CHECK_EQ(next_bit(words, 256, from, false), from == i ? i + 1 : from);
+      CHECK_EQ(bitmap_next(words, 256, from, true), from <= i ? i : 256);
+      CHECK_EQ(bitmap_next(words, 256, from, false), from == i ? i + 1 : from);
     }
     CHECK_EQ(bitmap_count(words, 256), 1);
   }
   for (size_t w = 0; w < 4; w++) store_relaxed(&words[w], 0);
-  CHECK_EQ(next_bit(words, 256, 0, true), 256);
+  CHECK_EQ(bitmap_next(words, 256, 0, true), 256);
   CHECK_EQ(bitmap_count(words, 256), 0);
   for (size_t w = 0; w < 4; w++) store_relaxed(&words[w], ~UINT64_C(0));
-  CHECK_EQ(next_bit(words, 256, 0, false), 256);
-  CHECK_EQ(next_bit(words, 200, 0, false), 200);
+  CHECK_EQ(bitmap_next(words, 256, 0, false), 256);
+  CHECK_EQ(bitmap_next(words, 200, 0, false), 200);
   CHECK_EQ(bitmap_count(words, 256), 256);
 }
 

@@ -27,7 +27,7 @@ INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n) {
 }
 
 /* The index of the first bit from `i` on that equals `value`; `bits` if there is none. */
-static size_t next_bit(bitword_t* words, size_t bits, size_t i, bool value) {
+INTERNAL size_t bitmap_next(bitword_t* words, size_t bits, size_t i, bool value) {
   while (i < bits) {
     uint64_t w = load_relaxed(&words[i / BITS_PER_WORD]); /* a hint, the claim decides */
     if (!value) w = ~w;
@@ -42,9 +42,9 @@ INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, s
                              size_t n, size_t align, size_t phase) {
   size_t i = from;
   for (;;) {
-    i = round_up(next_bit(wanted, bits, i, true) + phase, align) - phase;
+    i = round_up(bitmap_next(wanted, bits, i, true) + phase, align) - phase;
     if (i >= bits || bits - i < n) return BITMAP_NONE;
-    size_t end = next_bit(wanted, min_size(bits, i + n), i, false);
+    size_t end = bitmap_next(wanted, min_size(bits, i + n), i, false);
     if (end < i + n) {
       i = end + 1;
     } else if (bitmap_claim_at(words, i, n)) {
@@ -90,11 +90,11 @@ INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value) 
 }
 
 INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n) {
-  return next_bit(words, i + n, i, true) < i + n;
+  return bitmap_next(words, i + n, i, true) < i + n;
 }
 
 INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n) {
-  return next_bit(words, i + n, i, false) >= i + n;
+  return bitmap_next(words, i + n, i, false) >= i + n;
 }
 
 INTERNAL size_t bitmap_count_run(bitword_t* words, size_t i, size_t n) {

@@ -36,6 +36,8 @@ INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n);
 INTERNAL size_t bitmap_clear(bitword_t* words, size_t i, size_t n);
 /* Sets or clears [i, i + n); returns how many bits it changed. Sequentially consistent. */
 INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value);
+/* The first bit at or after `i` that has this value; `bits` if there is none before that. */
+INTERNAL size_t bitmap_next(bitword_t* words, size_t bits, size_t i, bool value);
 INTERNAL bool bitmap_any(bitword_t* words, size_t i, size_t n);
 INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n);
 /* How many bits of [i, i + n) are set, and of [0, bits). */

@@ -82,19 +82,37 @@ static bool frontier_open(arena_t* a, frontier_t* f, size_t end, size_t most) {
 
 /* The number of slices from `i` on, up to `count`, that nothing holds. */
 static size_t length_of_room(arena_t* a, size_t i, size_t count) {
-  size_t n = 0;
-  while (n < count && !arena_is_held(a, i + n)) n++;
-  return n;
+  for (size_t at = i, end = i + count; at < end;) {
+    size_t next = arena_closed_end(a, at);
+    if (next == at)
+      next = bitmap_next(a->free, end, at, false); /* free bits of closed slices are 0 */
+    if (next == at) return at - i;
+    at = next;
+  }
+  return count;
+}
+
+/* The first slice from `i` on that nothing holds; the end of the arena if there is none. */
+static size_t next_room(arena_t* a, size_t i) {
+  if (arena_closed_end(a, i) > i) return i;
+  size_t next = bitmap_next(a->free, a->slices, i, true);
+  for (size_t z = 0; z < ZONE_COUNT; z++) {
+    size_t open = load_relaxed(&a->frontier[z].open);
+    if (open >= i && open < a->frontier[z].end) next = min_size(next, open);
+  }
+  return next;
 }
 
 /* Finds the first room for the run in [from, end), open or closed. */
 static size_t find_room(arena_t* a, size_t from, size_t end, size_t count, size_t align) {
   size_t phase = a->first_slice & (align - 1);
-  for (size_t i = from, n;; i += n + 1) {
+  for (size_t i = from, n;; i += n) {
+    i = i < end ? next_room(a, i) : end;
     i = round_up(i + phase, align) - phase;
     if (i >= end || end - i < count) return BITMAP_NONE;
     n = length_of_room(a, i, count);
     if (n == count) return i;
+    n = max_size(n, 1);
   }
 }
 
