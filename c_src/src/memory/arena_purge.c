@@ -80,8 +80,6 @@ static void arena_purge_run(arena_t* a, size_t i, size_t n) {
 #if MI_SECURE >= 4
   slices_after_purge(a, i, n);
 #endif
-  bitmap_set(a->second_chance, i, n); /* if they are allocated soon, that is a refault */
-  pace_count_purged(n);
   purge_count(n * SLICE_SIZE);
 }
 
@@ -210,8 +208,8 @@ static bool arena_purge(arena_t* a, size_t* word, purge_round_t* round) {
       if (!round->force) {
         or_relaxed(&a->second_chance[w], due); /* relaxed, a hint: see count_refaults */
         pace_count_purged(count_bits(due));
+        round->budget -= min_size(round->budget, count_bits(due));
       }
-      round->budget -= round->force ? 0 : min_size(round->budget, count_bits(due));
       /* A claim may have failed only because of another claim that failed and undid itself. */
       round->waits |= (load_relaxed(&a->purge[w]) & due) != 0;
     }
