@@ -10,7 +10,7 @@
 #include "page_queue.h"
 
 INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
-  if (heap->is_first_class) return;
+  if (heap_keeps_all(heap)) return;
   FOR_CLASSES(heap, cls) {
     queue_t* q = &heap->queue[cls];
     for (page_t* page; (page = q->first) != NULL && heap->queued_slices > slices;) {
