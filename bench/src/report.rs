@@ -7,7 +7,7 @@ use crate::{
     sections, targets, tools,
 };
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn file(options: &Options, kind: &str, extension: &str) -> PathBuf {
     tools::report().join(format!("{}.{extension}", options.stem(kind)))
@@ -44,20 +44,26 @@ fn labels(report: &Value) -> Vec<String> {
     libraries.map(label).collect()
 }
 
-pub fn scaling(options: &Options, report: &Value) -> Result<(), String> {
-    show("scaling", report);
-    let file = file(options, "scaling", "svg");
-    scaling_chart::draw(&file, report, &caption(report, ""))?;
+/// A table on the terminal, and one chart.
+fn charted(
+    options: &Options,
+    kind: &str,
+    report: &Value,
+    draw: fn(&Path, &Value, &str) -> Result<(), String>,
+) -> Result<(), String> {
+    show(kind, report);
+    let file = file(options, kind, "svg");
+    draw(&file, report, &caption(report, ""))?;
     println!("written: {}", tools::shown(&file));
     Ok(())
 }
 
+pub fn scaling(options: &Options, report: &Value) -> Result<(), String> {
+    charted(options, "scaling", report, scaling_chart::draw)
+}
+
 pub fn memory(options: &Options, report: &Value) -> Result<(), String> {
-    show("memory", report);
-    let file = file(options, "memory", "svg");
-    memory_chart::draw(&file, report, &caption(report, ""))?;
-    println!("written: {}", tools::shown(&file));
-    Ok(())
+    charted(options, "memory", report, memory_chart::draw)
 }
 
 /// The race with all figures that follow from it, and with the tables of the other commands.

@@ -165,34 +165,9 @@ void engine_write(void* p, size_t size) {
 #define HERE __builtin_return_address(0)
 #define IS_EXPLORING (e != NULL && e->exploring && touched_flag((void*)(uintptr_t)a) != NULL)
 
-void __tsan_init(void);
-void __tsan_func_entry(void*);
-void __tsan_func_exit(void);
-void __tsan_atomic_signal_fence(int);
-void __tsan_init(void) {}
-void __tsan_func_entry(void* pc) { (void)pc; }
-void __tsan_func_exit(void) {}
-void __tsan_atomic_signal_fence(int order) { (void)order; }
-
-#define PLAIN(n)                                                                                   \
-  void __tsan_read##n(void*);                                                                      \
-  void __tsan_write##n(void*);                                                                     \
-  void __tsan_unaligned_read##n(void*);                                                            \
-  void __tsan_unaligned_write##n(void*);                                                           \
-  void __tsan_read##n(void* p) { plain(p, n, PLAIN_READ, HERE); }                                  \
-  void __tsan_write##n(void* p) { plain(p, n, PLAIN_WRITE, HERE); }                                \
-  void __tsan_unaligned_read##n(void* p) { plain(p, n, PLAIN_READ, HERE); }                        \
-  void __tsan_unaligned_write##n(void* p) { plain(p, n, PLAIN_WRITE, HERE); }
-PLAIN(1)
-PLAIN(2)
-PLAIN(4)
-PLAIN(8)
-PLAIN(16)
-
-void __tsan_read_range(void*, size_t);
-void __tsan_write_range(void*, size_t);
-void __tsan_read_range(void* p, size_t n) { plain(p, n, PLAIN_READ, HERE); }
-void __tsan_write_range(void* p, size_t n) { plain(p, n, PLAIN_WRITE, HERE); }
+#define ON_READ(p, n) plain(p, n, PLAIN_READ, HERE)
+#define ON_WRITE(p, n) plain(p, n, PLAIN_WRITE, HERE)
+#include "plain.h"
 
 /* The order that this access has: the source's, or a weaker one (--weaken). */
 static int weakened(int order, bool failed, const void* pc) {

@@ -234,6 +234,7 @@ INTERNAL bool os_thread_hook(void (*hook)(void*)) { return hook != NULL; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
 INTERNAL void os_fork_begin(void) {}
 INTERNAL void os_fork_end(void) {}
+#if OS_HAS_HELPER
 /* No purger: its words are never asked for. */
 INTERNAL bool os_helper_start(void (*run)(void)) { return (void)run, false; }
 INTERNAL bool os_helper_join(unsigned ms) { return (void)ms, true; }
@@ -242,6 +243,7 @@ INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
 }
 INTERNAL void os_wake(_Atomic(uint32_t)* word) { (void)word; }
 INTERNAL uintptr_t os_process_id(void) { return 1; }
+#endif
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)prepare, (void)parent, (void)child;
 }
@@ -403,7 +405,7 @@ static void audit_holes(arena_t* a, page_t* page, const uint8_t* in_use, size_t 
     for (size_t i = first; i < end; i++) busy_unit |= in_use[i] != 0;
     if (busy_unit || option_value(mi_option_purge_delay) < 0) continue;
     if (!bitmap_any(a->sparse, page->slice - a->first_slice, 1) || load_relaxed(&sparse_at) == 0)
-      engine_violation("unit %zu of a sparse page has memory, and nobody will purge it", u);
+      engine_violation("unit %zu of a sparse page has memory, and no thread finds it to purge", u);
   }
 }
 

@@ -148,34 +148,9 @@ bool engine_is_touched(const void* p, size_t size) {
 
 /* ---- what the compiler calls ---- */
 
-void __tsan_init(void);
-void __tsan_func_entry(void*);
-void __tsan_func_exit(void);
-void __tsan_atomic_signal_fence(int);
-void __tsan_init(void) {}
-void __tsan_func_entry(void* pc) { (void)pc; }
-void __tsan_func_exit(void) {}
-void __tsan_atomic_signal_fence(int order) { (void)order; }
-
-#define PLAIN(n)                                                                                   \
-  void __tsan_read##n(void*);                                                                      \
-  void __tsan_write##n(void*);                                                                     \
-  void __tsan_unaligned_read##n(void*);                                                            \
-  void __tsan_unaligned_write##n(void*);                                                           \
-  void __tsan_read##n(void* p) { (void)p; }                                                        \
-  void __tsan_write##n(void* p) { write_range(p, n, false); }                                      \
-  void __tsan_unaligned_read##n(void* p) { (void)p; }                                              \
-  void __tsan_unaligned_write##n(void* p) { write_range(p, n, false); }
-PLAIN(1)
-PLAIN(2)
-PLAIN(4)
-PLAIN(8)
-PLAIN(16)
-
-void __tsan_read_range(void*, size_t);
-void __tsan_write_range(void*, size_t);
-void __tsan_read_range(void* p, size_t n) { (void)p, (void)n; }
-void __tsan_write_range(void* p, size_t n) { write_range(p, n, false); }
+#define ON_READ(p, n) ((void)(p), (void)(n))
+#define ON_WRITE(p, n) write_range(p, n, false)
+#include "plain.h"
 
 #define CHANGE(type, bits, name, result)                                                           \
   type __tsan_atomic##bits##_##name(volatile type*, type, int);                                    \

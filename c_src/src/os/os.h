@@ -180,9 +180,10 @@ INTERNAL void os_fork_begin(void);
 INTERNAL void os_fork_end(void);
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
-/* ---- the library's own thread, where os_helper_start can start one ---- */
+/* ---- the library's own thread, see unix_helper.c ---- */
 
 #define OS_NO_LIMIT UINT_MAX
+#if OS_HAS_HELPER
 /* Starts a thread that calls `run`. One thread at a time may start or join it. False: the system
  * cannot or will not. Keeps errno, as all functions of this section. */
 INTERNAL bool os_helper_start(void (*run)(void));
@@ -194,6 +195,15 @@ INTERNAL bool os_helper_join(unsigned ms);
 INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms);
 INTERNAL void os_wake(_Atomic(uint32_t)* word);
 INTERNAL uintptr_t os_process_id(void);
+#else
+static inline bool os_helper_start(void (*run)(void)) { return (void)run, false; }
+static inline bool os_helper_join(unsigned ms) { return (void)ms, true; }
+static inline void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
+  (void)word, (void)value, (void)ms;
+}
+static inline void os_wake(_Atomic(uint32_t)* word) { (void)word; }
+static inline uintptr_t os_process_id(void) { return 0; }
+#endif
 
 /* ---- the image that contains the library: a program, or a shared library ---- */
 

@@ -63,6 +63,14 @@ static inline bool os_is_single_threaded(void) {
 static inline bool os_is_single_threaded(void) { return OS_WASM != 0; }
 #endif
 
+/* ---- a thread of the library's own ---- */
+
+#if defined(__linux__) && defined(__GLIBC__)
+#define OS_HAS_HELPER 1
+#else
+#define OS_HAS_HELPER 0
+#endif
+
 /* ---- one word per thread ---- */
 
 /* GCC for Windows emulates thread-local variables: it allocates them with malloc at their first

@@ -1,5 +1,5 @@
 /* os/unix_helper.c - the thread that the library itself may start, and how it sleeps. Linux with
- * glibc; other Unix systems answer "cannot".
+ * glibc; elsewhere os.h answers "cannot".
  *
  * Owns:    the thread.
  * Always:  it has blocked all signals before it exists, except SIGSYS, which only a filter of
@@ -23,8 +23,7 @@
 #endif
 #include "os.h"
 
-#if OS_UNIX
-#if defined(__linux__) && defined(__GLIBC__)
+#if OS_HAS_HELPER
 #include "../base/atomic.h"
 #include "unix_common.h"
 #include <errno.h>
@@ -138,13 +137,4 @@ INTERNAL void os_wake(_Atomic(uint32_t)* word) {
 }
 
 INTERNAL uintptr_t os_process_id(void) { return (uintptr_t)getpid(); }
-#else
-INTERNAL bool os_helper_start(void (*run)(void)) { return (void)run, false; }
-INTERNAL bool os_helper_join(unsigned ms) { return (void)ms, true; }
-INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
-  (void)word, (void)value, (void)ms;
-}
-INTERNAL void os_wake(_Atomic(uint32_t)* word) { (void)word; }
-INTERNAL uintptr_t os_process_id(void) { return 0; }
-#endif
 #endif

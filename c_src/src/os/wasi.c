@@ -180,13 +180,5 @@ INTERNAL void os_fork_end(void) {}
 INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)prepare, (void)parent, (void)child;
 }
-/* No thread of the library. */
-INTERNAL bool os_helper_start(void (*run)(void)) { return (void)run, false; }
-INTERNAL bool os_helper_join(unsigned ms) { return (void)ms, true; }
-INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
-  (void)word, (void)value, (void)ms;
-}
-INTERNAL void os_wake(_Atomic(uint32_t)* word) { (void)word; }
-INTERNAL uintptr_t os_process_id(void) { return 0; }
 
 #endif

@@ -304,15 +304,6 @@ INTERNAL void os_thread_hook_remove(void) {
 INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
 INTERNAL void os_image_ends(void) {}
 
-/* No thread of the library. */
-INTERNAL bool os_helper_start(void (*run)(void)) { return (void)run, false; }
-INTERNAL bool os_helper_join(unsigned ms) { return (void)ms, true; }
-INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
-  (void)word, (void)value, (void)ms;
-}
-INTERNAL void os_wake(_Atomic(uint32_t)* word) { (void)word; }
-INTERNAL uintptr_t os_process_id(void) { return 0; }
-
 /* There is no fork. */
 INTERNAL void os_fork_begin(void) {}
 INTERNAL void os_fork_end(void) {}
