@@ -80,11 +80,10 @@ typedef struct counts_s {
 } counts_t;
 
 static size_t live_blocks(page_t* page, uint32_t slice) {
-  size_t used = page_live(page);
   uint64_t word = load_relaxed(map_remote(slice));
   if (!remote_is_owned(word)) return remote_outstanding(word);
-  size_t queued = remote_count(word);
-  return used > queued ? used - queued : 0; /* the owner may change both between the two loads */
+  size_t used = page_used(page), free = remote_count(word) + page_in_holes(page);
+  return used > free ? used - free : 0; /* the owner may change all between the loads */
 }
 
 static void add_large(const scope_t* scope, const large_view_t* view, counts_t* f) {

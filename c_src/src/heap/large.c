@@ -230,7 +230,7 @@ static page_t* large_init(run_t run, size_t usable, size_t slices) {
   set_usable(page, usable);
   page->arena = run.arena;
   store_relaxed(&page->cls, CLASS_LARGE);
-  page->fragment = 0;
+  store_relaxed(&page->fragment, 0);
   store_relaxed(&page->flags, 0);
 #if MI_SECURE > 0
   store_relaxed(&page->issued, (uintptr_t)page_start(page));

@@ -30,9 +30,13 @@
 
 /* ---- fragments ---- */
 
+static void set_fragment(page_t* page, uint32_t i, uint32_t length) {
+  store_relaxed(&map_descriptor_of_slice(page->slice + i)->fragment, length);
+}
+
 /* Length of the fragment that starts at slice `i` of the block, cut at slice `end`. */
 static uint32_t fragment_length(page_t* page, uint32_t i, uint32_t end) {
-  uint32_t length = map_descriptor_of_slice(page->slice + i)->fragment;
+  uint32_t length = load_relaxed(&map_descriptor_of_slice(page->slice + i)->fragment);
   return (length == 0 || length > end - i) ? end - i : length;
 }
 
@@ -103,7 +107,7 @@ static bool resize_unguarded(page_t* page, size_t newsize) {
         !arena_extend(page->arena, page->slice + page_slices(page), (uint32_t)more, &zero))
       return false;
     if (page_has_flag(page, PAGE_MOVED)) /* the new slices are the last fragment */
-      map_descriptor_of_slice(page->slice + page_slices(page))->fragment = 0;
+      set_fragment(page, page_slices(page), 0);
     page_set_slices(page, page_slices(page) + (uint32_t)more);
   }
   bool dense = usable >= LARGE_HUGE * SLICE_SIZE &&
@@ -206,9 +210,9 @@ static void move_fragments(page_t* to, page_t* from, uint32_t slices, bool zero)
     while (!(moved = os_move(dst, src, n * SLICE_SIZE)) && n > THP_SLICES)
       n = (uint32_t)round_up(n / 2, THP_SLICES);
     if (!moved) copy_and_purge(dst, src, n * SLICE_SIZE, true, zero);
-    map_descriptor_of_slice(to->slice + i)->fragment = n;
+    set_fragment(to, i, n);
   }
-  if (slices < page_slices(to)) map_descriptor_of_slice(to->slice + slices)->fragment = 0;
+  if (slices < page_slices(to)) set_fragment(to, slices, 0);
   large_set_mappings(to, fragment_count(to, page_slices(to)) + 1); /* and the arena after it */
 }
 

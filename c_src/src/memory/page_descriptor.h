@@ -63,7 +63,8 @@ typedef struct page_s {
       _Atomic(uint16_t) bias;  /* small blocks: see page_used */
       _Atomic(uint16_t) holes; /* small blocks: bit u: unit u is a hole, see holes.c */
     };
-    uint32_t fragment; /* large blocks: length of a fragment, see large_move.c */
+    _Atomic(uint32_t) fragment; /* large blocks: length of a fragment, see large_move.c. Relaxed:
+                                   statistics may still take it for `bias` and `holes` */
   };
   SECURE_PAGE_FIELDS /* see page_secure.h */
 } page_t;

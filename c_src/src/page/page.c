@@ -248,11 +248,10 @@ INTERNAL void page_watch(page_t* page) {
 
 /* The next run of holes from unit `*to` on: the blocks [*first, *end). A block between two runs may
  * overlap both; it belongs to the first. */
-static bool next_hole(const page_t* page, size_t* to, size_t* first, size_t* end) {
-  uint32_t holes = (uint32_t)load_relaxed(&page->holes) >> *to;
-  if (holes == 0) return false;
-  size_t from = *to + lowest_bit(holes), before = *end;
-  *to = from + lowest_bit(~((uint32_t)load_relaxed(&page->holes) >> from));
+static bool next_hole(const page_t* page, uint32_t holes, size_t* to, size_t* first, size_t* end) {
+  if (holes >> *to == 0) return false;
+  size_t from = *to + lowest_bit(holes >> *to), before = *end;
+  *to = from + lowest_bit(~(holes >> from));
   page_unit_blocks(page, from, *to, first, end);
   *first = max_size(*first, before);
   return true;
@@ -260,7 +259,8 @@ static bool next_hole(const page_t* page, size_t* to, size_t* first, size_t* end
 
 INTERNAL size_t page_count_in_holes(const page_t* page) {
   size_t n = 0, first, end = 0;
-  for (size_t to = 0; next_hole(page, &to, &first, &end);) n += end - first;
+  uint32_t holes = load_relaxed(&page->holes);
+  for (size_t to = 0; next_hole(page, holes, &to, &first, &end);) n += end - first;
   return n;
 }
 
@@ -271,6 +271,7 @@ INTERNAL void page_mark_free(const page_t* page, uint64_t* free) {
     size_t i = (size_t)((const char*)b - page_start(page)) / size;
     free[i / 64] |= UINT64_C(1) << (i % 64);
   }
-  for (size_t to = 0; MI_HOLES && next_hole(page, &to, &first, &end);)
+  uint32_t holes = load_relaxed(&page->holes);
+  for (size_t to = 0; MI_HOLES && next_hole(page, holes, &to, &first, &end);)
     for (size_t i = first; i < end; i++) free[i / 64] |= UINT64_C(1) << (i % 64);
 }

@@ -125,12 +125,13 @@ static inline char* page_block_of(page_t* page, const void* p) {
 static inline size_t page_unit(const page_t* page) {
   return max_size(page_slices(page) * SLICE_SIZE / PAGE_UNITS, os_info.page_size);
 }
-/* The blocks that overlap the units [from, to) are [*first, *end). */
+/* The blocks that overlap the units [from, to) are [*first, *end). By the class, which any thread
+ * may read: statistics look at pages that their owner may release meanwhile. */
 static inline void page_unit_blocks(const page_t* page, size_t from, size_t to, size_t* first,
                                     size_t* end) {
-  size_t unit = page_unit(page), size = page->block_size;
+  size_t unit = page_unit(page), size = class_block_size(page_class(page));
   *first = from * unit / size;
-  *end = min_size(page->reserved, (to * unit - 1) / size + 1);
+  *end = min_size(page_slices(page) * SLICE_SIZE / size, (to * unit - 1) / size + 1);
 }
 /* Blocks that overlap a hole. They are free, and on no list. */
 INTERNAL size_t page_count_in_holes(const page_t* page);
