@@ -90,6 +90,14 @@
 #define mi_attr_alloc_align(p)
 #endif
 
+/* For functions that return a new block, or a resized one. The numbers are those of the parameters
+ * with its size, or with the number and the size of its elements. */
+#define mi_decl_copy mi_decl_nodiscard mi_decl_export mi_decl_restrict mi_attr_malloc
+#define mi_decl_alloc(size) mi_decl_copy mi_attr_alloc_size(size)
+#define mi_decl_alloc_n(n, size) mi_decl_copy mi_attr_alloc_size2(n, size)
+#define mi_decl_realloc(size) mi_decl_nodiscard mi_decl_export mi_attr_alloc_size(size)
+#define mi_decl_realloc_n(n, size) mi_decl_nodiscard mi_decl_export mi_attr_alloc_size2(n, size)
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -99,36 +107,30 @@ extern "C" {
 /* Allocates a block of at least `size` bytes with unspecified contents, aligned to 16 bytes (8
  * bytes when `size` is 0). A `size` of 0 returns a distinct block that must be released like any
  * other. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_alloc(1) void* mi_malloc(size_t size) mi_attr_noexcept;
 
 /* Allocates a zeroed block for `count` elements of `size` bytes; NULL when the product overflows.
  * The whole usable size is zero. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_calloc(size_t count, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
+mi_decl_alloc_n(1, 2) void* mi_calloc(size_t count, size_t size) mi_attr_noexcept;
 
 /* Resizes `p` to `newsize` bytes and returns the block, which may have moved; the first min(old,
  * new) bytes keep their contents. NULL `p` allocates. A `newsize` of 0 returns a minimal block,
  * never NULL. On failure returns NULL; `p` stays valid. */
-mi_decl_nodiscard mi_decl_export void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_realloc(2) void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept;
 
 /* Returns `p` if the block can hold `newsize` bytes in place, else NULL. Never moves and never
  * releases; `p` stays valid either way. */
-mi_decl_nodiscard mi_decl_export void* mi_expand(void* p, size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_realloc(2) void* mi_expand(void* p, size_t newsize) mi_attr_noexcept;
 
 /* Releases a block. NULL is ignored; errno is kept. */
 mi_decl_export void mi_free(void* p) mi_attr_noexcept;
 
 /* A copy of the string `s`; NULL for NULL. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
-mi_strdup(const char* s) mi_attr_noexcept mi_attr_malloc;
+mi_decl_copy char* mi_strdup(const char* s) mi_attr_noexcept;
 
 /* A copy of at most `n` bytes of `s`, which need not be terminated within them,
  * and a terminator; NULL for NULL. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
-mi_strndup(const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
+mi_decl_copy char* mi_strndup(const char* s, size_t n) mi_attr_noexcept;
 
 /* The absolute path of `fname`. With a buffer of the caller (at least PATH_MAX bytes) the same as
  * realpath(); with NULL a block that is released with mi_free. On failure returns NULL and sets
@@ -142,28 +144,21 @@ mi_decl_nodiscard mi_decl_export char* mi_realpath(const char* fname,
 #define MI_SMALL_SIZE_MAX (MI_SMALL_WSIZE_MAX * sizeof(void*))
 
 /* mi_malloc and mi_zalloc for a `size` of at most MI_SMALL_SIZE_MAX. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_small(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_small(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_alloc(1) void* mi_malloc_small(size_t size) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_zalloc_small(size_t size) mi_attr_noexcept;
 
 /* mi_malloc whose whole usable size is zero. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
+mi_decl_alloc(1) void* mi_zalloc(size_t size) mi_attr_noexcept;
 
 /* mi_malloc for `count` elements of `size` bytes; NULL when the product overflows. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_mallocn(size_t count, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
+mi_decl_alloc_n(1, 2) void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept;
 
 /* mi_realloc to `count` elements of `size` bytes; NULL when the product overflows,
  * `p` stays valid. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocn(void* p, size_t count,
-                                                   size_t size) mi_attr_noexcept
-    mi_attr_alloc_size2(2, 3);
+mi_decl_realloc_n(2, 3) void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept;
 
 /* mi_realloc that releases `p` when it fails. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_realloc(2) void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept;
 
 /* The usable bytes from `p` to the end of its block, at least the requested size. 0 for NULL and
  * for an address that the allocator does not manage. */
@@ -200,40 +195,28 @@ mi_decl_export void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexce
  * the usable size before (0 for NULL `p`) and after, mi_ufree that of the released block. Since
  * 2.4.1. */
 #define MI_HAS_UBLOCK 1
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_ucalloc(size_t count, size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size2(1, 2);
-mi_decl_nodiscard mi_decl_export void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
-                                                   size_t* block_size_post) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_alloc(1) void* mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept;
+mi_decl_alloc_n(1, 2) void* mi_ucalloc(size_t count, size_t size,
+                                       size_t* block_size) mi_attr_noexcept;
+mi_decl_realloc(2) void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
+                                     size_t* block_size_post) mi_attr_noexcept;
 mi_decl_export void mi_ufree(void* p, size_t* block_size) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_umalloc_aligned(size_t size, size_t alignment,
-                   size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1)
+mi_decl_alloc(1) void* mi_umalloc_aligned(size_t size, size_t alignment,
+                                          size_t* block_size) mi_attr_noexcept
     mi_attr_alloc_align(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_uzalloc_aligned(size_t size, size_t alignment,
-                   size_t* block_size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1)
+mi_decl_alloc(1) void* mi_uzalloc_aligned(size_t size, size_t alignment,
+                                          size_t* block_size) mi_attr_noexcept
     mi_attr_alloc_align(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1);
+mi_decl_alloc(1) void* mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept;
 
 /* Entry points for requests whose alignment is known to be 8 or less (extension). They may use size
  * classes in steps of 8 bytes (24, 40, 56, ...) and return blocks that are only 8-byte aligned;
  * release with mi_free. */
 #define MI_HAS_ALIGN8 1
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_align8(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_align8(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_alloc(1) void* mi_malloc_align8(size_t size) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_zalloc_align8(size_t size) mi_attr_noexcept;
+mi_decl_realloc(2) void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept;
 
 /* ---- callbacks ----------------------------------------------------------- */
 
@@ -346,53 +329,42 @@ mi_decl_nodiscard mi_decl_export bool mi_is_in_heap_region(const void* p) mi_att
 /* `alignment` must be a power of two, otherwise NULL. The `_at` forms align
  * `p + offset` instead of `p`. Release with mi_free. The reallocating forms always
  * align the result, and keep the block in place only if it is aligned already. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size2(1, 2) mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
-                     size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(1, 2);
-mi_decl_nodiscard mi_decl_export void* mi_realloc_aligned(void* p, size_t newsize,
-                                                          size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size(2) mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export void*
-mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size(2);
+mi_decl_alloc(1) void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_malloc_aligned_at(size_t size, size_t alignment,
+                                            size_t offset) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_zalloc_aligned_at(size_t size, size_t alignment,
+                                            size_t offset) mi_attr_noexcept;
+mi_decl_alloc_n(1, 2) void* mi_calloc_aligned(size_t count, size_t size,
+                                              size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(3);
+mi_decl_alloc_n(1, 2) void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
+                                                 size_t offset) mi_attr_noexcept;
+mi_decl_realloc(2) void* mi_realloc_aligned(void* p, size_t newsize,
+                                            size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(3);
+mi_decl_realloc(2) void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                                               size_t offset) mi_attr_noexcept;
 
 /* ---- zero-initialised re-allocation ---------------------------------------- */
 
 /* Reallocate blocks that came from a zero-initialising call: everything from the old usable size to
  * the new usable size is zero. */
-mi_decl_nodiscard mi_decl_export void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export void* mi_recalloc(void* p, size_t newcount,
-                                                   size_t size) mi_attr_noexcept
-    mi_attr_alloc_size2(2, 3);
-mi_decl_nodiscard mi_decl_export void* mi_rezalloc_aligned(void* p, size_t newsize,
-                                                           size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size(2) mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export void*
-mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment, size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
-                                                           size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size2(2, 3) mi_attr_alloc_align(4);
-mi_decl_nodiscard mi_decl_export void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size,
-                                                              size_t alignment,
-                                                              size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size2(2, 3);
+mi_decl_realloc(2) void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept;
+mi_decl_realloc_n(2, 3) void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept;
+mi_decl_realloc(2) void* mi_rezalloc_aligned(void* p, size_t newsize,
+                                             size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(3);
+mi_decl_realloc(2) void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
+                                                size_t offset) mi_attr_noexcept;
+mi_decl_realloc_n(2, 3) void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
+                                                  size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(4);
+mi_decl_realloc_n(2, 3) void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size,
+                                                     size_t alignment,
+                                                     size_t offset) mi_attr_noexcept;
 
 /* ---- first-class heaps ------------------------------------------------------- */
 
@@ -430,97 +402,69 @@ mi_decl_export void mi_heap_collect(mi_heap_t* heap, bool force) mi_attr_noexcep
 /* Allocation from a heap. The rules of the functions without `heap` apply. The reallocating forms
  * take a new block, if one is needed, from `heap`; a block that can stay in place stays in its
  * heap. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size2(2, 3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size2(2, 3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(2);
+mi_decl_alloc(2) void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept;
+mi_decl_alloc(2) void* mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept;
+mi_decl_alloc_n(2, 3) void* mi_heap_calloc(mi_heap_t* heap, size_t count,
+                                           size_t size) mi_attr_noexcept;
+mi_decl_alloc_n(2, 3) void* mi_heap_mallocn(mi_heap_t* heap, size_t count,
+                                            size_t size) mi_attr_noexcept;
+mi_decl_alloc(2) void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept;
 /* Since 2.4.1. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export void* mi_heap_realloc(mi_heap_t* heap, void* p,
-                                                       size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(3);
-mi_decl_nodiscard mi_decl_export void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count,
-                                                        size_t size) mi_attr_noexcept
-    mi_attr_alloc_size2(3, 4);
-mi_decl_nodiscard mi_decl_export void* mi_heap_reallocf(mi_heap_t* heap, void* p,
-                                                        size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
-mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept mi_attr_malloc;
-mi_decl_nodiscard mi_decl_export mi_decl_restrict char*
-mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept mi_attr_malloc;
+mi_decl_alloc(2) void* mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept;
+mi_decl_realloc_n(3, 4) void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count,
+                                               size_t size) mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_reallocf(mi_heap_t* heap, void* p,
+                                          size_t newsize) mi_attr_noexcept;
+mi_decl_copy char* mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept;
+mi_decl_copy char* mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export char* mi_heap_realpath(mi_heap_t* heap, const char* fname,
                                                         char* resolved_name) mi_attr_noexcept;
 
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_malloc_aligned(mi_heap_t* heap, size_t size,
-                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+mi_decl_alloc(2) void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size,
+                                              size_t alignment) mi_attr_noexcept
     mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
-                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size,
-                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+mi_decl_alloc(2) void* mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                                                 size_t offset) mi_attr_noexcept;
+mi_decl_alloc(2) void* mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size,
+                                              size_t alignment) mi_attr_noexcept
     mi_attr_alloc_align(3);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
-                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
-                       size_t alignment) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(2, 3)
+mi_decl_alloc(2) void* mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
+                                                 size_t offset) mi_attr_noexcept;
+mi_decl_alloc_n(2, 3) void* mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
+                                                   size_t alignment) mi_attr_noexcept
     mi_attr_alloc_align(4);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size, size_t alignment,
-                          size_t offset) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size2(2, 3);
-mi_decl_nodiscard mi_decl_export void*
-mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize, size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size(3) mi_attr_alloc_align(4);
-mi_decl_nodiscard mi_decl_export void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p,
-                                                                  size_t newsize, size_t alignment,
-                                                                  size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size(3);
+mi_decl_alloc_n(2, 3) void* mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size,
+                                                      size_t alignment,
+                                                      size_t offset) mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                                                 size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(4);
+mi_decl_realloc(3) void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize,
+                                                    size_t alignment,
+                                                    size_t offset) mi_attr_noexcept;
 
-mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc(mi_heap_t* heap, void* p,
-                                                        size_t newsize) mi_attr_noexcept
-    mi_attr_alloc_size(3);
-mi_decl_nodiscard mi_decl_export void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount,
-                                                        size_t size) mi_attr_noexcept
-    mi_attr_alloc_size2(3, 4);
-mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p,
-                                                                size_t newsize,
-                                                                size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size(3) mi_attr_alloc_align(4);
-mi_decl_nodiscard mi_decl_export void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p,
-                                                                   size_t newsize, size_t alignment,
-                                                                   size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size(3);
-mi_decl_nodiscard mi_decl_export void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p,
-                                                                size_t newcount, size_t size,
-                                                                size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_size2(3, 4) mi_attr_alloc_align(5);
-mi_decl_nodiscard mi_decl_export void*
-mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount, size_t size,
-                            size_t alignment, size_t offset) mi_attr_noexcept
-    mi_attr_alloc_size2(3, 4);
+mi_decl_realloc(3) void* mi_heap_rezalloc(mi_heap_t* heap, void* p,
+                                          size_t newsize) mi_attr_noexcept;
+mi_decl_realloc_n(3, 4) void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount,
+                                               size_t size) mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
+                                                  size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(4);
+mi_decl_realloc(3) void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize,
+                                                     size_t alignment,
+                                                     size_t offset) mi_attr_noexcept;
+mi_decl_realloc_n(3, 4) void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p, size_t newcount,
+                                                       size_t size,
+                                                       size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(5);
+mi_decl_realloc_n(3, 4) void* mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount,
+                                                          size_t size, size_t alignment,
+                                                          size_t offset) mi_attr_noexcept;
 
 /* mi_new and mi_new_n from a heap. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_alloc_new(mi_heap_t* heap, size_t size) mi_attr_malloc mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_heap_alloc_new_n(mi_heap_t* heap, size_t count, size_t size) mi_attr_malloc
-    mi_attr_alloc_size2(2, 3);
+mi_decl_alloc(2) void* mi_heap_alloc_new(mi_heap_t* heap, size_t size);
+mi_decl_alloc_n(2, 3) void* mi_heap_alloc_new_n(mi_heap_t* heap, size_t count, size_t size);
 
 /* ---- looking at heaps ---------------------------------------------------------- */
 
@@ -774,21 +718,15 @@ mi_decl_nodiscard mi_decl_export size_t mi_malloc_usable_size(const void* p) mi_
 /* Returns 0 with the block in `*p`, or EINVAL (NULL `p`; alignment not a power of two or not a
  * multiple of sizeof(void*)), or ENOMEM. On an error `*p` stays unchanged. errno is kept. */
 mi_decl_export int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_memalign(size_t alignment, size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(2)
+mi_decl_alloc(2) void* mi_memalign(size_t alignment, size_t size) mi_attr_noexcept
     mi_attr_alloc_align(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_valloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_pvalloc(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(2) mi_attr_alloc_align(1);
+mi_decl_alloc(1) void* mi_valloc(size_t size) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_pvalloc(size_t size) mi_attr_noexcept;
+mi_decl_alloc(2) void* mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept
+    mi_attr_alloc_align(1);
 
 /* mi_reallocn that sets errno: EOVERFLOW when the product overflows, else ENOMEM. */
-mi_decl_nodiscard mi_decl_export void* mi_reallocarray(void* p, size_t count,
-                                                       size_t size) mi_attr_noexcept
-    mi_attr_alloc_size2(2, 3);
+mi_decl_realloc_n(2, 3) void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept;
 
 /* The NetBSD function: `p` is the address of a block pointer, which is updated. Returns 0 or an
  * error that is also left in errno: EINVAL (NULL `p`), EOVERFLOW, ENOMEM. On an error the pointer
@@ -806,10 +744,8 @@ mi_decl_nodiscard mi_decl_export void* mi_aligned_offset_recalloc(void* p, size_
                                                                   size_t size, size_t alignment,
                                                                   size_t offset) mi_attr_noexcept;
 /* Copies of a string of 16-bit units, and of bytes; NULL for NULL. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict unsigned short*
-mi_wcsdup(const unsigned short* s) mi_attr_noexcept mi_attr_malloc;
-mi_decl_nodiscard mi_decl_export mi_decl_restrict unsigned char*
-mi_mbsdup(const unsigned char* s) mi_attr_noexcept mi_attr_malloc;
+mi_decl_copy unsigned short* mi_wcsdup(const unsigned short* s) mi_attr_noexcept;
+mi_decl_copy unsigned char* mi_mbsdup(const unsigned char* s) mi_attr_noexcept;
 /* A copy of the environment variable `name` in `*buf` and its length with the terminator in
  * `*size` (may be NULL); NULL and 0 when there is none. 0, EINVAL (NULL `buf` or `name`) or
  * ENOMEM. The wide form is for Windows; elsewhere NULL, 0 and EINVAL. */
@@ -827,26 +763,17 @@ mi_decl_export void mi_free_aligned(void* p, size_t alignment) mi_attr_noexcept;
 /* Allocation by the C++ protocol: a failed request calls the new-handler and tries again, as long
  * as there is a handler. Then it throws std::bad_alloc if there is a C++ runtime, else the program
  * aborts. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new(size_t size) mi_attr_malloc
-    mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_new_aligned(size_t size, size_t alignment) mi_attr_malloc mi_attr_alloc_size(1)
-    mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_new(size_t size);
+mi_decl_alloc(1) void* mi_new_aligned(size_t size, size_t alignment) mi_attr_alloc_align(2);
 /* The same, but returns NULL instead of throwing std::bad_alloc. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_new_nothrow(size_t size) mi_attr_noexcept mi_attr_malloc mi_attr_alloc_size(1);
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void*
-mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept mi_attr_malloc
-    mi_attr_alloc_size(1) mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_new_nothrow(size_t size) mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept
+    mi_attr_alloc_align(2);
 /* Arrays, and reallocation. No new-handler can fix an overflowing product, so it is called once
  * only. `p` stays valid until the call succeeds. */
-mi_decl_nodiscard mi_decl_export mi_decl_restrict void* mi_new_n(size_t count,
-                                                                 size_t size) mi_attr_malloc
-    mi_attr_alloc_size2(1, 2);
-mi_decl_nodiscard mi_decl_export void* mi_new_realloc(void* p, size_t newsize)
-    mi_attr_alloc_size(2);
-mi_decl_nodiscard mi_decl_export void* mi_new_reallocn(void* p, size_t newcount, size_t size)
-    mi_attr_alloc_size2(2, 3);
+mi_decl_alloc_n(1, 2) void* mi_new_n(size_t count, size_t size);
+mi_decl_realloc(2) void* mi_new_realloc(void* p, size_t newsize);
+mi_decl_realloc_n(2, 3) void* mi_new_reallocn(void* p, size_t newcount, size_t size);
 
 #ifdef __cplusplus
 }
@@ -1019,6 +946,17 @@ private:
   }
 };
 
+template <class T, class U, bool _mi_destroy>
+bool operator==(const _mi_heap_stl_allocator_common<T, _mi_destroy>& x,
+                const _mi_heap_stl_allocator_common<U, _mi_destroy>& y) mi_attr_noexcept {
+  return x.is_equal(y);
+}
+template <class T, class U, bool _mi_destroy>
+bool operator!=(const _mi_heap_stl_allocator_common<T, _mi_destroy>& x,
+                const _mi_heap_stl_allocator_common<U, _mi_destroy>& y) mi_attr_noexcept {
+  return !x.is_equal(y);
+}
+
 /* Blocks are released one by one. Blocks that are live when an owned heap is deleted stay valid. */
 template <class T> struct mi_heap_stl_allocator : public _mi_heap_stl_allocator_common<T, false> {
   typedef typename _mi_stl_allocator_common<T>::size_type size_type;
@@ -1034,17 +972,6 @@ template <class T> struct mi_heap_stl_allocator : public _mi_heap_stl_allocator_
 
   void deallocate(T* p, size_type) mi_attr_noexcept { mi_free(p); }
 };
-
-template <class T, class U>
-bool operator==(const mi_heap_stl_allocator<T>& x,
-                const mi_heap_stl_allocator<U>& y) mi_attr_noexcept {
-  return x.is_equal(y);
-}
-template <class T, class U>
-bool operator!=(const mi_heap_stl_allocator<T>& x,
-                const mi_heap_stl_allocator<U>& y) mi_attr_noexcept {
-  return !x.is_equal(y);
-}
 
 /* No block is released before the heap is destroyed: for containers that only grow, or live for a
  * short time. */
@@ -1063,17 +990,6 @@ struct mi_heap_destroy_stl_allocator : public _mi_heap_stl_allocator_common<T, t
 
   void deallocate(T*, size_type) mi_attr_noexcept {}
 };
-
-template <class T, class U>
-bool operator==(const mi_heap_destroy_stl_allocator<T>& x,
-                const mi_heap_destroy_stl_allocator<U>& y) mi_attr_noexcept {
-  return x.is_equal(y);
-}
-template <class T, class U>
-bool operator!=(const mi_heap_destroy_stl_allocator<T>& x,
-                const mi_heap_destroy_stl_allocator<U>& y) mi_attr_noexcept {
-  return !x.is_equal(y);
-}
 
 #endif /* MI_HAS_HEAP_STL_ALLOCATOR */
 #endif /* __cplusplus */
