@@ -3,10 +3,6 @@
  * The list is the whole library, from the ground floor up; README.md beside this file says what
  * each folder is for. Of the sources in os/ all but one are empty, see os/system.h.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include "base/bitmap.c"
 #include "os/unix.c"
 #include "os/unix_huge.c"

@@ -18,9 +18,6 @@
 
 #if MI_DEEPBIND_OVERRIDE && defined(__ELF__) && (defined(__x86_64__) || defined(__aarch64__))
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "../base/atomic.h"
 #include <dlfcn.h>
 

@@ -5,6 +5,11 @@
  */
 #pragma once
 
+/* All that the C library has, in every file: each includes this one first. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

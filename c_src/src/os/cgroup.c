@@ -12,7 +12,6 @@
 #if OS_UNIX && defined(__linux__)
 
 #include "unix_common.h"
-#include <errno.h>
 
 #define GROUPS_MAX 4096 /* bytes of the list that are read */
 #define FILE_MAX 1024   /* groups with longer paths are ignored */
@@ -84,11 +83,9 @@ static COLD size_t limit_of_hierarchy(const char* root, const char* controller, 
 }
 
 INTERNAL size_t os_container_limit(const char* root) {
-  int saved = errno;
   if (root == NULL) root = "";
   size_t v2 = limit_of_hierarchy(root, NULL, "/sys/fs/cgroup", "/memory.max");
   size_t v1 = limit_of_hierarchy(root, "memory", "/sys/fs/cgroup/memory", "/memory.limit_in_bytes");
-  errno = saved;
   return min_size(v1, v2);
 }
 

@@ -5,9 +5,6 @@
  *          could wait for a constructor that waits for this thread.
  * Threads: any. A result is valid while its object stays loaded; the caller sees to that.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_TELLS_SYMBOLS
@@ -51,43 +48,31 @@ static const void* object_address(const struct dl_phdr_info* info, uintptr_t val
   return (const void*)(object_covers(info, value) ? value : info->dlpi_addr + value);
 }
 
-static void object_read_entry(const struct dl_phdr_info* info, const ElfW(Dyn) * d, object_t* o) {
-  switch (d->d_tag) {
-  case DT_STRTAB:
-    o->names = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_SYMTAB:
-    o->symbols = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_HASH:
-    o->hash = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_GNU_HASH:
-    o->gnu_hash = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_RELA:
-    o->data[0].start = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_RELASZ:
-    o->data[0].bytes = d->d_un.d_val;
-    break;
-  case DT_REL:
-    o->data[1].start = object_address(info, d->d_un.d_ptr);
-    break;
-  case DT_RELSZ:
-    o->data[1].bytes = d->d_un.d_val;
-    break;
-  }
+/* The value of the entry of this kind in a dynamic table; 0 if there is none. */
+static uintptr_t entry_value(const ElfW(Dyn) * d, long tag) {
+  while (d->d_tag != DT_NULL && d->d_tag != tag) d++;
+  return d->d_tag == DT_NULL ? 0 : d->d_un.d_val;
+}
+
+static const void* entry_address(const struct dl_phdr_info* info, const ElfW(Dyn) * d, long tag) {
+  uintptr_t value = entry_value(d, tag);
+  return value == 0 ? NULL : object_address(info, value);
 }
 
 /* False if the object has no symbols for other objects. */
 static bool object_read(const struct dl_phdr_info* info, object_t* o) {
-  *o = (object_t){.base = info->dlpi_addr,
-                  .data = {{NULL, 0, sizeof(ElfW(Rela))}, {NULL, 0, sizeof(ElfW(Rel))}}};
+  *o = (object_t){.base = info->dlpi_addr};
   for (size_t i = 0; i < info->dlpi_phnum; i++) {
     if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
     const ElfW(Dyn)* d = (const void*)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    for (; d->d_tag != DT_NULL; d++) object_read_entry(info, d, o);
+    o->names = entry_address(info, d, DT_STRTAB);
+    o->symbols = entry_address(info, d, DT_SYMTAB);
+    o->hash = entry_address(info, d, DT_HASH);
+    o->gnu_hash = entry_address(info, d, DT_GNU_HASH);
+    o->data[0] = (relocations_t){entry_address(info, d, DT_RELA), entry_value(d, DT_RELASZ),
+                                 sizeof(ElfW(Rela))};
+    o->data[1] = (relocations_t){entry_address(info, d, DT_REL), entry_value(d, DT_RELSZ),
+                                 sizeof(ElfW(Rel))};
   }
   return o->names != NULL && o->symbols != NULL;
 }

@@ -23,6 +23,11 @@ typedef struct os_info_s {
 } os_info_t;
 static os_info_t os_info;
 
+/* False: the range ends above ADDRESS_BITS. */
+static inline bool is_addressable(const void* p, size_t size) {
+  return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
+}
+
 /* Fills os_info. Allocates nothing; may run twice. */
 INTERNAL void os_init(void);
 

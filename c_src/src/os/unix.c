@@ -4,9 +4,6 @@
  * Always:  mappings are private and anonymous, so memory that was never written reads as zero.
  * Threads: any; the shared words are hints, or are set once.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_UNIX
@@ -14,12 +11,10 @@
 #include "../base/atomic.h"
 #include "unix_common.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
 #include <sys/syscall.h>
@@ -42,10 +37,11 @@ static os_info_t os_info = {
 
 #if defined(__linux__)
 INTERNAL size_t read_file(const char* path, char* buf, size_t size) {
-  int cancel = os_cancel_off(); /* open, read and close are cancellation points */
+  int cancel = os_cancel_off(), saved = errno; /* open, read, close are cancellation points */
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
   if (fd >= 0) close(fd);
+  errno = saved;
   os_cancel_restore(cancel);
   if (n < 0) n = 0;
   buf[n] = 0;
@@ -81,37 +77,24 @@ static _Atomic(bool) huge_disabled; /* relaxed: set before the first mapping */
 static void* map_memory(void* hint, size_t size, os_access_t access, int flags) {
   int prot = access == OS_INACCESSIBLE ? PROT_NONE : PROT_READ | PROT_WRITE;
   if (access != OS_COMMITTED) flags |= MAP_NORESERVE;
-  int saved = errno;
-  void* p = mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-  errno = saved;
+  void* p = keeping_errno(mmap(hint, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
   if (p == MAP_FAILED) return NULL;
   if (load_relaxed(&huge_disabled)) os_advise_huge(p, size, false);
   return p;
 }
 
-/* System calls that keep the program's errno. */
+/* 0, or the error. */
 static int advise_error(void* p, size_t size, int advice) {
-  int saved = errno, error = madvise(p, size, advice) == 0 ? 0 : errno;
-  errno = saved;
-  return error; /* 0: it worked */
+  return keeping_errno(madvise(p, size, advice) == 0 ? 0 : errno);
 }
 static bool advise(void* p, size_t size, int advice) { return advise_error(p, size, advice) == 0; }
 static bool set_access(void* p, size_t size, int access) {
-  int saved = errno;
-  bool done = mprotect(p, size, access) == 0;
-  errno = saved;
-  return done;
-}
-static bool unmap(void* p, size_t size) {
-  int saved = errno;
-  bool done = munmap(p, size) == 0;
-  errno = saved;
-  return done;
+  return keeping_errno(mprotect(p, size, access)) == 0;
 }
 
 INTERNAL void os_release(void* p, size_t size) {
   /* At the limit of mappings the kernel cannot unmap a part of one. It can drop the memory. */
-  if (size != 0 && !unmap(p, size)) (void)advise(p, size, MADV_DONTNEED);
+  if (size != 0 && keeping_errno(munmap(p, size)) != 0) (void)advise(p, size, MADV_DONTNEED);
 }
 
 /* An address hint for secure builds: the kernel's own choice lies beside the libraries. All hints
@@ -272,13 +255,10 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
   /* DONTUNMAP keeps the source mapped: otherwise another thread's mmap could land in the hole.
    * First the pages move to an address that the kernel chooses. If the source is not one mapping,
    * that fails without harm; a direct move to dst would unmap dst before it fails. */
-  int saved = errno;
-  void* between = mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
-  errno = saved;
+  void* between = keeping_errno(mremap(src, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
   if (between == MAP_FAILED) return false;
-  bool moved = mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, dst) == dst;
-  errno = saved;
-  if (moved) return true;
+  if (keeping_errno(mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, dst)) == dst)
+    return true;
     /* The kernel is out of memory, and may have unmapped dst. Map it again, unless another thread
      * has mapped something there. */
 #if defined(MAP_FIXED_NOREPLACE)
@@ -295,21 +275,17 @@ INTERNAL bool os_move(void* dst, void* src, size_t size) {
 
 INTERNAL bool os_munlock(void* p, size_t size) {
   char* start = (char*)round_up((uintptr_t)p, os_info.page_size);
-  int saved = errno;
-  bool done = munlock(start, round_down((size_t)((char*)p + size - start), os_info.page_size)) == 0;
-  errno = saved;
-  return done;
+  size_t whole = round_down((size_t)((char*)p + size - start), os_info.page_size);
+  return keeping_errno(munlock(start, whole)) == 0;
 }
 
 /* A new mapping counts against the limit, but not the growth of one that is unlocked. */
 INTERNAL void* os_reserve_unlocked(size_t size) {
 #if defined(MREMAP_MAYMOVE)
   void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
-  int saved = errno;
   void* grown = p != NULL && os_munlock(p, os_info.page_size)
-                    ? mremap(p, os_info.page_size, size, MREMAP_MAYMOVE)
+                    ? keeping_errno(mremap(p, os_info.page_size, size, MREMAP_MAYMOVE))
                     : MAP_FAILED;
-  errno = saved;
   if (grown != MAP_FAILED) return grown;
   if (p != NULL) os_release(p, os_info.page_size);
 #endif
@@ -336,9 +312,7 @@ INTERNAL size_t os_mapping_limit(void) {
   size_t known = load_relaxed(&limit);
   if (known != 0) return known;
   char text[24];
-  int saved = errno;
   bool told = read_file("/proc/sys/vm/max_map_count", text, sizeof(text)) > 0;
-  errno = saved;
   known = told ? strtoul(text, NULL, 10) : 65530; /* the kernel's own default */
   store_relaxed(&limit, known);
   return known;
@@ -364,16 +338,6 @@ INTERNAL size_t os_resident(const void* p, size_t size) {
 }
 
 /* ---- time and process ---- */
-
-INTERNAL uint64_t os_clock_ms(void) {
-  struct timespec t;
-#if defined(CLOCK_MONOTONIC_COARSE)
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-#else
-  clock_gettime(CLOCK_MONOTONIC, &t);
-#endif
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static size_t to_ms(struct timeval t) { return (size_t)t.tv_sec * 1000 + (size_t)t.tv_usec / 1000; }
 
@@ -422,9 +386,7 @@ static uint64_t weak_random(void) {
 
 INTERNAL bool os_random(uint64_t* random) {
 #if defined(SYS_getrandom)
-  int saved = errno;
-  long got = syscall(SYS_getrandom, random, sizeof(*random), 1L /* GRND_NONBLOCK */);
-  errno = saved;
+  long got = keeping_errno(syscall(SYS_getrandom, random, sizeof(*random), 1L /* NONBLOCK */));
   if (got == (long)sizeof(*random)) return true;
 #elif !defined(__linux__)
   arc4random_buf(random, sizeof(*random));
@@ -436,17 +398,11 @@ INTERNAL bool os_random(uint64_t* random) {
 
 INTERNAL _Atomic(uint64_t)* os_word_of_process(void) {
 #if defined(MADV_WIPEONFORK)
-  int saved = errno;
   void* p = map_memory(NULL, os_info.page_size, OS_LAZY, 0);
-  if (p != NULL && !advise(p, os_info.page_size, MADV_WIPEONFORK)) {
-    os_release(p, os_info.page_size);
-    p = NULL;
-  }
-  errno = saved;
-  return p;
-#else
-  return NULL;
+  if (p == NULL || advise(p, os_info.page_size, MADV_WIPEONFORK)) return p;
+  os_release(p, os_info.page_size);
 #endif
+  return NULL;
 }
 #endif
 

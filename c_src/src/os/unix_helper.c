@@ -18,22 +18,17 @@
  * The thread calls nothing that allocates: no thread-local storage of a library that was loaded
  * later, no pthread_exit, which loads one.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_HAS_HELPER
 #include "../base/atomic.h"
 #include "unix_common.h"
-#include <errno.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The first size is enough for what the thread does. The C library puts the thread-local variables
@@ -125,15 +120,12 @@ enum { FUTEX_WAIT_HERE = 128, FUTEX_WAKE_HERE = 129 }; /* of this process only *
 
 INTERNAL void os_wait(_Atomic(uint32_t)* word, uint32_t value, unsigned ms) {
   struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-  int saved = errno;
-  (void)syscall(SYS_futex, word, FUTEX_WAIT_HERE, value, ms == OS_NO_LIMIT ? NULL : &time);
-  errno = saved;
+  const struct timespec* limit = ms == OS_NO_LIMIT ? NULL : &time;
+  (void)keeping_errno(syscall(SYS_futex, word, FUTEX_WAIT_HERE, value, limit));
 }
 
 INTERNAL void os_wake(_Atomic(uint32_t)* word) {
-  int saved = errno;
-  (void)syscall(SYS_futex, word, FUTEX_WAKE_HERE, INT_MAX);
-  errno = saved;
+  (void)keeping_errno(syscall(SYS_futex, word, FUTEX_WAKE_HERE, INT_MAX));
 }
 
 INTERNAL uintptr_t os_process_id(void) { return (uintptr_t)getpid(); }

@@ -3,9 +3,6 @@
  * Owns:    the number of attempts at large pages to skip.
  * Threads: any; that number is a hint.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_UNIX
@@ -13,7 +10,6 @@
 #include "../base/atomic.h"
 #include "unix_common.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>

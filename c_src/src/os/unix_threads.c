@@ -4,18 +4,13 @@
  * Always:  inside a fork os_lock does nothing in the forking thread, which holds all locks.
  * Threads: any; the image's state changes at the start and at the end of the image only.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_UNIX
 
 #include "../base/atomic.h"
 #include "unix_common.h"
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -29,7 +24,6 @@
 #else
 #define CAN_BE_UNLOADED 0
 #include <dlfcn.h>
-#include <errno.h>
 #endif
 
 static pthread_key_t thread_key;
@@ -60,9 +54,8 @@ INTERNAL uintptr_t os_thread_id(void) {
 }
 
 INTERNAL void os_nap(unsigned us) {
-  int cancel = os_cancel_off(), saved = errno;
-  (void)nanosleep(&(struct timespec){0, (long)us * 1000}, NULL); /* a signal may end it */
-  errno = saved;
+  int cancel = os_cancel_off();
+  (void)keeping_errno(nanosleep(&(struct timespec){0, (long)us * 1000}, NULL)); /* or a signal */
   os_cancel_restore(cancel);
 }
 

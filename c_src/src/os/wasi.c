@@ -7,18 +7,14 @@
  *
  * Memory comes from sbrk of the C library, whose own malloc uses it too.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
 #if OS_WASM
 
 #include "unix_common.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+#include "not_unix.h"
 
 #define GROW_UNIT ((size_t)64 * KiB) /* a page of WebAssembly */
 
@@ -91,14 +87,6 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   return start + head;
 }
 
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
-  *non_purgeable = false;
-  return os_reserve(size, align, OS_LAZY);
-}
-INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
-  (void)pages, (void)numa_node, (void)timeout_ms;
-  return (os_huge_t){NULL, 0, true};
-}
 INTERNAL size_t os_numa_nodes(void) { return 1; }
 
 INTERNAL bool os_commit(void* p, size_t size) { return memset(p, 0, size) != NULL; }
@@ -115,24 +103,9 @@ INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; 
 INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
 INTERNAL bool os_remap(void* p, size_t size) { return memset(p, 0, size) != NULL; }
-INTERNAL bool os_move(void* dst, void* src, size_t size) {
-  return (void)dst, (void)src, (void)size, false;
-}
-INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
-INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
-INTERNAL void os_disable_huge_pages(void) {}
-INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
-INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
-INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }
 
 /* ---- time and process ---- */
-
-INTERNAL uint64_t os_clock_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 INTERNAL void os_process(os_process_t* info) {
   memset(info, 0, sizeof(*info));
@@ -145,13 +118,10 @@ INTERNAL bool os_random(uint64_t* random) {
   *random = os_clock_ms() * UINT64_C(0x9e3779b97f4a7c15); /* only makes two runs differ */
   return false;
 }
-INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; }
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return 1; }
 INTERNAL void os_nap(unsigned us) { (void)us; }
-INTERNAL _Noreturn void os_abort(void) { abort(); }
-INTERNAL bool os_is_privileged(void) { return false; }
 
 INTERNAL char* os_real_path(const char* path, char* resolved) {
 #if defined(__EMSCRIPTEN__)
@@ -168,17 +138,8 @@ INTERNAL char* os_real_path(const char* path, char* resolved) {
 INTERNAL void os_lock(os_lock_t* lock) { lock->held = true; }
 INTERNAL void os_unlock(os_lock_t* lock) { lock->held = false; }
 INTERNAL void os_lock_reset(os_lock_t* lock) { lock->held = false; }
-INTERNAL int os_cancel_off(void) { return 0; }
-INTERNAL void os_cancel_restore(int state) { (void)state; }
 INTERNAL bool os_thread_hook(void (*hook)(void*)) { return (void)hook, true; }
 INTERNAL void os_thread_hook_set(void* value) { (void)value; }
 INTERNAL void os_thread_hook_remove(void) {}
-INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
-INTERNAL void os_image_ends(void) {}
-INTERNAL void os_fork_begin(void) {}
-INTERNAL void os_fork_end(void) {}
-INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  (void)prepare, (void)parent, (void)child;
-}
 
 #endif

@@ -26,6 +26,7 @@
 #include <windows.h>
 /* After windows.h, whose types it needs. */
 #include <psapi.h>
+#include "not_unix.h"
 
 /* Windows charges each writable byte, to memory or to the page file. */
 static os_info_t os_info = {.page_size = 4096, .ahead_max = SIZE_MAX};
@@ -49,10 +50,6 @@ INTERNAL void os_init(void) {
 }
 
 /* ---- memory ---- */
-
-static bool is_addressable(const void* p, size_t size) {
-  return (((uintptr_t)p + size - 1) >> (ADDRESS_BITS - 1) >> 1) == 0;
-}
 
 static void* map_memory(void* at, size_t size, os_access_t access) {
   DWORD type = access == OS_INACCESSIBLE ? MEM_RESERVE : MEM_RESERVE | MEM_COMMIT;
@@ -90,15 +87,6 @@ INTERNAL void os_release(void* p, size_t size) {
     (void)VirtualFree(p, size, MEM_DECOMMIT); /* the addresses go with the rest of the range */
 }
 
-/* Large pages need a privilege that programs rarely have, so the library never asks for them. */
-INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
-  *non_purgeable = false;
-  return os_reserve(size, align, OS_LAZY);
-}
-INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
-  (void)pages, (void)numa_node, (void)timeout_ms;
-  return (os_huge_t){NULL, 0, true};
-}
 INTERNAL size_t os_numa_nodes(void) {
   ULONG highest = 0;
   return GetNumaHighestNodeNumber(&highest) ? (size_t)highest + 1 : 1;
@@ -131,18 +119,7 @@ INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
 INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
 INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
 
-INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
-INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_remap(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
-
-INTERNAL bool os_move(void* dst, void* src, size_t size) {
-  (void)dst, (void)src, (void)size;
-  return false;
-}
-INTERNAL void os_disable_huge_pages(void) {}
-INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
-INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
-INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
   PSAPI_WORKING_SET_EX_INFORMATION pages[64];
@@ -194,15 +171,10 @@ INTERNAL bool os_random(uint64_t* random) {
   *random = ((uintptr_t)&now ^ (uint64_t)now.QuadPart) * UINT64_C(0x9e3779b97f4a7c15);
   return false;
 }
-INTERNAL _Atomic(uint64_t)* os_word_of_process(void) { return NULL; } /* Windows has no fork */
 #endif
 
 INTERNAL uintptr_t os_thread_id(void) { return GetCurrentThreadId(); }
 INTERNAL void os_nap(unsigned us) { Sleep(us / 1000 + 1); }
-INTERNAL _Noreturn void os_abort(void) { abort(); }
-INTERNAL bool os_is_privileged(void) {
-  return false; /* on Windows no program gains rights by being started */
-}
 
 INTERNAL const char* os_environment(size_t i) {
   /* Where the last call ended: calls come in rising order, at the start of the process only. */
@@ -243,9 +215,6 @@ _Static_assert(sizeof(os_lock_t) == sizeof(SRWLOCK), "a lock of ours is one of t
 INTERNAL void os_lock(os_lock_t* lock) { AcquireSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_unlock(os_lock_t* lock) { ReleaseSRWLockExclusive((SRWLOCK*)lock); }
 INTERNAL void os_lock_reset(os_lock_t* lock) { lock->srw = NULL; }
-/* Windows has no cancellation. */
-INTERNAL int os_cancel_off(void) { return 0; }
-INTERNAL void os_cancel_restore(int state) { (void)state; }
 
 #if OS_THREAD_WORD
 INTERNAL COLD void* os_thread_word_slow(void) {
@@ -299,16 +268,6 @@ static const PIMAGE_TLS_CALLBACK os_thread_callback __attribute__((section(".CRT
 INTERNAL void os_thread_hook_remove(void) {
   if (hook_slot != TLS_OUT_OF_INDEXES) (void)TlsFree(hook_slot);
   hook_slot = TLS_OUT_OF_INDEXES;
-}
-/* A DLL that is unloaded does not give its memory back. */
-INTERNAL void os_at_unload(void (*unload)(void)) { (void)unload; }
-INTERNAL void os_image_ends(void) {}
-
-/* There is no fork. */
-INTERNAL void os_fork_begin(void) {}
-INTERNAL void os_fork_end(void) {}
-INTERNAL void os_fork_hooks(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  (void)prepare, (void)parent, (void)child;
 }
 
 #endif
