@@ -61,7 +61,7 @@ static inline void* new_aligned_in(heap_t* heap, size_t size, size_t align, cons
   return likely(p != NULL) ? p : new_slow(heap, size, align, caller);
 }
 
-#if MI_MALLOC_OVERRIDE && MI_DEBUG > 0
+#if MI_MALLOC_OVERRIDE
 INTERNAL void* new_for(size_t size, const void* caller) {
   return new_in(heap_default, size, caller);
 }

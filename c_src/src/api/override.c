@@ -40,6 +40,7 @@ OWN(mi_malloc) void* own_malloc(size_t size);
 OWN(mi_free) void own_free(void* p);
 
 static inline bool malloc_is_ours(void) { return likely(visible(malloc) == &own_malloc); }
+static inline bool free_is_ours(void) { return visible(free) == &own_free; }
 
 /* ---- by malloc, realloc and free ---- */
 
@@ -105,18 +106,12 @@ EXPORT size_t malloc_size(const void* p) {
 
 /* Debug and secure builds compare the size with the block. */
 EXPORT void free_sized(void* p, size_t size) {
-  if (MI_CHECKED && visible(free) == &own_free)
-    mi_free_size(p, size);
-  else
-    visible(free)(p);
+  (MI_CHECKED && free_is_ours()) ? mi_free_size(p, size) : visible(free)(p);
 }
 
 /* C23: (alignment, size), the reverse of ours. */
 EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) {
-  if (MI_CHECKED && visible(free) == &own_free)
-    mi_free_size_aligned(p, size, alignment);
-  else
-    visible(free)(p);
+  (MI_CHECKED && free_is_ours()) ? mi_free_size_aligned(p, size, alignment) : visible(free)(p);
 }
 
 /* ---- at an alignment ---- */

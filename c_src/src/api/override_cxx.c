@@ -72,71 +72,40 @@ EXPORT NOPLT WEAK void DELETE_ARRAY_ALIGNED(void* p, size_t al);
 
 /* ---- our definitions, and whether they are visible ---- */
 
-OWN(NEW) void* own_new(size_t n);
-OWN(NEW_ARRAY) void* own_new_array(size_t n);
-OWN(NEW_ALIGNED) void* own_new_aligned(size_t n, size_t al);
-OWN(NEW_ARRAY_ALIGNED) void* own_new_array_aligned(size_t n, size_t al);
-OWN(DELETE) void own_delete(void* p);
-OWN(DELETE_ARRAY) void own_delete_array(void* p);
-OWN(DELETE_ALIGNED) void own_delete_aligned(void* p, size_t al);
-OWN(DELETE_ARRAY_ALIGNED) void own_delete_array_aligned(void* p, size_t al);
+OWN(NEW) void* own_NEW(size_t n);
+OWN(NEW_ARRAY) void* own_NEW_ARRAY(size_t n);
+OWN(NEW_ALIGNED) void* own_NEW_ALIGNED(size_t n, size_t al);
+OWN(NEW_ARRAY_ALIGNED) void* own_NEW_ARRAY_ALIGNED(size_t n, size_t al);
+OWN(DELETE) void own_DELETE(void* p);
+OWN(DELETE_ARRAY) void own_DELETE_ARRAY(void* p);
+OWN(DELETE_ALIGNED) void own_DELETE_ALIGNED(void* p, size_t al);
+OWN(DELETE_ARRAY_ALIGNED) void own_DELETE_ARRAY_ALIGNED(void* p, size_t al);
 
-static inline bool new_is_ours(void) { return visible(NEW) == &own_new; }
-static inline bool new_array_is_ours(void) {
-  return visible(NEW_ARRAY) == &own_new_array && new_is_ours();
-}
-static inline bool new_aligned_is_ours(void) { return visible(NEW_ALIGNED) == &own_new_aligned; }
-static inline bool new_array_aligned_is_ours(void) {
-  return visible(NEW_ARRAY_ALIGNED) == &own_new_array_aligned && new_aligned_is_ours();
-}
-static inline bool delete_is_ours(void) { return visible(DELETE) == &own_delete; }
-static inline bool delete_array_is_ours(void) {
-  return visible(DELETE_ARRAY) == &own_delete_array && delete_is_ours();
-}
-static inline bool delete_aligned_is_ours(void) {
-  return visible(DELETE_ALIGNED) == &own_delete_aligned;
-}
-static inline bool delete_array_aligned_is_ours(void) {
-  return visible(DELETE_ARRAY_ALIGNED) == &own_delete_array_aligned && delete_aligned_is_ours();
-}
+#define is_ours(name) (visible(name) == &own_##name)
 
 /* ---- arrays ---- */
 
 /* A tail call is a jump, so new finds the return address of our caller. Debug builds make no tail
  * calls, so they pass the address on. */
 EXPORT WEAK void* NEW_ARRAY(size_t n) {
-#if MI_DEBUG > 0
-  if (new_is_ours()) return new_for(n, CALLER);
-#endif
-  return NEW(n);
+  return MI_DEBUG > 0 && is_ours(NEW) ? new_for(n, CALLER) : NEW(n);
 }
 EXPORT WEAK void* NEW_ARRAY_ALIGNED(size_t n, size_t al) {
-#if MI_DEBUG > 0
-  if (new_aligned_is_ours()) return new_aligned_for(n, al, CALLER);
-#endif
-  return NEW_ALIGNED(n, al);
+  return MI_DEBUG > 0 && is_ours(NEW_ALIGNED) ? new_aligned_for(n, al, CALLER) : NEW_ALIGNED(n, al);
 }
 EXPORT WEAK void DELETE_ARRAY(void* p) { DELETE(p); }
 EXPORT WEAK void DELETE_ARRAY_ALIGNED(void* p, size_t al) { DELETE_ALIGNED(p, al); }
 
 /* ---- new without exceptions ---- */
 
-static void* attempt_new(size_t n, size_t al, const void* caller) {
-  (void)al, (void)caller;
-  return NEW(n);
-}
-static void* attempt_new_array(size_t n, size_t al, const void* caller) {
-  (void)al, (void)caller;
-  return NEW_ARRAY(n);
-}
-static void* attempt_new_aligned(size_t n, size_t al, const void* caller) {
-  (void)caller;
-  return NEW_ALIGNED(n, al);
-}
-static void* attempt_new_array_aligned(size_t n, size_t al, const void* caller) {
-  (void)caller;
-  return NEW_ARRAY_ALIGNED(n, al);
-}
+#define ATTEMPT(name, call)                                                                        \
+  static void* name(size_t n, size_t al, const void* caller) {                                     \
+    return (void)al, (void)caller, call;                                                           \
+  }
+ATTEMPT(attempt_new, NEW(n))
+ATTEMPT(attempt_new_array, NEW_ARRAY(n))
+ATTEMPT(attempt_new_aligned, NEW_ALIGNED(n, al))
+ATTEMPT(attempt_new_array_aligned, NEW_ARRAY_ALIGNED(n, al))
 
 /* Our functions throw only what a new-handler throws. */
 static inline void* new_or_null(size_t n, const void* caller) {
@@ -149,24 +118,23 @@ static inline void* new_aligned_or_null(size_t n, size_t al, const void* caller)
 }
 
 EXPORT WEAK void* NEW_NOTHROW(size_t n, const nothrow_t* t) {
-  (void)t;
-  if (likely(new_is_ours())) return new_or_null(n, CALLER);
-  return exception_catch(&attempt_new, n, 0, CALLER);
+  return (void)t, likely(is_ours(NEW)) ? new_or_null(n, CALLER)
+                                       : exception_catch(&attempt_new, n, 0, CALLER);
 }
 EXPORT WEAK void* NEW_ARRAY_NOTHROW(size_t n, const nothrow_t* t) {
-  (void)t;
-  if (likely(new_array_is_ours())) return new_or_null(n, CALLER);
-  return exception_catch(&attempt_new_array, n, 0, CALLER);
+  return (void)t, likely(is_ours(NEW_ARRAY) && is_ours(NEW))
+                      ? new_or_null(n, CALLER)
+                      : exception_catch(&attempt_new_array, n, 0, CALLER);
 }
 EXPORT WEAK void* NEW_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
-  (void)t;
-  if (likely(new_aligned_is_ours())) return new_aligned_or_null(n, al, CALLER);
-  return exception_catch(&attempt_new_aligned, n, al, CALLER);
+  return (void)t, likely(is_ours(NEW_ALIGNED))
+                      ? new_aligned_or_null(n, al, CALLER)
+                      : exception_catch(&attempt_new_aligned, n, al, CALLER);
 }
 EXPORT WEAK void* NEW_ARRAY_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
-  (void)t;
-  if (likely(new_array_aligned_is_ours())) return new_aligned_or_null(n, al, CALLER);
-  return exception_catch(&attempt_new_array_aligned, n, al, CALLER);
+  return (void)t, likely(is_ours(NEW_ARRAY_ALIGNED) && is_ours(NEW_ALIGNED))
+                      ? new_aligned_or_null(n, al, CALLER)
+                      : exception_catch(&attempt_new_array_aligned, n, al, CALLER);
 }
 
 /* ---- delete with a size or an alignment ---- */
@@ -174,28 +142,18 @@ EXPORT WEAK void* NEW_ARRAY_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t
 /* Debug and secure builds compare the size and the alignment with the block. Where the program has
  * its own delete, the block may not be ours, and nothing is compared. */
 EXPORT WEAK void DELETE_SIZED(void* p, size_t n) {
-  if (MI_CHECKED && delete_is_ours())
-    mi_free_size(p, n);
-  else
-    DELETE(p);
+  (MI_CHECKED && is_ours(DELETE)) ? mi_free_size(p, n) : DELETE(p);
 }
 EXPORT WEAK void DELETE_ARRAY_SIZED(void* p, size_t n) {
-  if (MI_CHECKED && delete_array_is_ours())
-    mi_free_size(p, n);
-  else
-    DELETE_ARRAY(p);
+  (MI_CHECKED && is_ours(DELETE_ARRAY) && is_ours(DELETE)) ? mi_free_size(p, n) : DELETE_ARRAY(p);
 }
 EXPORT WEAK void DELETE_SIZED_ALIGNED(void* p, size_t n, size_t al) {
-  if (MI_CHECKED && delete_aligned_is_ours())
-    mi_free_size_aligned(p, n, al);
-  else
-    DELETE_ALIGNED(p, al);
+  (MI_CHECKED && is_ours(DELETE_ALIGNED)) ? mi_free_size_aligned(p, n, al) : DELETE_ALIGNED(p, al);
 }
 EXPORT WEAK void DELETE_ARRAY_SIZED_ALIGNED(void* p, size_t n, size_t al) {
-  if (MI_CHECKED && delete_array_aligned_is_ours())
-    mi_free_size_aligned(p, n, al);
-  else
-    DELETE_ARRAY_ALIGNED(p, al);
+  (MI_CHECKED && is_ours(DELETE_ARRAY_ALIGNED) && is_ours(DELETE_ALIGNED))
+      ? mi_free_size_aligned(p, n, al)
+      : DELETE_ARRAY_ALIGNED(p, al);
 }
 
 EXPORT WEAK void DELETE_NOTHROW(void* p, const nothrow_t* t) { (void)t, DELETE(p); }

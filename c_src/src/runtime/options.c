@@ -71,18 +71,24 @@ static void option_published(mi_option_t o, long value, bool at_start) {
 
 static char to_upper(char c) { return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c; }
 
-static bool equals_ignoring_case(const char* a, const char* b) {
-  while (*a != 0 && to_upper(*a) == to_upper(*b)) a++, b++;
-  return *a == 0 && *b == 0;
+/* The rest of `text` after `name`, ignoring case; NULL if `text` does not begin with `name`. */
+static const char* skip_name(const char* text, const char* name) {
+  for (; *name != 0; name++, text++)
+    if (to_upper(*text) != to_upper(*name)) return NULL;
+  return text;
+}
+
+/* True if the first `n` characters of `text` are the name. */
+static bool is_name(const char* text, size_t n, const char* name) {
+  return strlen(name) == n && skip_name(text, name) != NULL;
 }
 
 static bool parse_bool(const char* s, long* value) {
-  static const char* const yes[] = {"", "1", "TRUE", "YES", "ON"};
-  static const char* const no[] = {"0", "FALSE", "NO", "OFF"};
-  for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
-    if (equals_ignoring_case(s, yes[i])) return *value = 1, true;
-  for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
-    if (equals_ignoring_case(s, no[i])) return *value = 0, true;
+  static const char* const words[] = {"0", "1", "FALSE", "TRUE", "NO", "YES", "OFF", "ON"};
+  *value = 1;
+  if (*s == 0) return true;
+  for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+    if (is_name(s, strlen(s), words[i])) return *value = i % 2, true;
   return false;
 }
 
@@ -103,33 +109,18 @@ static bool parse_integer(const char* s, long long* value, const char** rest) {
 /* A number of bytes, or a number with a unit K, M, G or T, which IB or B may follow. `*value`
  * becomes the size in KiB. */
 static bool parse_kib(const char* s, long* value) {
+  static const char units[] = "KMGT";
   long long x;
   if (!parse_integer(s, &x, &s)) return false;
-  static const char suffixes[] = "KMGT";
-  int shift = 0; /* from KiB; -1: the number counts bytes */
-  const char* suffix = (*s != 0) ? strchr(suffixes, to_upper(*s)) : NULL;
-  if (suffix != NULL) {
-    shift = (int)(suffix - suffixes) * 10;
-    s++;
-  } else {
-    shift = -1;
-  }
-  if (suffix != NULL && to_upper(s[0]) == 'I' && to_upper(s[1]) == 'B')
-    s += 2;
-  else if (to_upper(s[0]) == 'B')
-    s += 1;
+  const char* unit = *s != 0 ? strchr(units, to_upper(*s)) : NULL;
+  if (unit != NULL) s++;
+  if (unit != NULL && to_upper(s[0]) == 'I' && to_upper(s[1]) == 'B') s++;
+  if (to_upper(*s) == 'B') s++;
   if (*s != 0) return false;
-  if (x < 0) x = 0;
-  unsigned long long limit = ALLOC_MAX / KiB;
-  unsigned long long kib = (unsigned long long)x;
-  if (shift < 0)
-    kib = kib / 1024 + (kib % 1024 != 0);
-  else if (kib > (limit >> shift))
-    kib = limit;
-  else
-    kib <<= shift;
-  if (kib > limit) kib = limit;
-  *value = kib > LONG_MAX ? LONG_MAX : (long)kib;
+  unsigned long long kib = x < 0 ? 0 : (unsigned long long)x;
+  int shift = unit != NULL ? (int)(unit - units) * 10 : 0;
+  if (unit == NULL) kib = kib / 1024 + (kib % 1024 != 0); /* the number counts bytes */
+  *value = kib > (unsigned long long)KIB_MAX >> shift ? KIB_MAX : (long)(kib << shift);
   return true;
 }
 
@@ -206,12 +197,6 @@ static void report_refused(mi_option_t o, const char* text, source_t source) {
 #define VALUE_MAX 64       /* further characters of a value are ignored */
 #define NAME_MAX_LENGTH 40 /* above the length of every name */
 
-static bool is_name(const char* text, size_t n, const char* name) {
-  size_t i = 0;
-  while (i < n && name[i] != 0 && to_upper(text[i]) == to_upper(name[i])) i++;
-  return i == n && name[i] == 0;
-}
-
 /* The option with this name; OPTION_COUNT if there is none. `*legacy` becomes the name if it comes
  * from another version, else NULL. */
 static mi_option_t option_by_name(const char* text, size_t n, const char** legacy) {
@@ -283,13 +268,6 @@ typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
 
 static const char name_prefix[] = "MIMALLOC_";
 
-/* The rest of `text` after `name`, ignoring case; NULL if `text` does not begin with `name`. */
-static const char* skip_name(const char* text, const char* name) {
-  for (; *name != 0; name++, text++)
-    if (to_upper(*text) != to_upper(*name)) return NULL;
-  return text;
-}
-
 static bool is_separator(char c) {
   return c == ',' || c == ';' || c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -317,28 +295,27 @@ static void option_from_text(mi_option_t o, const char* text, const char* legacy
   }
 }
 
-static bool looks_like_ours(const char* entry) {
-  return to_upper(entry[0]) == 'M' && to_upper(entry[1]) == 'I' && to_upper(entry[2]) == 'M';
+/* The next entry of the environment from `*i` on that begins with the prefix, without it; NULL if
+ * there is none. */
+static const char* next_of_ours(size_t* i) {
+  const char *entry, *rest;
+  while (*i < ENVIRONMENT_MAX && (entry = os_environment((*i)++)) != NULL)
+    if ((rest = skip_name(entry, name_prefix)) != NULL) return rest;
+  return NULL;
 }
 
 /* Nearly every program sets no option in its environment. One pass finds that out, without a search
  * for each option. */
 static bool environment_has_ours(void) {
-  const char* entry;
-  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++)
-    if (looks_like_ours(entry)) return true;
-  return false;
+  size_t i = 0;
+  return next_of_ours(&i) != NULL;
 }
 
 /* The value of the first entry "MIMALLOC_<name>=value"; NULL if there is none. */
 static const char* environment_value(const char* name) {
-  const char* entry;
-  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
-    if (!looks_like_ours(entry)) continue;
-    const char* rest = skip_name(entry, name_prefix);
-    if (rest != NULL) rest = skip_name(rest, name);
-    if (rest != NULL && *rest == '=') return rest + 1;
-  }
+  const char *entry, *rest;
+  for (size_t i = 0; (entry = next_of_ours(&i)) != NULL;)
+    if ((rest = skip_name(entry, name)) != NULL && *rest == '=') return rest + 1;
   return NULL;
 }
 
@@ -361,14 +338,11 @@ static void options_from_environment(void) {
  * another version. The search runs only if messages are shown. */
 static void report_unknown_variables(void) {
   if (load_relaxed(&log_config.show_errors) == 0 && load_relaxed(&log_config.verbose) == 0) return;
-  const char *entry, *legacy;
-  for (size_t i = 0; i < ENVIRONMENT_MAX && (entry = os_environment(i)) != NULL; i++) {
-    const char* name = looks_like_ours(entry) ? skip_name(entry, name_prefix) : NULL;
-    const char* end = name != NULL ? strchr(name, '=') : NULL;
-    if (end == NULL) continue;
-    size_t n = (size_t)(end - name);
-    if (option_by_name(name, n, &legacy) == OPTION_COUNT)
-      report_unknown("environment", entry, (size_t)(end - entry), name, n);
+  const char *name, *legacy;
+  for (size_t i = 0; (name = next_of_ours(&i)) != NULL;) {
+    size_t n = strcspn(name, "="), prefix = sizeof(name_prefix) - 1;
+    if (name[n] != 0 && option_by_name(name, n, &legacy) == OPTION_COUNT)
+      report_unknown("environment", name - prefix, prefix + n, name, n);
   }
 }
 
