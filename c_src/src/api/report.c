@@ -117,22 +117,22 @@ static void print_bins(const sink_t* to, const mi_stats_t* s) {
 
 static void print_process(const sink_t* to, const process_info_t* p) {
   char text[CELL], peak[CELL];
-  print_row(to, "resident:", bytes_text(text, (int64_t)p->rss),
-            bytes_text(peak, (int64_t)p->peak_rss), "", "");
-  print_number(to, "page faults:", p->page_faults);
+  print_row(to, "resident:", bytes_text(text, (int64_t)p->os.rss),
+            bytes_text(peak, (int64_t)p->os.peak_rss), "", "");
+  print_number(to, "page faults:", p->os.page_faults);
   print_line(to, "elapsed:", seconds_text(text, p->elapsed_ms));
-  print_line(to, "user:", seconds_text(text, p->user_ms));
-  print_line(to, "system:", seconds_text(text, p->system_ms));
+  print_line(to, "user:", seconds_text(text, p->os.user_ms));
+  print_line(to, "system:", seconds_text(text, p->os.system_ms));
 }
 
 void mi_stats_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {
   sink_t to = {out, arg};
   char text[CELL];
-  mi_stats_t s;
+  mi_stats_t_decl(s);
   thread_stats_t threads;
   arena_stats_t arenas;
   process_info_t process;
-  stats_of_process(&s);
+  (void)mi_stats_get(&s);
   thread_stats(&threads);
   arena_stats(&arenas);
   stats_process_info(&process);
@@ -191,13 +191,13 @@ void mi_process_info(size_t* elapsed_msecs, size_t* user_msecs, size_t* system_m
   process_info_t p;
   stats_process_info(&p);
   if (elapsed_msecs != NULL) *elapsed_msecs = p.elapsed_ms;
-  if (user_msecs != NULL) *user_msecs = p.user_ms;
-  if (system_msecs != NULL) *system_msecs = p.system_ms;
-  if (current_rss != NULL) *current_rss = p.rss;
-  if (peak_rss != NULL) *peak_rss = p.peak_rss;
+  if (user_msecs != NULL) *user_msecs = p.os.user_ms;
+  if (system_msecs != NULL) *system_msecs = p.os.system_ms;
+  if (current_rss != NULL) *current_rss = p.os.rss;
+  if (peak_rss != NULL) *peak_rss = p.os.peak_rss;
   if (current_commit != NULL) *current_commit = p.commit;
   if (peak_commit != NULL) *peak_commit = p.peak_commit;
-  if (page_faults != NULL) *page_faults = p.page_faults;
+  if (page_faults != NULL) *page_faults = p.os.page_faults;
 }
 
 void mi_process_info_print_out(mi_output_fun* out, void* arg) mi_attr_noexcept {

@@ -249,27 +249,29 @@ static int64_t total_since(baseline_t* at, int64_t total) {
   return total > 0 ? total : 0; /* a block that was put back counts as never allocated */
 }
 
-static void see_count(baseline_t* at, mi_stat_count_t* c) {
-  c->total = total_since(at, c->total);
-  c->peak = peak_of(at, c->current);
+/* `c` is NULL for a counter, which has a total only. */
+typedef void field_fun(baseline_t* at, int64_t* total, mi_stat_count_t* c);
+
+static void see_field(baseline_t* at, int64_t* total, mi_stat_count_t* c) {
+  *total = total_since(at, *total);
+  if (c != NULL) c->peak = peak_of(at, c->current);
 }
 
-static void reset_count(baseline_t* at, mi_stat_count_t* c) {
-  store_relaxed(&at->total, c->total);
-  store_relaxed(&at->peak, c->current);
+static void reset_field(baseline_t* at, int64_t* total, mi_stat_count_t* c) {
+  store_relaxed(&at->total, *total);
+  if (c != NULL) store_relaxed(&at->peak, c->current);
 }
 
-static void for_each_count(mi_stats_t* s, void (*count)(baseline_t* at, mi_stat_count_t* c)) {
-  for (size_t i = 0; i < FIELD_COUNT; i++)
-    if (fields[i].is_count) count(&baseline[i], (void*)((char*)s + fields[i].offset));
-  for (size_t bin = 0; bin < BIN_COUNT; bin++) {
-    count(&baseline[MALLOC_BINS + bin], &s->malloc_bins[bin]);
-    count(&baseline[PAGE_BINS + bin], &s->page_bins[bin]);
+static void for_each_field(mi_stats_t* s, field_fun* visit) {
+  for (size_t i = 0; i < FIELD_COUNT; i++) {
+    void* field = (char*)s + fields[i].offset; /* begins with the total */
+    visit(&baseline[i], field, fields[i].is_count ? field : NULL);
   }
-}
-
-static mi_stat_counter_t* counter_of(mi_stats_t* s, size_t i) {
-  return fields[i].is_count ? NULL : (void*)((char*)s + fields[i].offset);
+  for (size_t bin = 0; bin < BIN_COUNT; bin++) {
+    mi_stat_count_t *blocks = &s->malloc_bins[bin], *pages = &s->page_bins[bin];
+    visit(&baseline[MALLOC_BINS + bin], &blocks->total, blocks);
+    visit(&baseline[PAGE_BINS + bin], &pages->total, pages);
+  }
 }
 
 /* ---- the gathering ---- */
@@ -323,44 +325,37 @@ INTERNAL void stats_blocks(block_stats_t* stats) {
 }
 #endif
 
+INTERNAL bool stats_is_ours(const mi_stats_t* s) {
+  return s != NULL && s->size == sizeof(*s) && s->version == MI_STAT_VERSION;
+}
+
 static void total_is_peak(mi_stat_count_t* c) { c->total = c->peak; }
 
-INTERNAL void stats_of_process(mi_stats_t* s) {
-  mi_stat_counter_t* counter;
+bool mi_stats_get(mi_stats_t* s) mi_attr_noexcept {
+  if (!stats_is_ours(s)) return false;
   gather_process(s);
-  for_each_count(s, &see_count);
-  for (size_t i = 0; i < FIELD_COUNT; i++)
-    if ((counter = counter_of(s, i)) != NULL)
-      counter->total = total_since(&baseline[i], counter->total);
+  for_each_field(s, &see_field);
   total_is_peak(&s->reserved);
   total_is_peak(&s->committed);
   total_is_peak(&s->page_committed);
   total_is_peak(&s->pages_abandoned);
+  return true;
 }
 
 void mi_stats_reset(void) mi_attr_noexcept {
   mi_stats_t s;
-  mi_stat_counter_t* counter;
   gather_process(&s);
-  for_each_count(&s, &reset_count);
-  for (size_t i = 0; i < FIELD_COUNT; i++)
-    if ((counter = counter_of(&s, i)) != NULL) store_relaxed(&baseline[i].total, counter->total);
+  for_each_field(&s, &reset_field);
 }
 
 INTERNAL void stats_process_info(process_info_t* info) {
-  os_process_t os;
   arena_stats_t from_arenas;
   large_stats_t os_mapped;
   mi_process_init();
-  os_process(&os);
+  os_process(&info->os);
   arena_stats(&from_arenas);
   large_stats(&os_mapped);
   info->elapsed_ms = (size_t)(os_clock_ms() - process_started_ms());
-  info->user_ms = os.user_ms;
-  info->system_ms = os.system_ms;
-  info->rss = os.rss;
-  info->peak_rss = os.peak_rss;
-  info->page_faults = os.page_faults;
   info->commit = committed_now(&from_arenas, &os_mapped);
   info->peak_commit = (size_t)peak_of(&baseline[FIELD_committed], (int64_t)info->commit);
 }
@@ -397,25 +392,12 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   fill_requested(s);
 }
 
-INTERNAL void stats_of_heap(heap_t* heap, mi_stats_t* s) { gather_heaps(heap, s); }
 INTERNAL void stats_of_thread(mi_stats_t* s) { gather_heaps(NULL, s); }
-
-/* ---- as a struct ---- */
-
-INTERNAL bool stats_is_ours(const mi_stats_t* s) {
-  return s != NULL && s->size == sizeof(*s) && s->version == MI_STAT_VERSION;
-}
-
-bool mi_stats_get(mi_stats_t* stats) mi_attr_noexcept {
-  if (!stats_is_ours(stats)) return false;
-  stats_of_process(stats);
-  return true;
-}
 
 bool mi_heap_stats_get(mi_heap_t* heap, mi_stats_t* stats) mi_attr_noexcept {
   if (!stats_is_ours(stats)) return false;
   if (heap == NULL) heap = process_main_heap();
   if (heap == NULL) return false;
-  stats_of_heap(heap, stats);
+  gather_heaps(heap, stats);
   return true;
 }

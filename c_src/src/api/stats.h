@@ -9,10 +9,7 @@
 /* Bytes of a page with blocks of this bin; 0 for large blocks. */
 INTERNAL size_t bin_page_size(size_t bin);
 
-/* Fill `stats` completely: for the process, for one live heap, for the heaps of the calling
- * thread. */
-INTERNAL void stats_of_process(mi_stats_t* stats);
-INTERNAL void stats_of_heap(heap_t* heap, mi_stats_t* stats);
+/* Fills `stats` completely, for the heaps of the calling thread. */
 INTERNAL void stats_of_thread(mi_stats_t* stats);
 
 #if MI_MALLOC_OVERRIDE
@@ -28,9 +25,9 @@ INTERNAL void stats_blocks(block_stats_t* stats);
 /* What the OS reports about the process. Commit: bytes that may be resident in arenas and OS-mapped
  * blocks, now and the highest value that a request for statistics has seen. */
 typedef struct process_info_s {
-  size_t elapsed_ms, user_ms, system_ms;
-  size_t rss, peak_rss, commit, peak_commit; /* bytes */
-  size_t page_faults;
+  os_process_t os;
+  size_t elapsed_ms;
+  size_t commit, peak_commit; /* bytes */
 } process_info_t;
 INTERNAL void stats_process_info(process_info_t* info);
 

@@ -5,7 +5,6 @@
 #include "stats.h"
 #include "malloc.h"
 #include "../runtime/log.h"
-#include "../thread/init.h"
 
 /* Writes the text that fits, and counts the length of the whole text. */
 typedef struct json_s {
@@ -46,9 +45,10 @@ static void json_bins(json_t* j, const char* name, const mi_stat_count_t* bins) 
 
 static void json_process(json_t* j, const process_info_t* p) {
   json_print(j, ",\n  \"process\": { \"elapsed_msecs\": %zu, \"user_msecs\": %zu", p->elapsed_ms,
-             p->user_ms);
-  json_print(j, ", \"system_msecs\": %zu, \"page_faults\": %zu", p->system_ms, p->page_faults);
-  json_print(j, ", \"rss_current\": %zu, \"rss_peak\": %zu", p->rss, p->peak_rss);
+             p->os.user_ms);
+  json_print(j, ", \"system_msecs\": %zu, \"page_faults\": %zu", p->os.system_ms,
+             p->os.page_faults);
+  json_print(j, ", \"rss_current\": %zu, \"rss_peak\": %zu", p->os.rss, p->os.peak_rss);
   json_print(j, ", \"commit_current\": %zu, \"commit_peak\": %zu }", p->commit, p->peak_commit);
 }
 
@@ -96,15 +96,12 @@ char* mi_stats_as_json(mi_stats_t* stats, size_t buf_size, char* buf) mi_attr_no
 }
 
 char* mi_stats_get_json(size_t buf_size, char* buf) mi_attr_noexcept {
-  mi_stats_t stats;
-  stats_of_process(&stats);
+  mi_stats_t_decl(stats);
+  (void)mi_stats_get(&stats);
   return json_of(&stats, buf_size, buf);
 }
 
 char* mi_heap_stats_get_json(mi_heap_t* heap, size_t buf_size, char* buf) mi_attr_noexcept {
-  mi_stats_t stats;
-  if (heap == NULL) heap = process_main_heap();
-  if (heap == NULL) return NULL;
-  stats_of_heap(heap, &stats);
-  return json_of(&stats, buf_size, buf);
+  mi_stats_t_decl(stats);
+  return mi_heap_stats_get(heap, &stats) ? json_of(&stats, buf_size, buf) : NULL;
 }

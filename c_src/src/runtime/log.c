@@ -11,6 +11,7 @@
 #include "../os/os.h"
 
 #define MESSAGE_MAX 512
+#define PRINTING_MAX 8
 #define EARLY_MAX (32 * 1024)
 
 static log_config_t log_config = {MI_SHOW_ERRORS || MI_DEBUG > 0, 0, 32, 32};
@@ -19,8 +20,8 @@ static struct {
   callback_t output;
   callback_t error;
   _Atomic(long) errors, warnings; /* printed so far */
-  _Atomic(uintptr_t) printing[8]; /* threads in an output function, to stop recursion; 0: free */
-  size_t early_used;              /* bytes of `early`, guarded by log_lock */
+  _Atomic(uintptr_t) printing[PRINTING_MAX]; /* threads in an output function; 0: free */
+  size_t early_used;                         /* bytes of `early`, guarded by log_lock */
   bool early_closed;
 } logger;
 static char early[EARLY_MAX + 1] APART;
@@ -38,24 +39,21 @@ static void put(text_t* t, char c) {
   if (t->at < t->end) *t->at++ = c;
 }
 
-static void put_padded(text_t* t, const char* s, size_t n, size_t width, bool left) {
-  if (!left)
-    for (size_t i = n; i < width; i++) put(t, ' ');
-  for (size_t i = 0; i < n; i++) put(t, s[i]);
-  if (left)
-    for (size_t i = n; i < width; i++) put(t, ' ');
+static void put_text(text_t* t, const char* s, size_t width, bool left) {
+  size_t n = strlen(s), spaces = width > n ? width - n : 0;
+  for (; !left && spaces > 0; spaces--) put(t, ' ');
+  while (*s != 0) put(t, *s++);
+  for (; spaces > 0; spaces--) put(t, ' ');
 }
 
-static void put_number(text_t* t, unsigned long long x, unsigned base, bool negative, size_t width,
-                       bool left) {
-  char digits[24];
+static void put_number(text_t* t, unsigned long long x, unsigned base) {
+  char digits[20]; /* of 2^64 */
   size_t i = sizeof(digits);
   do {
     digits[--i] = "0123456789abcdef"[x % base];
     x /= base;
   } while (x != 0);
-  if (negative) digits[--i] = '-';
-  put_padded(t, digits + i, sizeof(digits) - i, width, left);
+  while (i < sizeof(digits)) put(t, digits[i++]);
 }
 
 static size_t format_va(char* buf, size_t size, const char* f, va_list args) {
@@ -65,48 +63,32 @@ static size_t format_va(char* buf, size_t size, const char* f, va_list args) {
       put(&t, *f);
       continue;
     }
-    f++;
-    bool left = (*f == '-');
-    if (left) f++;
+    bool left = f[1] == '-';
+    f += left ? 2 : 1;
     size_t width = 0;
-    while (*f >= '0' && *f <= '9') width = width * 10 + (size_t)(*f++ - '0');
-    int longs = 0;
-    bool is_size = false;
-    for (; *f == 'l' || *f == 'z'; f++) (*f == 'l') ? (void)longs++ : (void)(is_size = true);
-    switch (*f) {
-    case 's': {
-      const char* s = va_arg(args, const char*);
-      if (s == NULL) s = "(null)";
-      put_padded(&t, s, strlen(s), width, left);
-      break;
-    }
-    case 'p':
-      put(&t, '0'), put(&t, 'x');
-      put_number(&t, (uintptr_t)va_arg(args, void*), 16, false, 0, false);
-      break;
-    case 'd': {
-      long long x = longs >= 2   ? va_arg(args, long long)
+    for (; *f >= '0' && *f <= '9'; f++) width = width * 10 + (size_t)(*f - '0');
+    bool is_size = *f == 'z';
+    size_t longs = strspn(f, "l");
+    f += is_size + longs;
+    if (*f == 's') {
+      put_text(&t, va_arg(args, const char*), width, left);
+    } else if (*f == 'p') {
+      put_text(&t, "0x", 0, false);
+      put_number(&t, (uintptr_t)va_arg(args, void*), 16);
+    } else if (*f == 'd') {
+      long long x = longs == 2   ? va_arg(args, long long)
                     : longs == 1 ? va_arg(args, long)
                                  : va_arg(args, int);
-      put_number(&t, x < 0 ? 0 - (unsigned long long)x : (unsigned long long)x, 10, x < 0, width,
-                 left);
-      break;
-    }
-    case 'u':
-    case 'x': {
+      if (x < 0) put(&t, '-');
+      put_number(&t, x < 0 ? 0 - (unsigned long long)x : (unsigned long long)x, 10);
+    } else if (*f == 'u' || *f == 'x') {
       unsigned long long x = is_size      ? va_arg(args, size_t)
-                             : longs >= 2 ? va_arg(args, unsigned long long)
+                             : longs == 2 ? va_arg(args, unsigned long long)
                              : longs == 1 ? va_arg(args, unsigned long)
                                           : va_arg(args, unsigned);
-      put_number(&t, x, *f == 'x' ? 16 : 10, false, width, left);
-      break;
-    }
-    case 0:
-      f--;
-      break; /* a lone '%' at the end */
-    default:
+      put_number(&t, x, *f == 'x' ? 16 : 10);
+    } else {
       put(&t, *f);
-      break;
     }
   }
   *t.at = 0;
@@ -127,16 +109,12 @@ INTERNAL size_t format_text(char* buf, size_t size, const char* format, ...) {
  * raised a message, or if all are taken. */
 static bool printing_enter(size_t* entry) {
   uintptr_t self = os_thread_id();
-  size_t count = sizeof(logger.printing) / sizeof(logger.printing[0]);
   /* Relaxed: the only entry that matters to this thread is one that it wrote itself. */
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < PRINTING_MAX; i++)
     if (load_relaxed(&logger.printing[i]) == self) return false;
-  for (size_t i = 0; i < count; i++) {
+  for (*entry = 0; *entry < PRINTING_MAX; ++*entry) {
     uintptr_t none = 0;
-    if (cas_acquire(&logger.printing[i], &none, self)) {
-      *entry = i;
-      return true;
-    }
+    if (cas_acquire(&logger.printing[*entry], &none, self)) return true;
   }
   return false;
 }
@@ -231,7 +209,7 @@ INTERNAL void log_error(int code, const char* format, ...) {
 }
 
 INTERNAL void log_reset_after_fork(void) {
-  for (size_t i = 0; i < sizeof(logger.printing) / sizeof(logger.printing[0]); i++)
+  for (size_t i = 0; i < PRINTING_MAX; i++)
     store_relaxed(&logger.printing[i], 0); /* the child has none of the threads that printed */
 }
 
