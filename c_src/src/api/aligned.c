@@ -6,18 +6,13 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "block_size.h"
 #include "../runtime/log.h"
 
 /* A larger alignment with an offset is refused: the block would be mostly padding. */
 #define OFFSET_ALIGN_MAX (16 * MiB)
 
 static COLD void* bad_alignment(size_t align) {
-#if MI_DEBUG > 0
-  log_error(EOVERFLOW, "alignment is not usable: %zu\n", align);
-#else
-  (void)align;
-#endif
+  if (MI_DEBUG > 0) log_error(EOVERFLOW, "alignment is not usable: %zu\n", align);
   errno = EINVAL;
   return NULL;
 }
@@ -95,51 +90,40 @@ INTERNAL void* malloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t
   return finish_block(p, size, zero);
 }
 
-void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
-  return malloc_aligned_in(heap_default, size, alignment, offset, false);
+/* ---- of the default heap, and of a heap that the caller names ---- */
+
+static inline void* calloc_aligned_in(heap_t* heap, size_t count, size_t size, size_t alignment,
+                                      size_t offset) {
+  size_t total;
+  if (!multiply(count, size, &total)) return array_overflow(count, size);
+  return malloc_aligned_in(heap, total, alignment, offset, true);
 }
+
+/* Defines mi_<name> and mi_heap_<name>; `value` uses `heap` and the parameters. */
+#define DEFINE_BOTH(name, value, ...)                                                              \
+  void* mi_##name(__VA_ARGS__) mi_attr_noexcept {                                                  \
+    heap_t* heap = heap_default;                                                                   \
+    return value;                                                                                  \
+  }                                                                                                \
+  void* mi_heap_##name(mi_heap_t* named, __VA_ARGS__) mi_attr_noexcept {                           \
+    heap_t* heap = heap_named(named);                                                              \
+    return value;                                                                                  \
+  }
+
+DEFINE_BOTH(malloc_aligned_at, malloc_aligned_in(heap, size, alignment, offset, false), size_t size,
+            size_t alignment, size_t offset)
+DEFINE_BOTH(zalloc_aligned_at, malloc_aligned_in(heap, size, alignment, offset, true), size_t size,
+            size_t alignment, size_t offset)
+DEFINE_BOTH(zalloc_aligned, malloc_aligned_in(heap, size, alignment, 0, true), size_t size,
+            size_t alignment)
+DEFINE_BOTH(calloc_aligned_at, calloc_aligned_in(heap, count, size, alignment, offset),
+            size_t count, size_t size, size_t alignment, size_t offset)
+DEFINE_BOTH(calloc_aligned, calloc_aligned_in(heap, count, size, alignment, 0), size_t count,
+            size_t size, size_t alignment)
+
 void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
   return malloc_aligned(size, alignment);
 }
-void* mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset) mi_attr_noexcept {
-  return malloc_aligned_in(heap_default, size, alignment, offset, true);
-}
-void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
-  return malloc_aligned_in(heap_default, size, alignment, 0, true);
-}
-void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
-                           size_t offset) mi_attr_noexcept {
-  size_t total;
-  if (!multiply(count, size, &total)) return array_overflow(count, size);
-  return malloc_aligned_in(heap_default, total, alignment, offset, true);
-}
-void* mi_calloc_aligned(size_t count, size_t size, size_t alignment) mi_attr_noexcept {
-  return mi_calloc_aligned_at(count, size, alignment, 0);
-}
-
-/* ---- from a heap that the caller names ---- */
-
-void* mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
-                                size_t offset) mi_attr_noexcept {
-  return malloc_aligned_in(heap_named(heap), size, alignment, offset, false);
-}
 void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size, size_t alignment) mi_attr_noexcept {
   return malloc_aligned_in(heap_named(heap), size, alignment, 0, false);
-}
-void* mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
-                                size_t offset) mi_attr_noexcept {
-  return malloc_aligned_in(heap_named(heap), size, alignment, offset, true);
-}
-void* mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size, size_t alignment) mi_attr_noexcept {
-  return malloc_aligned_in(heap_named(heap), size, alignment, 0, true);
-}
-void* mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size, size_t alignment,
-                                size_t offset) mi_attr_noexcept {
-  size_t total;
-  if (!multiply(count, size, &total)) return array_overflow(count, size);
-  return malloc_aligned_in(heap_named(heap), total, alignment, offset, true);
-}
-void* mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
-                             size_t alignment) mi_attr_noexcept {
-  return mi_heap_calloc_aligned_at(heap, count, size, alignment, 0);
 }

@@ -6,8 +6,6 @@
 #include "../memory/arena_list.h"
 #include "../heap/large.h"
 #include "../runtime/log.h"
-#include "../memory/page_map.h"
-#include "../thread/init.h"
 #include "../memory/arena_reserve.h"
 
 static arena_t* arena_of_id(mi_arena_id_t id) { return id > 0 ? arena_at((size_t)id - 1) : NULL; }

@@ -5,7 +5,6 @@
 #include "../memory/arena_list.h"
 #include "../runtime/log.h"
 #include "../thread/heap_registry.h"
-#include "../thread/init.h"
 
 #define MAP_COLUMNS 64
 #define MAP_LINES 16

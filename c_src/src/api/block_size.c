@@ -6,7 +6,6 @@
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
 #include "../memory/page_map.h"
-#include "../thread/init.h"
 #include "mimalloc.h"
 
 INTERNAL page_t* block_page(const void* p, const char* what) {

@@ -101,6 +101,4 @@ INTERNAL void* exception_catch(attempt_t* attempt, size_t size, size_t align, co
 }
 
 #endif
-#else
-typedef int cxx_catch_is_off; /* a translation unit must not be empty */
 #endif

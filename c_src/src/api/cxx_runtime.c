@@ -7,7 +7,6 @@
  * Threads: any.
  */
 #include "cxx_runtime.h"
-#include "../base/atomic.h"
 #include "../os/os.h"
 
 #if defined(__ELF__)

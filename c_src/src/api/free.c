@@ -6,7 +6,6 @@
  * Threads: any.
  */
 #include "malloc.h"
-#include "block_size.h"
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
 #include "../runtime/log.h"

@@ -6,6 +6,7 @@
  *          changes the owner of a page, and blocks that others push meanwhile stay on its remote
  *          list. The owner word of a large block changes by one exchange, see large.c.
  */
+#include "address.h"
 #include "../memory/arena_list.h"
 #include "../heap/heap_check.h"
 #include "../heap/large.h"
@@ -42,21 +43,8 @@ mi_heap_t* mi_heap_new_in_arena(mi_arena_id_t arena_id) {
   return mi_heap_new_ex(0, true, arena_id);
 }
 
-/* True if the heap belongs to the calling thread. Debug builds and level 4 report a heap of another
- * thread. */
-static bool belongs_here(heap_t* heap, const char* what) {
-  heap_t* backing = heap_backing(heap);
-  if (backing != NULL && backing == thread_backing()) return true;
-#if MI_CHECKS_HEAPS
-  log_error(EFAULT, "heap %p %s a thread that did not create it\n", (void*)heap, what);
-#else
-  (void)what;
-#endif
-  return false;
-}
-
 static bool may_end(heap_t* heap) {
-  return heap != NULL && heap->is_first_class && belongs_here(heap, "is ended by");
+  return heap != NULL && heap->is_first_class && heap_belongs_here(heap, "is ended by");
 }
 
 void mi_heap_delete(mi_heap_t* heap) {
@@ -69,14 +57,12 @@ void mi_heap_delete(mi_heap_t* heap) {
   track_leave();
 }
 
-#if MI_TRACK
 static bool tell_freed(const mi_heap_t* heap, const mi_heap_area_t* area, void* block,
                        size_t block_size, void* arg) {
   (void)heap, (void)area, (void)arg;
   if (block != NULL) (void)track_free(block, block_size);
   return true;
 }
-#endif
 
 void mi_heap_destroy(mi_heap_t* heap) {
   if (!may_end(heap)) return;
@@ -84,9 +70,7 @@ void mi_heap_destroy(mi_heap_t* heap) {
     mi_heap_delete(heap);
     return;
   }
-#if MI_TRACK
-  (void)mi_heap_visit_blocks(heap, true, &tell_freed, NULL);
-#endif
+  if (MI_TRACK) (void)mi_heap_visit_blocks(heap, true, &tell_freed, NULL);
   track_enter();
   heap_enter(heap);
   check_heap(heap);
@@ -105,7 +89,8 @@ mi_heap_t* mi_heap_get_default(void) { return thread_backing() == NULL ? NULL : 
 
 mi_heap_t* mi_heap_set_default(mi_heap_t* heap) {
   heap_t* backing = thread_backing();
-  if (heap == NULL || backing == NULL || !belongs_here(heap, "becomes the default of")) return NULL;
+  if (heap == NULL || backing == NULL || !heap_belongs_here(heap, "becomes the default of"))
+    return NULL;
   heap_t* before = heap_default;
   heap_default_set(heap);
   return before;
@@ -134,7 +119,7 @@ void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexcept {
 bool mi_heap_set_limit(mi_heap_t* heap, size_t bytes) mi_attr_noexcept {
   if (thread_backing() == NULL) return false;
   if (heap == NULL) heap = heap_default;
-  if (!belongs_here(heap, "is limited by")) return false;
+  if (!heap_belongs_here(heap, "is limited by")) return false;
   if (bytes != 0) store_relaxed(&heap->keeps_all, true);
   store_relaxed(&heap->limit, bytes);
   return true;

@@ -4,7 +4,6 @@
  */
 #include "../memory/limit.h"
 #include "../runtime/options.h"
-#include "../thread/init.h"
 
 /* Rounded down, so that the limit is never above the given one; but 0 would be no limit. */
 static long limit_kib(size_t bytes) {

@@ -4,7 +4,6 @@
  */
 #include "../memory/limit.h"
 #include "../runtime/options.h"
-#include "../thread/init.h"
 
 long mi_option_get(mi_option_t option) mi_attr_noexcept {
   if (!is_option(option)) return 0;

@@ -17,7 +17,6 @@
 #include "mimalloc.h"
 #include "malloc.h"
 #include "aligned.h"
-#include "../memory/arena_list.h"
 #include "stats.h"
 #include "../memory/arena_reserve.h"
 #include <errno.h>
@@ -78,22 +77,7 @@ EXPORT void* reallocf(void* p, size_t size) {
 
 /* As on NetBSD: errors are returned, errno is kept. Weak: a program may define its own. */
 EXPORT WEAK int reallocarr(void* p, size_t count, size_t size) {
-  int saved = errno, error = 0;
-  void* old;
-  void* resized = NULL;
-  size_t total;
-  if (p == NULL) return EINVAL;
-  memcpy(&old, p, sizeof(old)); /* any pointer type: reading it as void* would break aliasing */
-  if (count == 0 || size == 0) {
-    visible(free)(old);
-  } else if (!multiply(count, size, &total)) {
-    (void)array_overflow(count, size); /* reports in debug builds */
-    error = EOVERFLOW;
-  } else {
-    resized = visible(realloc)(old, total);
-    if (resized == NULL) error = ENOMEM;
-  }
-  if (error == 0) memcpy(p, &resized, sizeof(resized));
+  int saved = errno, error = reallocarr_by(p, count, size, visible(realloc), visible(free));
   errno = saved;
   return error;
 }
@@ -325,6 +309,4 @@ EXPORT int mallopt(int parameter, int value) {
   return 1;
 }
 
-#else
-typedef int override_is_off; /* a translation unit must not be empty */
 #endif

@@ -165,6 +165,4 @@ EXPORT WEAK void DELETE_ARRAY_ALIGNED_NOTHROW(void* p, size_t al, const nothrow_
   (void)t, DELETE_ARRAY_ALIGNED(p, al);
 }
 
-#else
-typedef int override_cxx_is_off; /* a translation unit must not be empty */
 #endif

@@ -105,4 +105,3 @@ __asm__(BEGIN("dlmopen") ASK("mi_next_dlmopen") "cbnz x0, 2f\n"
 #endif
 #endif
 #endif
-typedef int override_dl_ends; /* a translation unit must not be empty */

@@ -4,7 +4,7 @@
  */
 #include "aligned.h"
 #include "malloc.h"
-#include "block_size.h"
+#include "realloc.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -64,19 +64,28 @@ void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept {
   return q;
 }
 
-int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept {
-  if (p == NULL) return errno = EINVAL;
-  void* old;
-  void* resized = NULL;
+INTERNAL int reallocarr_by(void* p, size_t count, size_t size, void* (*reallocate)(void*, size_t),
+                           void (*release)(void*)) {
+  void *old, *resized = NULL;
+  size_t total;
+  if (p == NULL) return EINVAL;
   memcpy(&old, p, sizeof(old)); /* any pointer type: reading it as void* would break aliasing */
   if (count == 0 || size == 0) {
-    mi_free(old);
-  } else {
-    resized = mi_reallocarray(old, count, size);
-    if (resized == NULL) return errno;
+    release(old);
+  } else if (!multiply(count, size, &total)) {
+    (void)array_overflow(count, size); /* reports in debug builds */
+    return EOVERFLOW;
+  } else if ((resized = reallocate(old, total)) == NULL) {
+    return ENOMEM;
   }
   memcpy(p, &resized, sizeof(resized));
   return 0;
+}
+
+int mi_reallocarr(void* p, size_t count, size_t size) mi_attr_noexcept {
+  int error = reallocarr_by(p, count, size, &mi_realloc, &mi_free);
+  if (error != 0) errno = error;
+  return error;
 }
 
 static char* real_path(heap_t* heap, const char* fname, char* resolved_name) {

@@ -7,7 +7,6 @@
  */
 #include "../memory/slice_reuse.h"
 #include "stats.h"
-#include "../memory/arena_list.h"
 #include "../runtime/log.h"
 #include "../memory/meta.h"
 #include "../runtime/options.h"
@@ -253,9 +252,7 @@ static void print_leaks(void) {
   if (leaks.lines == 0) return;
   heap_t* backing = thread_backing();
   if (backing == NULL) return;
-  mi_heap_visit_blocks(backing, true, &count_leak, &leaks);
-  for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next)
-    mi_heap_visit_blocks(h, true, &count_leak, &leaks);
+  FOR_HEAPS_OF(backing, h) mi_heap_visit_blocks(h, true, &count_leak, &leaks);
   mi_abandoned_visit_blocks(NULL, -1, true, &count_leak, &leaks);
   log_print(NULL, NULL, "mimalloc: in use at exit: %zu blocks, %zu bytes\n", leaks.blocks,
             leaks.bytes);

@@ -16,7 +16,6 @@
 #include "address.h"
 #include "../memory/arena_list.h"
 #include "../heap/large.h"
-#include "../runtime/log.h"
 #include "../page/page.h"
 #include "../thread/init.h"
 #include "../memory/arena_reserve.h"
@@ -138,8 +137,7 @@ static void return_lists(heap_t* heap) {
 static void return_own_lists(void) {
   if (!heap_is_real(heap_default)) return;
   heap_t* backing = heap_backing(heap_default);
-  return_lists(backing);
-  for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next) return_lists(h);
+  FOR_HEAPS_OF(backing, h) return_lists(h);
 }
 
 /* heaps_for_each holds the lock of the fallback heap, the only heap that belongs to no thread. */
@@ -376,13 +374,10 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   scope_t scope = {heap, heap == NULL ? backing : NULL};
   return_own_lists();
   scan(&scope, &counts);
-  if (heap != NULL) {
+  if (heap != NULL)
     add_allocated(heap, blocks, &large_blocks);
-  } else {
-    add_allocated(backing, blocks, &large_blocks);
-    for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next)
-      add_allocated(h, blocks, &large_blocks);
-  }
+  else
+    FOR_HEAPS_OF(backing, h) add_allocated(h, blocks, &large_blocks);
   fill_blocks(s, &counts, blocks, large_blocks);
   total_is_peak(&s->pages);
   total_is_peak(&s->page_committed);

@@ -3,7 +3,6 @@
  * Threads: any.
  */
 #include "stats.h"
-#include "malloc.h"
 #include "../runtime/log.h"
 
 /* Writes the text that fits, and counts the length of the whole text. */

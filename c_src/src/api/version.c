@@ -1,6 +1,5 @@
 /* version.c - the release, and functions with a constant answer. */
 #include "mimalloc.h"
-#include "../base/base.h"
 
 /* The release of this implementation. A test compares it with that of the crate. */
 #define MAJOR 2

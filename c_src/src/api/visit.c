@@ -138,12 +138,7 @@ bool mi_heap_visit_blocks(const mi_heap_t* heap, bool visit_all_blocks, mi_block
   heap_t* h = (heap_t*)(uintptr_t)heap; /* not const: lists move between the page and its heap */
   heap_t* backing = thread_backing();
   if (h == NULL || visitor == NULL || backing == NULL) return false;
-  if (heap_backing(h) != backing) {
-#if MI_CHECKS_HEAPS
-    log_error(EFAULT, "heap %p is visited by a thread that did not create it\n", (void*)h);
-#endif
-    return false;
-  }
+  if (!heap_belongs_here(h, "is visited by")) return false;
   visit_t v = {h, -1, h, backing, visitor, arg, visit_all_blocks, 0};
   return visit_all(&v) && v.areas > 0;
 }

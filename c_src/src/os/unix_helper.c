@@ -21,7 +21,6 @@
 #include "os.h"
 
 #if OS_HAS_HELPER
-#include "../base/atomic.h"
 #include "unix_common.h"
 #include <limits.h>
 #include <sched.h>

@@ -19,7 +19,7 @@ static log_config_t log_config = {MI_SHOW_ERRORS || MI_DEBUG > 0, 0, 32, 32};
 static struct {
   callback_t output;
   callback_t error;
-  _Atomic(long) errors, warnings; /* printed so far */
+  _Atomic(long) errors, warnings;            /* printed so far */
   _Atomic(uintptr_t) printing[PRINTING_MAX]; /* threads in an output function; 0: free */
   size_t early_used;                         /* bytes of `early`, guarded by log_lock */
   bool early_closed;

@@ -21,7 +21,7 @@ static struct {
   uint32_t generation;      /* forks from the first ancestor to this process; see fork.c */
   _Atomic(heap_t*) orphans; /* no heap in `live` before this one is an orphan; relaxed: a hint */
   heap_t* unused[2];        /* heap structs: of backing heaps, of first-class heaps */
-  heap_t* lost;             /* heap structs that a fork left busy: never reused */
+  heap_t *lost, *kept;      /* never reused: those that a fork left busy, and the main heap's */
   _Atomic(size_t) threads;
   size_t threads_total, heaps, heaps_lost;
   size_t allocated[CLASS_COUNT]; /* by heaps that have ended */
@@ -76,6 +76,12 @@ static void heap_struct_count(heap_t* heap) {
   large_count_ended(heap);
 }
 
+/* Where a heap struct goes that owns nothing any more. */
+static heap_t** list_after(heap_t* heap) {
+  return heap == load_relaxed(&registry.main) ? &registry.kept
+                                              : &registry.unused[heap->is_first_class];
+}
+
 /* Moves a heap struct from the live heaps to `list`. Caller holds heap_lock. */
 static void heap_struct_retire(heap_t* heap, heap_t** list) {
   heap_struct_count(heap);
@@ -110,8 +116,7 @@ INTERNAL heap_t* registry_add_thread(void) {
 INTERNAL void registry_remove_thread(heap_t* heap) {
   os_lock(&heap_lock);
   add_seq_cst(&registry.threads, (size_t)-1);
-  heap_t* kept = NULL; /* the main heap's struct is never reused: it is in no list */
-  heap_struct_retire(heap, heap == load_relaxed(&registry.main) ? &kept : &registry.unused[false]);
+  heap_struct_retire(heap, list_after(heap));
   os_unlock(&heap_lock);
 }
 
@@ -135,7 +140,7 @@ INTERNAL void heap_struct_put(heap_t* heap) {
   LIST_REMOVE(&heap_backing(heap)->thread_heaps, heap, thread_next, thread_prev);
   os_lock(&heap_lock);
   registry.heaps--;
-  heap_struct_retire(heap, &registry.unused[true]);
+  heap_struct_retire(heap, list_after(heap));
   os_unlock(&heap_lock);
 }
 
@@ -188,9 +193,7 @@ INTERNAL void fallback_collect(void) {
 
 /* Caller holds heap_lock; the heap owns nothing any more, or is busy and lost. */
 static void orphan_end(heap_t* heap) {
-  heap_t* kept = NULL; /* the main heap's struct is never reused: it is in no list */
-  heap_t** list =
-      heap == load_relaxed(&registry.main) ? &kept : &registry.unused[heap->is_first_class];
+  heap_t** list = list_after(heap);
   if (load_relaxed(&heap->busy) != 0) {
     store_relaxed(&heap->busy, 0);
     heap_lose_quarantine(heap);
@@ -236,12 +239,11 @@ INTERNAL void registry_after_fork(heap_t* mine) {
   registry.generation++;
   store_relaxed(&registry.orphans, registry.live.first);
   if (mine == NULL) return;
-  heap_keep(mine);
-  heap_quarantine_after_fork(mine);
-  for (heap_t* h = mine->thread_heaps.first; h != NULL; h = h->thread_next) {
+  FOR_HEAPS_OF(mine, h) {
     heap_keep(h);
-    registry.heaps++;
+    registry.heaps += h->is_first_class;
   }
+  heap_quarantine_after_fork(mine);
 }
 
 /* ---- unloading ---- */

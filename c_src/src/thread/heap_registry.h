@@ -23,6 +23,11 @@ INTERNAL size_t registry_threads(void);
  * thread has one. */
 INTERNAL heap_t* registry_main(void);
 
+/* Each heap of the thread with this backing heap, which comes first. */
+#define FOR_HEAPS_OF(backing, h)                                                                   \
+  for (heap_t* h = (backing); h != NULL;                                                           \
+       h = h == (backing) ? (backing)->thread_heaps.first : h->thread_next)
+
 /* A heap struct for a first-class heap of the thread of `backing`, linked into the list of live
  * heaps and the thread's heap list; NULL if there is no memory. */
 INTERNAL heap_t* heap_struct_get(heap_t* backing);

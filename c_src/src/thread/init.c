@@ -11,7 +11,6 @@
 #include "heap_registry.h"
 #include "purger.h"
 #include "../base/checker.h"
-#include "../heap/guard_sampling.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
 #include "../heap/large.h"

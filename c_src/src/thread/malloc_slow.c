@@ -14,7 +14,6 @@
 #include "heap_registry.h"
 #include "init.h"
 #include "tick.h"
-#include "../base/checker.h"
 #include "../heap/current.h"
 #include "../heap/guard_sampling.h"
 #include "../heap/heap.h"

@@ -8,7 +8,6 @@
 #include "init.h"
 #include "purger.h"
 #include "../base/checker.h"
-#include "../heap/guard_sampling.h"
 #include "../heap/heap.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
@@ -35,8 +34,7 @@ static size_t wanted_tick_mask(mi_deferred_free_fun* fun) {
 /* Sets the mask of all heaps of the thread. */
 static void set_tick_mask(heap_t* backing, size_t mask) {
   if (backing->tick_mask == mask) return;
-  backing->tick_mask = mask;
-  for (heap_t* h = backing->thread_heaps.first; h != NULL; h = h->thread_next) h->tick_mask = mask;
+  FOR_HEAPS_OF(backing, h) h->tick_mask = mask;
 }
 
 void mi_register_deferred_free(mi_deferred_free_fun* fun, void* arg) mi_attr_noexcept {
@@ -151,8 +149,7 @@ INTERNAL void thread_collect_for_oom(void) {
     run_deferred(heap, true);
     heap = heap_backing(heap);
     heap_flush_quarantine(heap);
-    collect_one(heap, false);
-    for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h, false);
+    FOR_HEAPS_OF(heap, h) collect_one(h, false);
   }
   holes_stop(); /* waits for a page that another thread has claimed */
   holes_go_on();
@@ -178,10 +175,9 @@ INTERNAL void thread_collect(heap_t* heap, bool force) {
   if (backing != NULL) {
     run_deferred(backing, force);
     if (force) heap_flush_quarantine(backing);
-    collect_one(heap != NULL ? heap : backing, force);
-    for (heap_t* h = heap != NULL ? NULL : backing->thread_heaps.first; h != NULL;
-         h = h->thread_next)
-      collect_one(h, force);
+    FOR_HEAPS_OF(backing, h) {
+      if (heap == NULL || heap == h) collect_one(h, force);
+    }
   }
   if (force) {
     large_flush_quarantine();
