@@ -1,6 +1,5 @@
-# The reference in docs/guide.md tells the truth: each option of the header stands there once, in
-# order, with its
-# default in a clean environment, and its valid values.
+# The reference in docs/guide.md tells the truth: each option of the header stands there once, in order, with
+# its default in a clean environment, and its valid values.
 #   cmake -DPROGRAM=<test program options> -DHEADER=<mimalloc.h> -DDOCS=<guide.md> -P ...
 
 file(READ ${HEADER} text)
@@ -43,7 +42,7 @@ foreach(name IN LISTS names)
     list(GET rows ${number} row)
     set(cell " *\\| *")
     if(NOT row MATCHES
-        "^\n\\| *${number}${cell}`${name}`${cell}[^|]+${cell}(-?[0-9]+)( [^|]*)?${cell}([^|]*[^ |])${cell}[^| ][^|]*\\|$")
+        "^\n\\| *${number}${cell}`${name}`${cell}(-?[0-9]+)( [^|]*)?${cell}([^|]*[^ |])${cell}[^| ][^|]*\\|$")
       message(SEND_ERROR "option ${number}, ${name}: the row is not as it should be:${row}")
     elseif(NOT CMAKE_MATCH_1 STREQUAL value)
       message(SEND_ERROR "${name}: default is ${value}, documented as ${CMAKE_MATCH_1}")
