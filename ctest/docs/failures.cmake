@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.18)
 
 if(NOT DEFINED COUNT)
-  set(COUNT 122)
+  set(COUNT 126)
 endif()
 
 file(GLOB_RECURSE sources ${ROOT}/ctest/*.c ${ROOT}/ctest/*.cc ${ROOT}/tests/*.rs)
@@ -32,7 +32,7 @@ string(REGEX MATCHALL "\n[^\n#][^\n]*" rows "${text}")
 
 set(count 0)
 foreach(row IN LISTS rows)
-  if(row MATCHES "^\n`[a-z0-9_]+`(,[ \n]+`[a-z0-9_]+`)*$")
+  if(row MATCHES "^\n`[a-z0-9_]+`(, `[a-z0-9_]+`)*$")
     set(proof "${row}")
   elseif(row MATCHES "^\n- .+: ((gates? `|`|not proved: |does not apply: ).*)$")
     set(proof "${CMAKE_MATCH_1}")
