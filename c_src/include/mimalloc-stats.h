@@ -3,17 +3,16 @@
  *
  * The struct is that of 2.4.1: a program written for 2.4.1 compiles and finds the same fields.
  * Every function may be called from any thread at any time. Each call scans the memory anew: malloc
- * and free count nothing for statistics. The comments below say what this means for each field;
- * docs/guarantees.md has the details.
+ * and free count nothing for statistics. docs/guarantees.md says how exact the numbers are.
  *
  * Three numbers of a count:
- *   current  now. Exact while no other thread is inside the allocator, with one exception: blocks
- *            that another thread holds ready for its next allocations count as live, until that
- *            thread ends, collects or calls mi_stats_merge. Those of the calling thread are put
- * back first. peak     the highest `current` that a request has seen since the start or the last
- *            mi_stats_reset; the real peak may be higher.
- *   total    everything added since the start or the last mi_stats_reset. Where only the present
- *            amount is known, the peak stands here: see the fields.
+ *   - current: now. Exact while no other thread is inside the allocator, with one exception: blocks
+ *     that another thread holds ready for its next allocations count as live, until that thread
+ *     ends, collects or calls mi_stats_merge. Those of the calling thread are put back first.
+ *   - peak: the highest `current` that a request has seen since the start or the last
+ *     mi_stats_reset; the real peak may be higher.
+ *   - total: everything added since the start or the last mi_stats_reset. Where only the present
+ *     amount is known, the peak stands here: see the fields.
  */
 #pragma once
 #ifndef MIMALLOC_STATS_H
@@ -46,16 +45,20 @@ typedef struct mi_stat_counter_s {
  * fields about memory, threads and calls are of the process and 0 there.
  *
  *   pages                 runs of memory with blocks of one size; a large block counts as one
- *   reserved              bytes of address space; total = peak
- *   committed             bytes that may be resident: allocated at least once since they were
- *                         last given back to the OS; total = peak
+ *   reserved              bytes of address space of arenas and of blocks above 512 MiB;
+ *                         total = peak
+ *   committed             bytes that may be resident: slices of 64 KiB allocated at least once
+ *                         since they were last given back to the OS, arenas that are never purged
+ *                         as a whole; total = peak. With arena_eager_commit=0 or strict overcommit:
+ *                         bytes that are readable and writable
  *   reset                 0: bytes given back lazily count as purged
- *   purged                bytes given back to the OS
+ *   purged                bytes given back to the OS, lazily or not
  *   page_committed        bytes of memory that pages lie in; total = peak
  *   pages_abandoned       pages of small blocks that an ended heap left; total = peak
  *   threads               threads that have a heap
  *   malloc_normal         bytes of small blocks, as mi_usable_size says
- *   malloc_huge           bytes of large blocks; total of one heap = peak
+ *   malloc_huge           bytes of large blocks; growing in place adds to the total; total of one
+ *                         heap = peak
  *   malloc_requested      requested sizes are not known: the sum of the two above
  *   mmap_calls, commit_calls, reset_calls
  *                         0: not counted
@@ -63,7 +66,8 @@ typedef struct mi_stat_counter_s {
  *   arena_count           arenas added
  *   malloc_normal_count   allocations of small blocks
  *   malloc_huge_count     allocations of large blocks
- *   malloc_guarded_count  allocations with a guard page, see guarded_sample_rate
+ *   malloc_guarded_count  allocations with a guard page, see guarded_sample_rate; they count as
+ *                         large too
  *   arena_rollback_count  0: there are none
  *   arena_purges          as purge_calls: all purges are of arenas
  *   pages_extended        0: not counted
@@ -151,10 +155,14 @@ static inline void mi_stats_init(mi_stats_t* stats) {
  * version differs from the library's. Since 2.4.1. */
 mi_decl_export bool mi_stats_get(mi_stats_t* stats) mi_attr_noexcept;
 
-/* The same and the numbers of mi_process_info, as JSON text; docs/guarantees.md describes it. With
- * `buf` the text and its terminator go there; if `buf_size` bytes are too few, NULL is returned and
- * nothing is written. Without `buf` the result is a block that is released with mi_free, or NULL
- * when memory runs out. Since 2.4.1. */
+/* The same and the numbers of mi_process_info, as JSON text. With `buf` the text and its terminator
+ * go there; if `buf_size` bytes are too few, NULL is returned and nothing is written. Without `buf`
+ * the result is a block that is released with mi_free, or NULL when memory runs out.
+ *
+ * The text has one member for each field of the struct, under its name (an object for a count, a
+ * number for a counter), besides `stat_version`, `mimalloc_version` and `process`. All numbers are
+ * integers. `page_size` is what a page of the bin takes, 0 where each block has memory to itself;
+ * `page_faults` needed the disk. Readers should expect further members. Since 2.4.1. */
 mi_decl_export char* mi_stats_get_json(size_t buf_size, char* buf) mi_attr_noexcept;
 
 /* Any struct of this kind as JSON text; NULL also for a `stats` that mi_stats_get would refuse. The

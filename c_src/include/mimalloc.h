@@ -1,16 +1,17 @@
 /* mimalloc.h - the public interface of the allocator.
  *
  * Sizes and alignments are in bytes. Every function may be called from any thread at any time, also
- * before main(), unless its comment says otherwise. Any thread may release a block. Functions that
- * return a block return NULL when memory runs out; the blocks that were passed in stay valid then.
+ * before main(), unless its comment says otherwise. Functions that return a block return NULL when
+ * memory runs out; the blocks that were passed in stay valid then. Every block is released with
+ * mi_free or a function of its family, by any thread.
  *
  * "Since" names the version of the mimalloc interface that introduced a function. Everything
  * without a note is part of 2.1.7; "extension" marks what only this library has.
  *
- * Each family beyond 2.1.7 has a macro that a program can test: MI_HAS_ALIGN8, MI_HAS_UBLOCK,
- * MI_HAS_SMALL_EXTRA, MI_HAS_PRINT, MI_HAS_HEAP_QUERY, MI_HAS_HEAP_EX, MI_HAS_VISIT_ABANDONED,
- * MI_HAS_ARENA_QUERY, MI_HAS_RELEASE, MI_HAS_DEFAULT_OPTIONS, and MI_HAS_STATS in
- * mimalloc-stats.h.
+ * Families beyond 2.1.7 have macros that a program can test: MI_HAS_ALIGN8, MI_HAS_LIMITS,
+ * MI_HAS_UBLOCK, MI_HAS_SMALL_EXTRA, MI_HAS_PRINT, MI_HAS_HEAP_QUERY, MI_HAS_HEAP_EX,
+ * MI_HAS_VISIT_ABANDONED, MI_HAS_ARENA_QUERY, MI_HAS_RELEASE, MI_HAS_DEFAULT_OPTIONS,
+ * MI_HAS_HEAP_STL_ALLOCATOR, and MI_HAS_STATS in mimalloc-stats.h.
  */
 #pragma once
 #ifndef MIMALLOC_H
@@ -276,7 +277,7 @@ mi_decl_export void mi_thread_done(void) mi_attr_noexcept;
 /* For a thread that is about to rest: gives up all memory of the calling thread that no live block
  * needs. Its blocks and heaps stay valid, other threads can use its partly used pages, and empty
  * pages go back to the system. The thread may allocate and free afterwards as before. Any thread
- * may call it, at any time. First-class heaps keep their pages with live blocks. Since 2.3.0. */
+ * may call it, at any time. First-class heaps keep their pages with live blocks (extension). */
 mi_decl_export void mi_thread_idle(void) mi_attr_noexcept;
 
 /* Marks the calling thread as one of a pool; accepted, without effect. Since 2.4.1. */

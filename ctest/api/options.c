@@ -121,7 +121,7 @@ static void print_range(const option_t* row, char* text, size_t size) {
     snprintf(text, size, "%s%ld..%ld%s", zero, row->min, row->max, clamped);
 }
 
-/* One line for each: number, name, value, valid values. options_docs.cmake reads it. */
+/* One line for each: number, name, value, valid values. ctest/docs/options.cmake reads it. */
 static void helper_list(const char* unused) {
   (void)unused;
   for (size_t i = 0; i < COUNT_OF(options); i++) {

@@ -1,6 +1,5 @@
-# The reference in docs/guide.md tells the truth: each option of the header stands there once, in
-# order, with its
-# default in a clean environment, and its valid values.
+# The reference in docs/guide.md tells the truth: each option of the header stands there once, with its default
+# in a clean environment, and its valid values.
 #   cmake -DPROGRAM=<test program options> -DHEADER=<mimalloc.h> -DDOCS=<guide.md> -P ...
 
 file(READ ${HEADER} text)
@@ -15,7 +14,8 @@ list(LENGTH names count)
 # Characters at which CMake's lists break are replaced.
 file(READ ${DOCS} text)
 string(REGEX REPLACE "[][;]" "," text "${text}")
-string(REGEX MATCHALL "\n\\| *[0-9]+ *\\|[^\n]*" rows "${text}")
+string(REGEX REPLACE "\n  +" " " text "${text}") # one line each
+string(REGEX MATCHALL "\n(\\| |- )[0-9]+ (\\| )?`[a-z_]+`[^\n]*" rows "${text}")
 list(LENGTH rows row_count)
 if(NOT row_count EQUAL count)
   message(SEND_ERROR "${row_count} options in ${DOCS}, ${count} in ${HEADER}")
@@ -39,17 +39,20 @@ foreach(name IN LISTS names)
   if(DEBUG_FULL AND name STREQUAL show_errors)
     set(value 0) # the documented default is that of release builds
   endif()
-  if(number LESS row_count)
-    list(GET rows ${number} row)
-    set(cell " *\\| *")
-    if(NOT row MATCHES
-        "^\n\\| *${number}${cell}`${name}`${cell}[^|]+${cell}(-?[0-9]+)( [^|]*)?${cell}([^|]*[^ |])${cell}[^| ][^|]*\\|$")
-      message(SEND_ERROR "option ${number}, ${name}: the row is not as it should be:${row}")
-    elseif(NOT CMAKE_MATCH_1 STREQUAL value)
-      message(SEND_ERROR "${name}: default is ${value}, documented as ${CMAKE_MATCH_1}")
-    elseif(NOT CMAKE_MATCH_3 STREQUAL valid)
-      message(SEND_ERROR "${name}: valid is \"${valid}\", documented as \"${CMAKE_MATCH_3}\"")
-    endif()
+  # In the table: | number | `name` | default | valid | effect |
+  # In the list of those without effect: - number `name`: default, valid (remark)
+  set(row ${rows})
+  list(FILTER row INCLUDE REGEX "^\n(\\| |- )${number} ")
+  set(cell " \\| ")
+  if(row MATCHES
+      "^\n\\| ${number}${cell}`${name}`${cell}(-?[0-9]+)( [^|]*)?${cell}([^|]*[^ |])${cell}[^|]+ \\|$")
+  elseif(NOT row MATCHES "^\n- ${number} `${name}`: (-?[0-9]+)(,) ([^(]*[^ (])( \\(.*\\))?$")
+    message(SEND_ERROR "option ${number}, ${name}: the row is not as it should be:${row}")
+  endif()
+  if(NOT CMAKE_MATCH_1 STREQUAL value)
+    message(SEND_ERROR "${name}: default is ${value}, documented as ${CMAKE_MATCH_1}")
+  elseif(NOT CMAKE_MATCH_3 STREQUAL valid)
+    message(SEND_ERROR "${name}: valid is \"${valid}\", documented as \"${CMAKE_MATCH_3}\"")
   endif()
   math(EXPR number "${number} + 1")
 endforeach()

@@ -1,5 +1,5 @@
 # What the documents name exists. Test cases, wherever below ctest/ or tests/ they stand: any name in backticks
-# of at least four words that is no name of the headers. Paths. In docs/testing.md the gates and the scenarios;
+# of at least four words that is no name of the headers. Paths. In docs/testing.md the gates;
 # in docs/design.md the files of the library.
 #   cmake -DROOT=<folder of the repository> -P ...
 cmake_minimum_required(VERSION 3.18)
@@ -78,15 +78,6 @@ foreach(heading "### Every submission" "### Before a release")
       message(SEND_ERROR "docs/testing.md names the gate ${gate}, which does not exist")
     endif()
   endforeach()
-endforeach()
-
-file(READ ${ROOT}/ctest/interleave/interleave.c scenarios)
-listed_in("### Scenarios" "\n- [^\n]*" names)
-foreach(name IN LISTS names)
-  string(FIND "${scenarios}" "SCENARIO(${name}," at)
-  if(at EQUAL -1)
-    message(SEND_ERROR "docs/testing.md names the scenario ${name}, which does not exist")
-  endif()
 endforeach()
 
 # The files of the library by their names alone.
