@@ -122,6 +122,7 @@ INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
 INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+INTERNAL void os_advise_dump(void* p, size_t size, bool dump) { (void)p, (void)size, (void)dump; }
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
 INTERNAL size_t os_mapping_limit(void) { return SIZE_MAX; }
 INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }
