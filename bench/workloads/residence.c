@@ -300,20 +300,22 @@ static size_t locked(void) {
   return look();
 }
 
-/* Bytes that a core file would hold: private memory without a file that can be read. */
+/* Bytes of a core file that gdb writes: private memory without a file and without advice against
+ * it. */
 static size_t core_file(void) {
   static char text[MIB];
   for (size_t bytes = 0; bytes < MIB; bytes += KIB) memset(bench_alloc(KIB), 1, KIB);
   look();
-  size_t total = 0;
-  read_file("/proc/self/maps", text, sizeof text);
+  size_t total = 0, size = 0;
+  read_file("/proc/self/smaps", text, sizeof text);
   for (char* line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
     size_t from, to;
     char access[5];
     unsigned long inode;
-    if (sscanf(line, "%zx-%zx %4s %*s %*s %lu", &from, &to, access, &inode) == 4 &&
-        access[0] == 'r' && access[3] == 'p' && inode == 0)
-      total += to - from;
+    if (sscanf(line, "%zx-%zx %4s %*s %*s %lu", &from, &to, access, &inode) == 4)
+      size = access[3] == 'p' && inode == 0 ? to - from : 0;
+    else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " dd") == NULL)
+      total += size;
   }
   return total / KIB;
 }

@@ -201,6 +201,7 @@ static bool* os_region(const void* p) {
 UNSEEN INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
   for (size_t i = 0; i + THP_SIZE <= size; i += THP_SIZE) *os_region((char*)p + i) = use;
 }
+INTERNAL void os_advise_dump(void* p, size_t size, bool dump) { (void)p, (void)size, (void)dump; }
 INTERNAL size_t os_resident(const void* p, size_t size) {
   (void)p;
   return size;

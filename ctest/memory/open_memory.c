@@ -53,6 +53,55 @@ static void one_mebibyte_makes_little_memory_readable(void) {
   CHECK_LE(bytes, 32 * MIB);
 }
 
+/* Of the first arena, the inaccessible memory that a debugger would write to a core file, and the
+ * accessible memory that nothing would. False: the system does not tell. */
+static bool wrongly_dumped(size_t* closed, size_t* open) {
+  FILE* file = fopen("/proc/self/smaps", "re");
+  if (file == NULL) return false;
+  size_t size;
+  uintptr_t start = (uintptr_t)mi_arena_area(1, &size);
+  REQUIRE(start != 0);
+  unsigned long from = 0, to = 0, first, end;
+  char line[512], access[5] = "", flags[5];
+  size_t told = 0;
+  *closed = *open = 0;
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (sscanf(line, "%lx-%lx %4s", &first, &end, flags) == 3) {
+      from = first, to = end;
+      memcpy(access, flags, sizeof access);
+    } else if (strncmp(line, "VmFlags:", 8) == 0 && from >= start && from < start + size) {
+      bool readable = access[0] == 'r', dumped = strstr(line, " dd ") == NULL;
+      if (readable != dumped) *(readable ? open : closed) += to - from;
+      told += to - from;
+    }
+  }
+  fclose(file);
+  return told >= size / 2;
+}
+
+static void check_dumped(void) {
+  size_t closed, open;
+  if (!wrongly_dumped(&closed, &open)) {
+    check_note("skipped: the system does not tell what core files have\n");
+    return;
+  }
+  CHECK_LE(closed, MI_TEST_SECURE > 0 ? MIB : 0); /* guards of secure builds */
+  CHECK_EQ(open, 0);
+}
+
+static void closed_memory_is_in_no_core_file(void) {
+  enum { BLOCKS = 64 };
+  static char* blocks[BLOCKS];
+  mi_free(mi_malloc(100));
+  check_dumped();
+  for (size_t i = 0; i < BLOCKS; i++) { /* frontiers move on */
+    REQUIRE((blocks[i] = (char*)mi_malloc(i % 2 != 0 ? MIB : 60000)) != NULL);
+    *blocks[i] = 1;
+  }
+  check_dumped();
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]);
+}
+
 /* ---- mappings ---- */
 
 static void helper_holes(void) {
@@ -78,6 +127,7 @@ static void helper_holes(void) {
   size_t commit;
   mi_process_info(NULL, NULL, NULL, NULL, NULL, &commit, NULL, NULL);
   CHECK_LE(commit, 2 * MIB); /* frontiers go back */
+  check_dumped();
 }
 
 static void holes_are_no_mappings_where_open_memory_is_charged(void) {
@@ -145,6 +195,7 @@ static void write_far_beyond_the_used_memory_faults(void) {
 
 static const check_case_t cases[] = {
     CASE(one_mebibyte_makes_little_memory_readable),
+    CASE(closed_memory_is_in_no_core_file),
     CASE(holes_are_no_mappings_where_open_memory_is_charged),
     CASE(locked_process_holds_little_memory),
     CASE(eight_mebibytes_of_locked_memory_are_enough),

@@ -66,6 +66,7 @@ static bool open_up_to(arena_t* a, frontier_t* f, size_t end) {
   if (!os_commit(address_in(a, open), size) &&
       (a->from_user || !os_remap(address_in(a, open), size)))
     return false;
+  if (!a->from_user) os_advise_dump(address_in(a, open), size, true);
   store_relaxed(&f->open, (uint32_t)end);
   add_relaxed(&a->opened, end - open);
   arena_return(a, open, end - open);
@@ -217,6 +218,7 @@ static bool frontier_close(arena_t* a, frontier_t* f, size_t from, size_t n) {
   if (!os_decommit(start, n * SLICE_SIZE)) return false;
   /* The advice of a new arena, so that closed memory is one mapping. */
   if (option_value(mi_option_allow_thp) == 1) os_advise_huge(start, n * SLICE_SIZE, false);
+  os_advise_dump(start, n * SLICE_SIZE, false);
   slices_are_clean(a, from, n);
 #if MI_SECURE > 0
   (void)bitmap_clear(a->guarded, from, n);

@@ -129,6 +129,8 @@ static arena_memory_t memory_from_os(size_t size, size_t align, bool commit, boo
    * whatever the system does by itself. */
   if (memory.start != NULL && option_value(mi_option_allow_thp) == 1)
     os_advise_huge(memory.start, size, false);
+  /* Debuggers write inaccessible memory to core files too. */
+  if (memory.start != NULL && !memory.committed) os_advise_dump(memory.start, size, false);
   return memory;
 }
 

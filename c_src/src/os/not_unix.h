@@ -16,6 +16,7 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
 }
 INTERNAL void os_disable_huge_pages(void) {}
 INTERNAL void os_advise_huge(void* p, size_t size, bool use) { (void)p, (void)size, (void)use; }
+INTERNAL void os_advise_dump(void* p, size_t size, bool dump) { (void)p, (void)size, (void)dump; }
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
 
 INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }

@@ -103,6 +103,9 @@ INTERNAL bool os_munlock(void* p, size_t size);
 INTERNAL void os_disable_huge_pages(void);
 /* Advises the system to use huge pages for a range, or not to. */
 INTERNAL void os_advise_huge(void* p, size_t size, bool use);
+/* Core files and debuggers leave out what they find in a range, or no longer do. Where the system
+ * has no such advice, or refuses it, core files are larger. */
+INTERNAL void os_advise_dump(void* p, size_t size, bool dump);
 /* The range is a part of a transparent huge page, or of none. If the system can, it splits that
  * huge page, so that a purge of another part of it gives memory back. The contents stay. */
 INTERNAL void os_split_huge(void* p, size_t size);

@@ -303,6 +303,14 @@ INTERNAL void os_advise_huge(void* p, size_t size, bool use) {
 #endif
 }
 
+INTERNAL void os_advise_dump(void* p, size_t size, bool dump) {
+#if defined(MADV_DONTDUMP) && defined(MADV_DODUMP)
+  (void)advise(p, size, dump ? MADV_DODUMP : MADV_DONTDUMP);
+#else
+  (void)p, (void)size, (void)dump;
+#endif
+}
+
 #if defined(__linux__)
 /* The kernel splits a huge page before it treats a part of it as cold. */
 INTERNAL void os_split_huge(void* p, size_t size) { (void)advise(p, size, MADV_COLD); }
