@@ -9,6 +9,7 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Gate {
     Instructions,
+    Replaces,
     Calls,
     Faults,
 }
@@ -17,13 +18,14 @@ impl Gate {
     pub fn name(self) -> &'static str {
         match self {
             Gate::Instructions => "instructions per pair",
+            Gate::Replaces => "instructions, replace",
             Gate::Calls => "system calls",
             Gate::Faults => "page faults",
         }
     }
 }
 
-/// A count that was taken or recorded: of a workload, or of a number of live blocks.
+/// A count that was taken or recorded: of a workload, a number of live blocks, a kind of replace.
 #[derive(Clone)]
 pub struct Entry {
     pub gate: Gate,
@@ -62,6 +64,9 @@ struct File {
     /// By the number of live blocks.
     #[serde(default)]
     instructions: BTreeMap<String, f64>,
+    /// By the name of a row of count::REPLACES.
+    #[serde(default)]
+    replaces: BTreeMap<String, f64>,
     #[serde(default)]
     workload: Vec<Listed>,
 }
@@ -93,6 +98,9 @@ fn parse(text: &str) -> Result<Bounds, String> {
         recorded.push(Entry { gate: Gate::Instructions, of, count });
     }
     live.sort_unstable();
+    for (of, count) in file.replaces {
+        recorded.push(Entry { gate: Gate::Replaces, of, count });
+    }
     for w in &file.workload {
         recorded.push(Entry { gate: Gate::Calls, of: w.name.clone(), count: w.calls });
         recorded.push(Entry { gate: Gate::Faults, of: w.name.clone(), count: w.faults });
@@ -106,7 +114,7 @@ impl Bounds {
     fn slack(&self, gate: Gate, threads: bool) -> (f64, f64) {
         let slack = if threads { &self.slack_of_threads } else { &self.slack };
         match gate {
-            Gate::Instructions => (slack.instructions_percent, 0.0),
+            Gate::Instructions | Gate::Replaces => (slack.instructions_percent, 0.0),
             Gate::Calls => (slack.calls_percent, slack.calls),
             Gate::Faults => (slack.faults_percent, slack.faults),
         }
@@ -150,6 +158,7 @@ fn replaced(text: &str, counts: &[Entry], args: &[(String, String)]) -> String {
         };
         let new = match (section.as_str(), key) {
             ("[instructions]", live) => count(Gate::Instructions, live),
+            ("[replaces]", name) => count(Gate::Replaces, name),
             ("[[workload]]", "calls") => count(Gate::Calls, &name),
             ("[[workload]]", "faults") => count(Gate::Faults, &name),
             ("[[workload]]", "args") => {
@@ -167,6 +176,7 @@ mod tests {
     use super::*;
 
     const FILE: &str = "[slack]\ncalls_percent = 10\ncalls = 20\n# kept\n[instructions]\n64 = 20\n\
+        [replaces]\n1K-8K = 90\n\
         [[workload]]\nname = \"tree\"\nargs = \"9\"\ncalls = 100\nfaults = 5\n";
 
     #[test]
@@ -184,12 +194,14 @@ mod tests {
             entry(Gate::Calls, "tree", 7.0),
             entry(Gate::Faults, "tree", 8.0),
             entry(Gate::Instructions, "64", 21.5),
+            entry(Gate::Replaces, "1K-8K", 81.5),
         ];
         let text = replaced(FILE, &counts, &[("tree".to_owned(), "10".to_owned())]);
         let wanted = FILE
             .replace("calls = 100", "calls = 7")
             .replace("faults = 5", "faults = 8")
             .replace("64 = 20", "64 = 21.5")
+            .replace("8K = 90", "8K = 81.5")
             .replace("args = \"9\"", "args = \"10\"");
         assert_eq!(text, wanted);
     }

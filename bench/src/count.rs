@@ -6,13 +6,17 @@
 //!
 //! The same of blocks of one size, which the compiler knows: by C, and by Rust's global allocator,
 //! which is linked into the program. There the program's own function is left out.
+//!
+//! And the same of the kinds of replace in workloads/replaces.c, with all that the library calls.
 
 use crate::library::Library;
 use crate::options::Options;
+use crate::probe::Proof;
 use crate::tools::{self, output};
 use crate::{machine, race};
 use serde_json::{json, Map, Value};
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +28,40 @@ const CONSTANT: usize = 48;
 const CONSTANT_LIVE: usize = 64;
 /// The functions that only call the allocator.
 const DRIVER: &str = "pairs::run";
+
+/// A row of the second table: arguments of workloads/replaces.c, and at most so many instructions.
+pub struct Replace {
+    pub name: &'static str,
+    kind: &'static str,
+    live: usize,
+    sizes: [usize; 2],
+    target: u32,
+}
+
+const fn replace(
+    name: &'static str,
+    kind: &'static str,
+    live: usize,
+    sizes: [usize; 2],
+    target: u32,
+) -> Replace {
+    Replace { name, kind, live, sizes, target }
+}
+
+const KIB: usize = 1024;
+pub const REPLACES: [Replace; 9] = [
+    replace("16-400", "malloc", 64, [16, 400], 30),
+    replace("16-1000", "malloc", 4096, [16, 1000], 32),
+    replace("1K-8K", "malloc", 256, [KIB, 8 * KIB], 61),
+    replace("8K-64K", "malloc", 256, [8 * KIB, 64 * KIB], 61),
+    replace("64K-1M", "malloc", 64, [64 * KIB + 1, 1024 * KIB], 176),
+    replace("batch-1K-32K", "batch", 1000, [KIB, 32 * KIB], 126),
+    replace("calloc-16-400", "calloc", 64, [16, 400], 66),
+    replace("realloc-16-2000", "realloc", 64, [16, 2000], 86),
+    replace("grow-8K", "grow", 64, [64, 8 * KIB], 71),
+];
+/// In the shorter run; for the slow paths a multiple of all live blocks and their rounds.
+pub const REPLACED: usize = 100_000;
 
 /// Instructions by the path of the object that executed them, and the name of the function.
 type Profile = HashMap<(String, String), u64>;
@@ -83,6 +121,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
         row.insert("version".to_owned(), json!(proof.version));
         rows.insert(library.name.clone(), Value::Object(row));
     }
+    let replaces = table_of_replaces(&libraries, &mut failures)?;
     for failure in failures {
         println!("{}", failure.lines().next().unwrap_or_default());
     }
@@ -94,6 +133,8 @@ pub fn run(options: &Options) -> Result<Value, String> {
         "what": "instructions per pair of free and malloc, 16 to 400 bytes, by live blocks",
         "pairs": pairs,
         "counts": rows,
+        "replaced": REPLACED,
+        "replaces": replaces,
     });
     Ok(report)
 }
@@ -101,6 +142,59 @@ pub fn run(options: &Options) -> Result<Value, String> {
 /// The program whose instructions are counted.
 pub fn program() -> Result<PathBuf, String> {
     tools::compile(&tools::root().join("workloads/pairs.c"), &["-fno-builtin"])
+}
+
+/// The second table: a line for each kind of replace, a column for each library.
+fn table_of_replaces(
+    libraries: &[(Library, Proof)],
+    failures: &mut Vec<String>,
+) -> Result<Map<String, Value>, String> {
+    let program = program_of_replaces()?;
+    println!("\ninstructions per replace, in the library and all that it calls");
+    print!("{:<16} {:>8}", "", "target");
+    libraries.iter().for_each(|(library, _)| print!(" {:>10}", library.name));
+    println!();
+    let mut rows = Map::new();
+    for replace in &REPLACES {
+        print!("{:<16} {:>8}", replace.name, replace.target);
+        let mut row = Map::new();
+        row.insert("target".to_owned(), json!(replace.target));
+        for (library, proof) in libraries {
+            let shown = match count_replaces(&program, library, &proof.path, replace) {
+                Ok(count) => {
+                    row.insert(library.name.clone(), json!(tenths(count)));
+                    format!("{count:.1}")
+                }
+                Err(why) => {
+                    failures.push(format!("{} with {}: {why}", library.name, replace.name));
+                    "-".to_owned()
+                }
+            };
+            print!(" {shown:>10}");
+            let _ = std::io::stdout().flush();
+        }
+        println!();
+        rows.insert(replace.name.to_owned(), Value::Object(row));
+    }
+    Ok(rows)
+}
+
+pub fn program_of_replaces() -> Result<PathBuf, String> {
+    tools::compile(&tools::root().join("workloads/replaces.c"), &["-fno-builtin"])
+}
+
+pub fn count_replaces(
+    program: &Path,
+    library: &Library,
+    object: &Path,
+    replace: &Replace,
+) -> Result<f64, String> {
+    let run = |count: usize| {
+        let [smallest, largest] = replace.sizes;
+        let numbers = [replace.live, count, smallest, largest].map(|n| n.to_string());
+        callgrind(program, Some(library), &[&[replace.kind.to_owned()], &numbers[..]].concat())
+    };
+    Ok(of_pairs(&run(REPLACED)?, &run(2 * REPLACED)?, object, program, REPLACED)?.outside)
 }
 
 fn tenths(value: f64) -> f64 {

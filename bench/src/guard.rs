@@ -1,7 +1,7 @@
 //! `guard`: a check that ours has not become slower, by counts that repeat on any machine.
 //!
-//! Three gates: instructions of a pair of malloc and free, system calls and page faults of quick
-//! runs of some workloads, each against bounds.toml. Times are printed and not judged. Only ours is
+//! Three gates: instructions of a pair of malloc and free, and of the kinds of replace of `count`;
+//! system calls and page faults of quick runs of some workloads, each against bounds.toml. Times are printed and not judged. Only ours is
 //! built. `--record` writes the bounds. `ci/faults guard` plants a fault for each gate and expects that gate
 //! to fail.
 
@@ -28,6 +28,7 @@ struct Guard {
     tracer: Tracer,
     prober: Prober,
     pairs: PathBuf,
+    replaces: PathBuf,
 }
 
 pub fn run(options: &Options) -> Result<(), String> {
@@ -82,6 +83,7 @@ impl Guard {
             tracer: Tracer::new()?,
             prober: Prober::new()?,
             pairs: count::program()?,
+            replaces: count::program_of_replaces()?,
         })
     }
 
@@ -92,6 +94,12 @@ impl Guard {
             let pair = count::count(&self.pairs, library, &proof.path, *live, PAIRS)?;
             let count = (pair.library * 10.0).round() / 10.0;
             counts.push(Entry { gate: Gate::Instructions, of: live.to_string(), count });
+            self.print(&counts[counts.len() - 1], "");
+        }
+        for replace in &count::REPLACES {
+            let per = count::count_replaces(&self.replaces, library, &proof.path, replace)?;
+            let (of, count) = (replace.name.to_owned(), (per * 10.0).round() / 10.0);
+            counts.push(Entry { gate: Gate::Replaces, of, count });
             self.print(&counts[counts.len() - 1], "");
         }
         for workload in &self.workloads {
@@ -115,7 +123,7 @@ impl Guard {
 
     fn print(&self, entry: &Entry, more: &str) {
         println!(
-            "{:<22} {:<12} {:>9.1}  recorded {:>9.1}, at most {:>9.1}{more}",
+            "{:<22} {:<15} {:>9.1}  recorded {:>9.1}, at most {:>9.1}{more}",
             entry.gate.name(),
             entry.of,
             entry.count,

@@ -50,10 +50,30 @@ fn count(report: &Value) -> Option<String> {
         })
         .collect();
     Some(format!(
-        "\n## Instructions per pair, in the library / in it and all that it calls\n\n{}{}",
+        "\n## Instructions per pair, in the library / in it and all that it calls\n\n{}{}{}",
         origin(report),
-        table(&header, &rows)
+        table(&header, &rows),
+        replaces(report).unwrap_or_default()
     ))
+}
+
+fn replaces(report: &Value) -> Option<String> {
+    let names: Vec<&String> = report["counts"].as_object()?.keys().collect();
+    let mut header = words(&["sizes", "target"]);
+    header.extend(names.iter().map(|name| (*name).clone()));
+    let rows: Vec<Vec<String>> = report["replaces"]
+        .as_object()?
+        .iter()
+        .map(|(name, row)| {
+            let mut line = vec![name.clone(), row["target"].to_string()];
+            line.extend(names.iter().map(|library| {
+                row[library.as_str()].as_f64().map_or("-".to_owned(), |count| format!("{count:.1}"))
+            }));
+            line
+        })
+        .collect();
+    let title = "Instructions per replace, in the library and all that it calls";
+    Some(format!("\n## {title}\n\n{}", table(&header, &rows)))
 }
 
 fn latency(report: &Value) -> Option<String> {
