@@ -143,6 +143,25 @@ static void contents_survive_every_change_of_huge_size(void) {
 }
 
 /* A chain of changes on one block, with neighbours that must not be touched. */
+/* realloc-growth-without-slack: a buffer that grows by small steps is not copied in each class. */
+static void growth_by_small_steps_moves_rarely(void) {
+  size_t moves = 0;
+  char* p = (char*)mi_malloc(64);
+  REQUIRE(p != NULL);
+  memset(p, 64 >> 6, 64);
+  for (size_t size = 128; size <= 8 * KIB; size += 64) {
+    void* old = p;
+    p = (char*)opaque(mi_realloc(p, size));
+    REQUIRE(p != NULL);
+    if (!stays(&old, p)) moves++;
+    CHECK_EQ(p[size - 65], (size - 64) >> 6 & 0x7F);
+    memset(p + size - 64, (int)(size >> 6 & 0x7F), 64);
+    CHECK_LE(mi_usable_size(p), size + size / 2);
+  }
+  if (MI_TEST_SECURE == 0) CHECK_LE(moves, 24); /* 40 classes */
+  mi_free(p);
+}
+
 static void contents_survive_a_chain_of_changes(void) {
   rng_t rng = {11};
   enum { BLOCKS = 50, STEPS = 4000 };
@@ -480,6 +499,7 @@ static const check_case_t cases[] = {
     CASE(block_that_becomes_much_smaller_keeps_at_most_twice_its_size),
     CASE(resize_within_a_class_stays),
     CASE(resize_within_an_aligned_class_stays),
+    CASE(growth_by_small_steps_moves_rarely),
     CASE(contents_survive_a_chain_of_changes),
     CASE(contents_survive_in_the_other_forms),
     CASE(realloc_aligned_always_aligns_the_result),

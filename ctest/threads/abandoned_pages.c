@@ -44,6 +44,25 @@ static void full_pages_need_no_help_of_their_thread(void) {
   thread_join(thread);
 }
 
+/* realloc-frees-into-a-foreign-page: the old place of a block that another thread moves is freed.
+ */
+static void pages_whose_blocks_move_away_are_given_back(void) {
+  allow_os();
+  mi_free(mi_malloc(2 * LEFT_SIZE));
+  int64_t before = stats_now().page_committed.current;
+  REQUIRE(pthread_barrier_init(&left.ready, NULL, 2) == 0);
+  REQUIRE(pthread_barrier_init(&left.go, NULL, 2) == 0);
+  pthread_t thread = thread_start(&fill_pages_and_park, NULL);
+  pthread_barrier_wait(&left.ready);
+  for (size_t i = 0; i < LEFT_BLOCKS / 2; i++) {
+    REQUIRE((left.blocks[i] = mi_realloc(left.blocks[i], 2 * LEFT_SIZE)) != NULL);
+    mi_free(left.blocks[i]);
+  }
+  CHECK_LE(stats_now().page_committed.current, before + LEFT_BLOCKS / 2 * LEFT_SIZE / 3);
+  pthread_barrier_wait(&left.go);
+  thread_join(thread);
+}
+
 static void* leave_pages_with_gaps(void* arg) {
   (void)arg;
   for (size_t i = 0; i < LEFT_BLOCKS; i++) REQUIRE((left.blocks[i] = mi_malloc(LEFT_SIZE)) != NULL);
@@ -286,6 +305,7 @@ static void child_counts_memory_that_other_threads_left(void) {
 
 static const check_case_t cases[] = {
     CASE(full_pages_need_no_help_of_their_thread),
+    CASE(pages_whose_blocks_move_away_are_given_back),
     CASE(gaps_that_a_thread_left_are_filled),
     CASE(few_pages_stay_with_their_thread_after_many),
     CASE(gaps_in_full_pages_of_a_parked_thread_are_filled),

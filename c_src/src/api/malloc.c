@@ -43,35 +43,22 @@ INTERNAL NOINLINE void* malloc_in_slow(heap_t* heap, size_t size) {
 
 /* ---- zeroed ---- */
 
-/* Blocks of size 0 may be inaccessible. At level 4 every allocated block is zero already. */
-static void* zero_block(void* p, size_t cls) {
-  if (p == NULL || SECURE_ZERO || (cls == 0 && SECURE_GUARDS)) return p;
-  size_t size = class_block_size(cls);
-  track_open(p, size);
-  return memset(p, 0, size);
-}
-
-static NOINLINE void* zalloc_above_small(heap_t* heap, size_t size) {
-  if (size > MEDIUM_MAX - CANARY_SIZE) return large_malloc(heap, size, 1, true);
-  size_t cls = class_of_medium(with_canary(size));
+INTERNAL NOINLINE void* zalloc_class(heap_t* heap, size_t cls) {
   block_t* p = malloc_class(heap, cls);
-  if (p == NULL) return NULL;
-  if (heap == &heap_empty) heap = heap_default; /* the slow path has started the thread */
+  if (p == NULL || (cls == 0 && SECURE_GUARDS)) return p; /* size 0: may be inaccessible */
+  if (heap == &heap_empty) heap = heap_default;           /* the slow path has started the thread */
   /* The block came from the active page of its class. If its list was extended from zero memory,
    * the library has written the link only. */
   if (heap_is_real(heap) && (heap->queue[cls].list & LIST_ZERO) != 0) {
     p->next = NULL;
     return p;
   }
-  return zero_block(p, cls);
+  return clear_block(p, class_block_size(cls));
 }
 
-INTERNAL void* zalloc_raw(heap_t* heap, size_t size) {
-  if (likely(size <= SMALL_MAX - CANARY_SIZE)) {
-    size_t cls = class_of_small(with_canary(size));
-    return zero_block(malloc_class(heap, cls), cls);
-  }
-  return zalloc_above_small(heap, size);
+INTERNAL NOINLINE void* zalloc_unusual(heap_t* heap, size_t size) {
+  if (size > MEDIUM_MAX - CANARY_SIZE) return large_malloc(heap, size, 1, true);
+  return zalloc_class(heap, class_of_malloc(size));
 }
 
 void* mi_zalloc(size_t size) mi_attr_noexcept { return zalloc_default(size); }
@@ -79,10 +66,9 @@ void* mi_zalloc(size_t size) mi_attr_noexcept { return zalloc_default(size); }
 void* mi_zalloc_small(size_t size) mi_attr_noexcept { return zalloc_default(size); }
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
-  if (unlikely(size > ALIGN8_MAX - CANARY_SIZE)) return zalloc_default(size);
-  size_t cls = (with_canary(size) + 7) / 8;
+  if (unlikely(size - 1 >= ALIGN8_MAX - CANARY_SIZE)) return zalloc_default(size);
   track_enter();
-  void* p = zero_block(malloc_class(heap_default, cls), cls);
+  void* p = zalloc_rounded(heap_default, round_up(with_canary(size), 8));
   track_leave();
   return finish_block(p, size, true);
 }

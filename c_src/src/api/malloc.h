@@ -135,7 +135,27 @@ static inline void* malloc_in(heap_t* heap, size_t size) {
 }
 #endif
 static inline void* malloc_default(size_t size) { return malloc_in(heap_default, size); }
-INTERNAL void* zalloc_raw(heap_t* heap, size_t size);
+
+/* ---- zeroed ---- */
+
+/* Clears a new block of `size` bytes. At level 4 it is zero already. */
+static inline void* clear_block(void* p, size_t size) {
+  if (SECURE_ZERO) return p;
+  track_open(p, size);
+  __asm__("" : "+r"(size)); /* else gcc, which knows a multiple of 8, stores one word at a time */
+  return memset(p, 0, size);
+}
+/* A zeroed block of a class whose list may be empty; one of any size. */
+INTERNAL void* zalloc_class(heap_t* heap, size_t cls);
+INTERNAL void* zalloc_unusual(heap_t* heap, size_t size);
+static inline void* zalloc_rounded(heap_t* heap, size_t rounded) {
+  void* p = pop_rounded(heap, rounded);
+  return likely(p != NULL) ? clear_block(p, rounded) : zalloc_class(heap, rounded / 8);
+}
+static inline void* zalloc_raw(heap_t* heap, size_t size) {
+  if (unlikely(size - 1 >= SMALL_MAX - CANARY_SIZE)) return zalloc_unusual(heap, size);
+  return zalloc_rounded(heap, round_up(with_canary(size), DEFAULT_ALIGN));
+}
 static inline void* zalloc_in(heap_t* heap, size_t size) {
   if (SECURE_ZERO && likely(size <= MEDIUM_MAX - CANARY_SIZE)) return malloc_in(heap, size);
   track_enter();

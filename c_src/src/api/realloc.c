@@ -7,6 +7,7 @@
 #include "aligned.h"
 #include "malloc.h"
 #include "block_size.h"
+#include "../heap/heap_free.h"
 #include "../heap/large_move.h"
 #include "../thread/tick.h"
 
@@ -159,18 +160,70 @@ static inline void* resize_default(heap_t* heap, void* p, size_t newsize, unsign
   return resize(p, newsize, &(resize_t){heap, align, 0, how});
 }
 
-void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
+/* ---- the common case: a block of a class, for the default heap ---- */
+
+/* Growth by a small step is often one of many: the new block gets a quarter more. A smaller block
+ * is copied quickly, and there may be very many. */
+#define SLACK_FROM ((size_t)512)
+static inline size_t with_slack(size_t room, size_t newsize) {
+  if (room < SLACK_FROM || newsize - room > room / 8) return newsize;
+  return min_size(newsize + newsize / 4, MEDIUM_MAX);
+}
+
+static NOINLINE void* move_block(page_t* page, void* p, size_t newsize, size_t align) {
+  heap_t* heap = heap_default;
+  size_t size = newsize, kept = page->block_size;
+  if (newsize > kept)
+    size = with_slack(kept, newsize);
+  else
+    kept = newsize;
+  void* q = likely(size <= SMALL_MAX) ? malloc_rounded(heap, round_up(size, align))
+                                      : malloc_above_small(heap, size);
+  if (unlikely(q == NULL)) return NULL;
+  memcpy(q, p, kept);
+  if (MI_DEBUG > 0 || unlikely(owner_of(page) != (uintptr_t)heap))
+    mi_free(p);
+  else if (unlikely(push_local(page, p)))
+    heap_page_counted_down(heap, page);
+  return q;
+}
+
+typedef void* resize_fn(void* p, size_t newsize);
+
+/* One look-up answers, and serves the copy and the free. `otherwise` takes what is not common:
+ * large blocks and sizes, tiny sizes, interior pointers and slices, no block at all. From
+ * DEFAULT_ALIGN on a new size that is not served in place has another class, see is_usual. */
+ALWAYS_INLINE void* resize_common(void* p, size_t newsize, size_t align, resize_fn* otherwise) {
+  if (MI_SECURE > 0 || MI_TRACK || unlikely(!map_reaches(p))) return otherwise(p, newsize);
+  page_t* page = map_descriptor(p);
+  if (unlikely(!owner_is_plain(owner_of(page)))) return otherwise(p, newsize);
+  size_t room = page->block_size;
+  if (room - newsize <= room / 2 && ((uintptr_t)p & (align - 1)) == 0) return p;
+  if (unlikely(newsize - DEFAULT_ALIGN > MEDIUM_MAX - DEFAULT_ALIGN)) return otherwise(p, newsize);
+  return move_block(page, p, newsize, newsize > ALIGN8_MAX ? DEFAULT_ALIGN : align);
+}
+
+static NOINLINE void* realloc_unusual(void* p, size_t newsize) {
   return resize_default(heap_default, p, newsize, 0);
+}
+void* mi_realloc(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_common(p, newsize, DEFAULT_ALIGN, &realloc_unusual);
 }
 
 #if MI_MALLOC_OVERRIDE && OS_LIKE_GLIBC
-INTERNAL void* realloc_or_free(void* p, size_t newsize) {
+static NOINLINE void* realloc_or_free_unusual(void* p, size_t newsize) {
   return resize_default(heap_default, p, newsize, RESIZE_FREES);
+}
+INTERNAL void* realloc_or_free(void* p, size_t newsize) {
+  return resize_common(p, newsize, DEFAULT_ALIGN, &realloc_or_free_unusual);
 }
 #endif
 
-void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
+static NOINLINE void* realloc_align8_unusual(void* p, size_t newsize) {
   return resize(p, newsize, &(resize_t){heap_default, 8, 0, 0});
+}
+void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
+  return resize_common(p, newsize, 8, &realloc_align8_unusual);
 }
 
 void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
