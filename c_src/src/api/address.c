@@ -91,7 +91,9 @@ bool mi_heap_check_owned(mi_heap_t* heap, const void* p) {
   return ((uintptr_t)p & (sizeof(void*) - 1)) == 0 && mi_heap_contains_block(heap, p);
 }
 
-bool mi_check_owned(const void* p) { return mi_heap_check_owned(mi_heap_get_default(), p); }
+bool mi_check_owned(const void* p) {
+  return thread_backing() != NULL && mi_heap_check_owned(heap_default, p);
+}
 
 mi_heap_t* mi_heap_of(const void* p) {
   area_t area;
