@@ -34,20 +34,18 @@
 //! Then Rust, C and C++ in the program and in all its shared libraries allocate from us, also in a
 //! static executable.
 //!
-//! In a shared library that is written in Rust (`cdylib`) the names stay inside, as the compiler wants
-//! it: its own code, Rust and C, allocates from us, and the program around it keeps its allocator. So
-//! a block that it allocates must come back to be released. What the C library allocates for such a
-//! library, for example in `realpath()`, is not ours; our `free` sees that and leaves it alone, which
-//! is a leak. To have a whole C program allocate from us, preload or link the C library that CMake
-//! builds.
+//! rustc does not export these names from a shared library that is written in Rust (`cdylib`): its
+//! own code, Rust and C, allocates from us, and the program around it keeps its allocator. So the
+//! library itself must release the blocks that it allocates. What the C library allocates for such a
+//! library, for example in `realpath()`, is not ours; our `free` notices this and does nothing, which
+//! is a leak. For a whole C program preload or link the C library that CMake builds.
 //!
 //! ## `local-dynamic-tls`
 //!
 //! Without it the C code reaches its thread-local data in one instruction, through an offset that is
-//! fixed when the program starts. A shared library that is loaded later needs a place in the little
-//! room that the loader keeps for this purpose (about 1.6 KiB for all libraries together on Linux with
-//! glibc); when that is used up, `dlopen()` fails with "cannot allocate memory in static TLS block".
-//! The feature costs a call per allocation and takes this limit away.
+//! fixed when the program starts. The loader keeps little room for such data of libraries that are
+//! loaded later. When it is used up, `dlopen()` fails with "cannot allocate memory in static TLS
+//! block". The feature takes this limit away and costs a call per allocation.
 //!
 //! ## Sanitizers and Miri
 //!
@@ -66,7 +64,7 @@
 //!   not understand does not compile;
 //! * of the run: `MIMALLOC_<OPTION>` in the environment of the process.
 //!
-//! # In place of other crates
+//! # Instead of other crates
 //!
 //! `mimalloc2-rust-sys` and `mimalloc-rust-sys` had the same functions in seven modules, which are
 //! here again (feature `extended`): `aligned_allocation`, `basic_allocation`, `extended_functions`,
@@ -74,8 +72,8 @@
 //! dependency of the form `libmimalloc-sys = { package = "mimalloc2-rust-sys", ... }` compiles its
 //! users. For them these feature names exist: `local_dynamic_tls` (our `local-dynamic-tls`), `arena`
 //! (implies `extended`), and `v2` and `win_direct_tls` without effect. Of its items only
-//! `mi_theap_t` and `mi_theap_zalloc_small` are missing: the part of a heap that belongs to a thread
-//! is no thing of its own here. Use `mi_heap_t` and `mi_heap_zalloc_small`.
+//! `mi_theap_t` and `mi_theap_zalloc_small` are missing, because a heap belongs to one thread here.
+//! Use `mi_heap_t` and `mi_heap_zalloc_small`.
 //!
 //! # What holds for every function
 //!

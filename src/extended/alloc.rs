@@ -34,7 +34,7 @@ extern "C" {
     /// `size` is at most [`MI_SMALL_SIZE_MAX`].
     pub fn mi_zalloc_small(size: usize) -> *mut c_void;
 
-    /// [`mi_free`] for a block that one of the `_small` functions gave out. *Since 2.4.1.*
+    /// [`mi_free`] for a block that one of the `_small` functions returned. *Since 2.4.1.*
     ///
     /// # Safety
     ///

@@ -49,7 +49,7 @@ extern "C" {
     /// limit).
     ///
     /// They lie on `numa_node`, taken modulo the number of nodes; -1 for any. 0 when at least one
-    /// page was had or none was asked for; else `ENOMEM`.
+    /// page was reserved or `pages` is 0; else `ENOMEM`.
     ///
     /// # Safety
     ///

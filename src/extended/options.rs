@@ -10,7 +10,7 @@ use crate::*;
 /// The number of an option, one of the `mi_option_...` constants; [`MiOption`] is the same as a type.
 ///
 /// Each option is read from the environment variable `MIMALLOC_<NAME>` when the process starts,
-/// except in set-uid programs. An option that our design has no use for is stored and read back.
+/// except in set-uid programs. An option without effect is stored and read back.
 pub type mi_option_t = c_int;
 
 /// Print errors and warnings (0 or 1).
@@ -21,8 +21,8 @@ pub const mi_option_show_stats: mi_option_t = 1;
 pub const mi_option_verbose: mi_option_t = 2;
 /// Without effect, see [`mi_option_arena_eager_commit`].
 pub const mi_option_eager_commit: mi_option_t = 3;
-/// Make the memory of an arena accessible: 0 on demand, 1 at once, 2 at once where the system
-/// overcommits.
+/// Make the memory of an arena accessible: 0 as far as it is used, 1 in steps ahead of need, 2 as 1
+/// where the system overcommits, else as 0.
 pub const mi_option_arena_eager_commit: mi_option_t = 4;
 /// How a purge gives memory back: 1 at once, 0 lazily (0 or 1).
 pub const mi_option_purge_decommits: mi_option_t = 5;
@@ -90,8 +90,8 @@ pub const mi_option_guarded_sample_seed: mi_option_t = 34;
 pub const mi_option_target_segments_per_thread: mi_option_t = 35;
 /// Without effect. *Since 2.4.1.*
 pub const mi_option_generic_collect: mi_option_t = 36;
-/// Transparent huge pages: 0 none, 1 only where memory will be touched as a whole, 2 as 1, and
-/// elsewhere as the system has them. *Since 2.4.1.*
+/// Transparent huge pages: 0 none, 1 only where memory is used as a whole, 2 as 1, and elsewhere as
+/// the system has them. *Since 2.4.1.*
 pub const mi_option_allow_thp: mi_option_t = 37;
 /// Without effect. *Since 3.4.3.*
 pub const mi_option_page_reclaim_on_free: mi_option_t = 38;

@@ -135,15 +135,14 @@ extern "C" {
     /// No conditions.
     pub fn mi_process_init();
 
-    /// What happens when the process ends: statistics where options ask for them, the release of all
-    /// memory with [`mi_option_destroy_on_exit`]. *Since 2.4.1.*
+    /// Does the work of process exit: prints statistics where options ask for them, and gives all
+    /// unused memory back with [`mi_option_destroy_on_exit`]. Blocks stay valid. *Since 2.4.1.*
     ///
     /// Runs once, by itself; a value of that option above 1 leaves the call to the program.
     ///
     /// # Safety
     ///
-    /// With [`mi_option_destroy_on_exit`] no block is used afterwards, by any thread, also not by
-    /// code that runs when the process ends.
+    /// No conditions.
     pub fn mi_process_done();
 
     /// Sets the calling thread up. Happens by itself at its first allocation, and may be repeated.
@@ -168,7 +167,7 @@ extern "C" {
     ///
     /// Its blocks and heaps stay valid. Other threads can use its partly used pages, and empty pages
     /// go back to the system. The thread may allocate and free afterwards as before. First-class
-    /// heaps keep their pages with live blocks. *Not in the C API of mimalloc.*
+    /// heaps keep their pages with live blocks. *Extension.*
     ///
     /// # Safety
     ///
