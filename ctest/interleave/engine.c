@@ -2,7 +2,7 @@
  *
  * Owns:    the threads, and what the compiler calls at their accesses.
  * Always:  the same choices lead to the same execution: nothing here depends on time, or on
- * addresses that change. Uses:    memory.h, order.h, clocks.h, state.h; one unit with them.
+ *          addresses that change.
  *
  * Points. Threads change only at a lock, and before an atomic access to a word for which two
  * threads were seen to conflict (one writes, another reads or writes; additions whose result no
