@@ -83,6 +83,14 @@ static void free_many(size_t count, size_t size) {
   free_blocks(count, size);
 }
 static void small_blocks_are_freed(void) { free_many(SMALL_COUNT, 1000); }
+static void blocks_beside_live_ones_are_freed(void) {
+  fill_blocks(mi_heap_get_default(), SMALL_COUNT, 1000);
+  for (size_t i = 0; i < SMALL_COUNT; i++) {
+    if (i % 30 == 0) continue;
+    note_left(blocks[i], 1000);
+    mi_free(blocks[i]);
+  }
+}
 static void medium_blocks_are_freed(void) { free_many(MEDIUM_COUNT, 20000); }
 static void large_blocks_are_freed(void) { free_many(LARGE_COUNT, 300000); }
 static void a_block_of_mebibytes_is_freed(void) { free_many(1, 2 * MIB); }
@@ -286,6 +294,7 @@ typedef struct way_s {
   { #function, function, memory }
 static const way_t ways[] = {
     WAY(small_blocks_are_freed, PAGES),
+    WAY(blocks_beside_live_ones_are_freed, PAGES),
     WAY(medium_blocks_are_freed, PAGES),
     WAY(large_blocks_are_freed, LARGE),
     WAY(a_block_of_mebibytes_is_freed, LARGE),

@@ -42,9 +42,12 @@
 #define MI_SECURE 1
 #endif
 #define MI_CHECKED (MI_DEBUG > 0 || MI_SECURE > 0)
-/* OS pages inside partly used pages go back, see page/holes.c. Secure builds write to blocks that
- * are free, and memory checkers watch them. */
-#define MI_HOLES (MI_SECURE == 0 && !MI_TRACK_VALGRIND && !MI_TRACK_ASAN)
+/* OS pages inside partly used pages go back, see page/holes.c. Memory checkers watch free blocks.
+ */
+#define MI_HOLES (!MI_TRACK_VALGRIND && !MI_TRACK_ASAN)
+/* An empty active page is released. Checked builds keep it, and so recognise a second free in it.
+ */
+#define MI_RELEASES_EMPTY (MI_HOLES && !MI_CHECKED)
 /* ---- what each secure level switches on, besides what the level below does ----
  *
  *   1  Block states: a free of anything but the start of a live block is reported.

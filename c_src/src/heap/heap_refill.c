@@ -57,7 +57,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
     /* All but the first block, which is allocated now. */
-    if (MI_HOLES && list != NULL) page_set_bias(page, count - 1);
+    if (MI_RELEASES_EMPTY && list != NULL) page_set_bias(page, count - 1);
     q->looks = LOOKS_MAX;
   }
   return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, kind);

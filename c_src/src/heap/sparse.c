@@ -85,13 +85,12 @@ static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
  * again, then the next empty one is kept, after that one of four, of eight, and so on: a thread
  * that empties its page again and again keeps it. */
 #define KEEPS_MAX 127
-/* Debug builds recognise a second free of a block in a page that is kept. */
-#define RELEASES_EMPTY (MI_HOLES && MI_DEBUG == 0)
 static void active_page_counted_down(heap_t* heap, queue_t* q, page_t* page) {
   size_t cls = page_class(page);
   page_set_bias(page, 0);
   q->looks--;
-  if (!RELEASES_EMPTY || (heap->free_list[cls] != NULL && (q->list & LIST_EXTENDED) == 0)) return;
+  if (!MI_RELEASES_EMPTY || (heap->free_list[cls] != NULL && (q->list & LIST_EXTENDED) == 0))
+    return;
   size_t rest = active_list_length(heap, cls);
   if (page_live(page) > rest) {
     page_set_bias(page, rest);

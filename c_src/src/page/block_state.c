@@ -116,7 +116,6 @@ static block_t* deal(page_t* page, block_t* list, random_t* random) {
 INTERNAL block_t* states_shuffle(page_t* page, block_t* list) {
   random_t random = random_start();
   for (int i = 0; i < 3; i++) list = deal(page, list, &random);
-  page->epoch = load_relaxed(&random_epoch);
   return list;
 }
 

@@ -33,7 +33,7 @@ static inline size_t large_guard_size(void) { return MI_SECURE > 0 ? os_info.pag
 enum {
   STATE_LIVE = 0xffff,
   STATE_NEVER = 0xfffe, /* never allocated */
-  STATE_FREED = 0xfffd, /* freed, and in no list yet */
+  STATE_FREED = 0xfffd, /* freed, and in no list yet, or in a hole */
   STATE_LINKS = 32768,  /* entries below are links: the next block's offset >> link_shift, */
   STATE_END = 8191,     /* or the end of the list, at which no block starts; */
   STATE_FRESH = 8192,   /* link bit: the block's memory was never used, so it is zero */
@@ -79,6 +79,15 @@ static inline void block_relink(page_t* page, block_t* block, block_t* next) {
   uint16_t bits = load_relaxed(side) & (STATE_FRESH | STATE_ABSENT);
   store_relaxed(side, link_to(page, next) | bits);
 }
+/* Takes a free block off its list, because its memory goes back to the system while other blocks of
+ * the page are live; and links it again. */
+static inline void block_unlink(page_t* page, block_t* block) {
+  store_relaxed(block_state(page, block), STATE_FREED);
+}
+static inline void block_link_again(page_t* page, block_t* block, block_t* next) {
+  uint16_t bits = SECURE_ZERO ? STATE_ABSENT : 0;
+  store_relaxed(block_state(page, block), link_to(page, next) | bits);
+}
 /* Level 4: reports a write after free if the block is not zero. */
 INTERNAL void states_check_zero(page_t* page, block_t* block, uint16_t entry);
 /* Allocates the first block of a list; the rest of the list goes to `*list`. The list is written
@@ -105,7 +114,7 @@ INTERNAL block_t* states_extend(page_t* page, size_t from, size_t n);
 static inline bool states_order_is_old(const page_t* page) {
   return SECURE_ORDER && unlikely(page->epoch != load_relaxed(&random_epoch));
 }
-/* Puts a list of the page in a new random order, which counts as the page's order from now on. */
+/* Puts a list of the page in a new random order. */
 INTERNAL block_t* states_shuffle(page_t* page, block_t* list);
 
 #else
@@ -120,9 +129,14 @@ static inline void block_link(page_t* page, block_t* block, block_t* next) {
 static inline void block_relink(page_t* page, block_t* block, block_t* next) {
   block_link(page, block, next);
 }
+static inline void block_unlink(page_t* page, block_t* block) { (void)page, (void)block; }
+static inline void block_link_again(page_t* page, block_t* block, block_t* next) {
+  block_link(page, block, next);
+}
 static inline void block_allocate(page_t* page, block_t* block, block_t** list) {
   *list = block_next(page, block);
 }
+static inline block_t* states_shuffle(page_t* page, block_t* list) { return (void)page, list; }
 static inline bool states_order_is_old(const page_t* page) { return (void)page, false; }
 static inline void states_begin(page_t* page) { (void)page; }
 static inline void states_end(page_t* page) { (void)page; }

@@ -35,6 +35,7 @@
 #include "../runtime/options.h"
 #include "abandoned.h"
 #include "block_state.h"
+#include "block_words.h"
 
 static _Atomic(bool) busy; /* a thread has claimed a page, or holes_stop was called */
 
@@ -71,15 +72,16 @@ INTERNAL void holes_reset_after_fork(void) {
 
 /* ---- making holes ---- */
 
-/* True if the unit can become a hole: it has blocks, and all of them are free. */
+/* True if the unit can become a hole: it has blocks, and all of them are free. Not at level 4 if a
+ * stale pointer has written there: that is found when the block is allocated again. */
 static bool unit_is_free(const page_t* page, const uint64_t* free, size_t u) {
   size_t first, end;
-  if ((u + 1) * page_unit(page) > page_slices(page) * SLICE_SIZE) return false;
+  if ((u + 1) * page_unit(page) > page_slices(page) * SLICE_SIZE - guard_size()) return false;
   page_unit_blocks(page, u, u + 1, &first, &end);
   if (first >= end || end > page->capacity) return false;
   for (size_t i = first; i < end; i++)
     if ((free[i / 64] & (UINT64_C(1) << (i % 64))) == 0) return false;
-  return true;
+  return !SECURE_ZERO || is_zero(page_start(page) + u * page_unit(page), page_unit(page));
 }
 
 static bool overlaps(const page_t* page, const block_t* block, uint32_t holes) {
@@ -101,6 +103,7 @@ static void unlink_blocks(page_t* page, uint32_t holes) {
   for (block_t *b = page->local, *next; b != NULL; b = next) {
     next = block_next(page, b);
     if (overlaps(page, b, holes)) {
+      block_unlink(page, b);
       n++;
       continue;
     }
@@ -137,9 +140,10 @@ static size_t purge_units(arena_t* a, page_t* page, uint32_t units) {
 static size_t make_holes(arena_t* a, page_t* page) {
   uint64_t free[PAGE_BLOCKS_MAX / 64];
   uint32_t old = load_relaxed(&page->holes), holes = old; /* only the owner writes it */
+  if (SECURE_GUARDS && page_class(page) == 0) return 0;   /* inaccessible */
   page_mark_free(page, free);
   for (size_t u = 0; u < PAGE_UNITS; u++)
-    if (unit_is_free(page, free, u)) holes |= 1u << u;
+    if ((old & 1u << u) == 0 && unit_is_free(page, free, u)) holes |= 1u << u;
   if (holes == old) return 0;
   unlink_blocks(page, holes);
   store_relaxed(&page->holes, (uint16_t)holes); /* relaxed: published with the remote word */
@@ -239,13 +243,13 @@ INTERNAL block_t* hole_fill_one(page_t* page, size_t* count) {
       if (last == NULL)
         first = b;
       else
-        block_link(page, last, b);
+        block_link_again(page, last, b);
       last = b;
       ++*count;
     }
     if (last == NULL) continue; /* a block that overlaps another hole as well */
-    block_link(page, last, NULL);
-    return first;
+    block_link_again(page, last, NULL);
+    return SECURE_ORDER ? states_shuffle(page, first) : first;
   }
   return NULL;
 }

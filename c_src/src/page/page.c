@@ -224,6 +224,7 @@ INTERNAL void page_shuffle(page_t* page) {
 #if MI_SECURE > 0
   page_reclaim(page);
   page->local = states_shuffle(page, page->local);
+  page->epoch = load_relaxed(&random_epoch);
 #else
   (void)page;
 #endif
