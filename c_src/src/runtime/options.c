@@ -46,25 +46,18 @@ static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & K
 
 INTERNAL long option_value(mi_option_t option) { return load_relaxed(&option_table[option].value); }
 
-/* Updates the copy that the log keeps of some options. */
+/* The copies that the log keeps of some options. */
+static _Atomic(long)* const copies[OPTION_COUNT] = {
+    [mi_option_show_errors] = &log_config.show_errors,
+    [mi_option_verbose] = &log_config.verbose,
+    [mi_option_max_errors] = &log_config.max_errors,
+    [mi_option_max_warnings] = &log_config.max_warnings,
+};
+
 static void option_published(mi_option_t o, long value, bool at_start) {
-  switch (o) {
-  case mi_option_show_errors:
-    store_relaxed(&log_config.show_errors, value);
-    break;
-  case mi_option_verbose:
-    store_relaxed(&log_config.verbose, value);
-    break;
   /* The limits are fixed at the start of the process. */
-  case mi_option_max_errors:
-    if (at_start) store_relaxed(&log_config.max_errors, value);
-    break;
-  case mi_option_max_warnings:
-    if (at_start) store_relaxed(&log_config.max_warnings, value);
-    break;
-  default:
-    break;
-  }
+  bool is_limit = o == mi_option_max_errors || o == mi_option_max_warnings;
+  if (copies[o] != NULL && (at_start || !is_limit)) store_relaxed(copies[o], value);
 }
 
 /* ---- parsing ---- */
