@@ -317,15 +317,18 @@ INTERNAL bool stats_is_ours(const mi_stats_t* s) {
 }
 
 static void total_is_peak(mi_stat_count_t* c) { c->total = c->peak; }
+static void totals_are_peaks(mi_stats_t* s) {
+  total_is_peak(&s->reserved);
+  total_is_peak(&s->committed);
+  total_is_peak(&s->page_committed);
+  total_is_peak(&s->pages_abandoned);
+}
 
 bool mi_stats_get(mi_stats_t* s) mi_attr_noexcept {
   if (!stats_is_ours(s)) return false;
   gather_process(s);
   for_each_field(s, &see_field);
-  total_is_peak(&s->reserved);
-  total_is_peak(&s->committed);
-  total_is_peak(&s->page_committed);
-  total_is_peak(&s->pages_abandoned);
+  totals_are_peaks(s);
   return true;
 }
 
@@ -368,9 +371,8 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   else
     FOR_HEAPS_OF(backing, h) add_allocated(h, blocks, &large_blocks);
   fill_blocks(s, &counts, blocks, large_blocks);
+  totals_are_peaks(s);
   total_is_peak(&s->pages);
-  total_is_peak(&s->page_committed);
-  total_is_peak(&s->pages_abandoned);
   total_is_peak(&s->malloc_huge);
   for (size_t bin = 0; bin < BIN_COUNT; bin++) total_is_peak(&s->page_bins[bin]);
   fill_requested(s);
