@@ -155,8 +155,8 @@ static void add_count(mi_stat_count_t* c, size_t total, size_t current) {
 
 /* Fills in what one heap has, or all together: the pages and blocks that exist now, and allocations
  * over time. Totals that are not known here stay 0. */
-static void fill_blocks(mi_stats_t* s, const counts_t* f, const size_t* blocks,
-                        size_t large_blocks) {
+static void fill_blocks(mi_stats_t* s, const counts_t* f, const thread_stats_t* over_time) {
+  const size_t *blocks = over_time->allocated, large_blocks = over_time->large;
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
     size_t size = class_block_size(cls), bin = bin_of_class(cls);
     add_count(&s->malloc_bins[bin], blocks[cls], f->live[cls]);
@@ -283,7 +283,7 @@ static void gather_process(mi_stats_t* s) {
   counts.large = snapshot.large.blocks;
   counts.large_bytes = snapshot.large.bytes;
   counts.span = snapshot.arenas.in_use + snapshot.large.reserved;
-  fill_blocks(s, &counts, snapshot.threads.allocated, snapshot.threads.large);
+  fill_blocks(s, &counts, &snapshot.threads);
   fill_process(s, &snapshot);
   fill_requested(s);
 }
@@ -350,16 +350,10 @@ INTERNAL void stats_process_info(process_info_t* info) {
   info->peak_commit = (size_t)peak_of(&baseline[FIELD_committed], (int64_t)info->commit);
 }
 
-static void add_allocated(heap_t* heap, size_t* blocks, size_t* large_blocks) {
-  *large_blocks += load_relaxed(&heap->large_count);
-  for (size_t cls = 0; cls < CLASS_COUNT; cls++)
-    blocks[cls] += load_relaxed(&heap->queue[cls].allocated);
-}
-
 /* Statistics of one heap; with NULL, of the heaps of the calling thread. */
 static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   counts_t counts;
-  size_t blocks[CLASS_COUNT] = {0}, large_blocks = 0;
+  thread_stats_t own = {0};
   mi_stats_init(s);
   heap_t* backing = heap_is_real(heap_default) ? heap_backing(heap_default) : NULL;
   if (heap == NULL && backing == NULL) return;
@@ -367,10 +361,10 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   return_own_lists();
   scan(&scope, &counts);
   if (heap != NULL)
-    add_allocated(heap, blocks, &large_blocks);
+    thread_stats_add(heap, &own);
   else
-    FOR_HEAPS_OF(backing, h) add_allocated(h, blocks, &large_blocks);
-  fill_blocks(s, &counts, blocks, large_blocks);
+    FOR_HEAPS_OF(backing, h) thread_stats_add(h, &own);
+  fill_blocks(s, &counts, &own);
   totals_are_peaks(s);
   total_is_peak(&s->pages);
   total_is_peak(&s->malloc_huge);

@@ -271,7 +271,7 @@ INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) 
   os_unlock(&heap_lock);
 }
 
-static void add_heap(heap_t* heap, void* arg) {
+INTERNAL void thread_stats_add(heap_t* heap, void* arg) {
   thread_stats_t* stats = arg;
   stats->large += load_relaxed(&heap->large_count);
   for (size_t cls = 0; cls < CLASS_COUNT; cls++)
@@ -287,5 +287,5 @@ INTERNAL void thread_stats(thread_stats_t* stats) {
   os_unlock(&heap_lock);
   stats->threads = registry_threads();
   stats->large = large_blocks.ended_allocations;
-  heaps_for_each(&add_heap, stats);
+  heaps_for_each(&thread_stats_add, stats);
 }
