@@ -239,13 +239,17 @@ static const char* similar_name(const char* text, size_t n) {
   return best;
 }
 
+static void copy_text(char* to, const char* text, size_t n) {
+  n = min_size(n, VALUE_MAX);
+  memcpy(to, text, n);
+  to[n] = 0;
+}
+
 /* Shows `length` characters of `written`. The name has `n` characters. */
 static void report_unknown(const char* where, const char* written, size_t length, const char* name,
                            size_t n) {
   char text[VALUE_MAX + 1];
-  length = min_size(length, VALUE_MAX);
-  memcpy(text, written, length);
-  text[length] = 0;
+  copy_text(text, written, length);
   const char* similar = similar_name(name, n);
   if (similar != NULL)
     log_warning("%s: no such option: \"%s\"; did you mean %s?\n", where, text, similar);
@@ -261,20 +265,13 @@ typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
 
 static const char name_prefix[] = "MIMALLOC_";
 
-static bool is_separator(char c) {
-  return c == ',' || c == ';' || c == ' ' || (c >= '\t' && c <= '\r');
-}
+#define SEPARATORS ",; \t\n\v\f\r" /* of entries of the default string */
 
 /* The value ends at the terminator; in the default string it also ends at a separator. */
 static void option_from_text(mi_option_t o, const char* text, const char* legacy, source_t source,
                              unsigned steps) {
   char value[VALUE_MAX + 1];
-  size_t n = 0;
-  for (; n < VALUE_MAX && text[n] != 0; n++) {
-    if (source == FROM_STRING && is_separator(text[n])) break;
-    value[n] = text[n];
-  }
-  value[n] = 0;
+  copy_text(value, text, source == FROM_STRING ? strcspn(text, SEPARATORS) : strlen(text));
   if (legacy != NULL && (steps & REPORT) != 0)
     log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, option_table[o].name);
   long x;
@@ -354,8 +351,7 @@ static const char* default_string(void) { return NULL; }
 static void option_from_entry(const char* entry, size_t length, unsigned steps) {
   const char* name = skip_name(entry, name_prefix);
   if (name == NULL) name = entry;
-  size_t n = 0;
-  while (name[n] != 0 && name[n] != '=' && !is_separator(name[n])) n++;
+  size_t n = strcspn(name, "=" SEPARATORS);
   const char* legacy;
   mi_option_t o = option_by_name(name, n, &legacy);
   /* A name alone has an empty value, which means 1. */
@@ -367,11 +363,9 @@ static void option_from_entry(const char* entry, size_t length, unsigned steps) 
 
 /* Entries "name=value" or "name"; a later entry overrides an earlier one. */
 static void options_from_string(const char* s, step_t step) {
-  while (*s != 0) {
-    const char* entry = s;
-    while (*s != 0 && !is_separator(*s)) s++;
-    if (s != entry) option_from_entry(entry, (size_t)(s - entry), step);
-    if (*s != 0) s++;
+  for (size_t n; *(s += strspn(s, SEPARATORS)) != 0; s += n) {
+    n = strcspn(s, SEPARATORS);
+    option_from_entry(s, n, step);
   }
 }
 
