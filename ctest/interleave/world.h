@@ -583,8 +583,8 @@ static void world_end(void) {
   large_stats(&stats);
   if (stats.blocks != 0 || stats.bytes != 0 || stats.reserved != 0)
     engine_violation("%zu large blocks of %zu bytes are left", stats.blocks, stats.bytes);
-  if (registry.threads != 1 || registry.heaps != 0)
-    engine_violation("%zu threads and %zu heaps are left", registry.threads, registry.heaps);
+  if (registry.threads != 1 || registry.stats.heaps != 0)
+    engine_violation("%zu threads and %zu heaps are left", registry.threads, registry.stats.heaps);
 }
 
 /* ---- the beginning ---- */

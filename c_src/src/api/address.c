@@ -8,17 +8,8 @@
 #include "../heap/large.h"
 #include "../memory/arena_list.h"
 #include "../memory/page_map.h"
-#include "../runtime/log.h"
 #include "../thread/init.h"
 #include "mimalloc.h"
-
-INTERNAL bool heap_belongs_here(heap_t* heap, const char* what) {
-  heap_t* backing = heap_backing(heap);
-  if (backing != NULL && backing == thread_backing()) return true;
-  if (MI_CHECKS_HEAPS)
-    log_error(EFAULT, "heap %p %s a thread that did not create it\n", (void*)heap, what);
-  return false;
-}
 
 typedef struct area_s {
   uintptr_t name;    /* owner id: address of a heap, or a tag */

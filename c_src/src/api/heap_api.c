@@ -6,7 +6,6 @@
  *          changes the owner of a page, and blocks that others push meanwhile stay on its remote
  *          list. The owner word of a large block changes by one exchange, see large.c.
  */
-#include "address.h"
 #include "../memory/arena_list.h"
 #include "../heap/heap_check.h"
 #include "../heap/large.h"

@@ -35,15 +35,12 @@ size_t mi_stats_get_bin_size(size_t bin) mi_attr_noexcept {
   return (4 + g % 4) << (g / 4 + LOG2_FIRST_GEOMETRIC - 2);
 }
 
-/* The bin of each class. Classes are sorted by size; class 0 and class 1 have the same size and a
- * bin each. */
-static void bins_of_classes(uint8_t* bin_of) {
-  size_t bin = 0;
-  for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
-    if (cls == 1) bin = 1;
-    while (mi_stats_get_bin_size(bin) < class_block_size(cls)) bin++;
-    bin_of[cls] = (uint8_t)bin;
-  }
+/* The least bin whose size is at least that of the class; classes 0 and 1 have one each. */
+static size_t bin_of_class(size_t cls) {
+  if (cls < FIRST_BIN_BY_16) return cls;
+  size_t w = class_block_size(cls) - 1, log2 = log2_of(w);
+  if (log2 < LOG2_FIRST_GEOMETRIC) return FIRST_BIN_BY_16 + w / 16;
+  return FIRST_GEOMETRIC_BIN + 1 + (log2 - LOG2_FIRST_GEOMETRIC) * 4 + ((w >> (log2 - 2)) & 3);
 }
 
 INTERNAL size_t bin_page_size(size_t bin) {
@@ -158,14 +155,12 @@ static void add_count(mi_stat_count_t* c, size_t total, size_t current) {
 
 /* Fills in what one heap has, or all together: the pages and blocks that exist now, and allocations
  * over time. Totals that are not known here stay 0. */
-static void fill_blocks(mi_stats_t* s, const counts_t* f, const size_t* blocks,
-                        size_t large_blocks) {
-  uint8_t bin_of[CLASS_COUNT];
-  bins_of_classes(bin_of);
+static void fill_blocks(mi_stats_t* s, const counts_t* f, const thread_stats_t* over_time) {
+  const size_t *blocks = over_time->allocated, large_blocks = over_time->large;
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
-    size_t size = class_block_size(cls);
-    add_count(&s->malloc_bins[bin_of[cls]], blocks[cls], f->live[cls]);
-    add_count(&s->page_bins[bin_of[cls]], 0, f->pages[cls]);
+    size_t size = class_block_size(cls), bin = bin_of_class(cls);
+    add_count(&s->malloc_bins[bin], blocks[cls], f->live[cls]);
+    add_count(&s->page_bins[bin], 0, f->pages[cls]);
     add_count(&s->malloc_normal, blocks[cls] * size, f->live[cls] * size);
     add_count(&s->pages, 0, f->pages[cls]);
     s->malloc_normal_count.total += (int64_t)blocks[cls];
@@ -189,18 +184,10 @@ typedef struct snapshot_s {
   thread_stats_t threads;
 } snapshot_t;
 
-static void take_snapshot(snapshot_t* r) {
-  arena_stats(&r->arenas);
-  large_stats(&r->large);
-  thread_stats(&r->threads);
-}
-
 /* Fills in what only the process has. */
 static void fill_process(mi_stats_t* s, const snapshot_t* r) {
-  uint8_t bin_of[CLASS_COUNT];
-  bins_of_classes(bin_of);
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
-    add_count(&s->page_bins[bin_of[cls]], page_total(cls), 0);
+    add_count(&s->page_bins[bin_of_class(cls)], page_total(cls), 0);
     add_count(&s->pages, page_total(cls), 0);
   }
   s->pages_retire.total = s->pages.total - (s->pages.current - s->page_bins[MI_BIN_HUGE].current);
@@ -290,11 +277,13 @@ static void gather_process(mi_stats_t* s) {
   snapshot_t snapshot;
   mi_stats_init(s);
   gather_counts(&counts);
-  take_snapshot(&snapshot);
+  arena_stats(&snapshot.arenas);
+  large_stats(&snapshot.large);
+  thread_stats(&snapshot.threads);
   counts.large = snapshot.large.blocks;
   counts.large_bytes = snapshot.large.bytes;
   counts.span = snapshot.arenas.in_use + snapshot.large.reserved;
-  fill_blocks(s, &counts, snapshot.threads.allocated, snapshot.threads.large);
+  fill_blocks(s, &counts, &snapshot.threads);
   fill_process(s, &snapshot);
   fill_requested(s);
 }
@@ -328,15 +317,18 @@ INTERNAL bool stats_is_ours(const mi_stats_t* s) {
 }
 
 static void total_is_peak(mi_stat_count_t* c) { c->total = c->peak; }
+static void totals_are_peaks(mi_stats_t* s) {
+  total_is_peak(&s->reserved);
+  total_is_peak(&s->committed);
+  total_is_peak(&s->page_committed);
+  total_is_peak(&s->pages_abandoned);
+}
 
 bool mi_stats_get(mi_stats_t* s) mi_attr_noexcept {
   if (!stats_is_ours(s)) return false;
   gather_process(s);
   for_each_field(s, &see_field);
-  total_is_peak(&s->reserved);
-  total_is_peak(&s->committed);
-  total_is_peak(&s->page_committed);
-  total_is_peak(&s->pages_abandoned);
+  totals_are_peaks(s);
   return true;
 }
 
@@ -358,16 +350,10 @@ INTERNAL void stats_process_info(process_info_t* info) {
   info->peak_commit = (size_t)peak_of(&baseline[FIELD_committed], (int64_t)info->commit);
 }
 
-static void add_allocated(heap_t* heap, size_t* blocks, size_t* large_blocks) {
-  *large_blocks += load_relaxed(&heap->large_count);
-  for (size_t cls = 0; cls < CLASS_COUNT; cls++)
-    blocks[cls] += load_relaxed(&heap->queue[cls].allocated);
-}
-
 /* Statistics of one heap; with NULL, of the heaps of the calling thread. */
 static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   counts_t counts;
-  size_t blocks[CLASS_COUNT] = {0}, large_blocks = 0;
+  thread_stats_t own = {0};
   mi_stats_init(s);
   heap_t* backing = heap_is_real(heap_default) ? heap_backing(heap_default) : NULL;
   if (heap == NULL && backing == NULL) return;
@@ -375,13 +361,12 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   return_own_lists();
   scan(&scope, &counts);
   if (heap != NULL)
-    add_allocated(heap, blocks, &large_blocks);
+    thread_stats_add(heap, &own);
   else
-    FOR_HEAPS_OF(backing, h) add_allocated(h, blocks, &large_blocks);
-  fill_blocks(s, &counts, blocks, large_blocks);
+    FOR_HEAPS_OF(backing, h) thread_stats_add(h, &own);
+  fill_blocks(s, &counts, &own);
+  totals_are_peaks(s);
   total_is_peak(&s->pages);
-  total_is_peak(&s->page_committed);
-  total_is_peak(&s->pages_abandoned);
   total_is_peak(&s->malloc_huge);
   for (size_t bin = 0; bin < BIN_COUNT; bin++) total_is_peak(&s->page_bins[bin]);
   fill_requested(s);

@@ -15,18 +15,15 @@
 #define SLICE_SHIFT 16
 #define SLICE_SIZE ((size_t)1 << SLICE_SHIFT)
 
-/* The library's mappings lie below 2 to this power. The page map and the remote word rely on it. */
+/* The library's mappings lie below 2 to the power of ADDRESS_BITS. The page map and the remote word
+ * rely on it. ALLOC_MAX is the largest request, a constant of the interface; a larger one fails
+ * with EOVERFLOW. It lies so far below the end of the address space that rounding up cannot wrap.
+ */
 #if UINTPTR_MAX > UINT32_MAX
 #define ADDRESS_BITS 48
-#else
-#define ADDRESS_BITS 32
-#endif
-
-/* The largest request, a constant of the interface; a larger one fails with EOVERFLOW. It lies so
- * far below the end of the address space that rounding up cannot wrap. */
-#if UINTPTR_MAX > UINT32_MAX
 #define ALLOC_MAX (SLICE_SIZE * (UINT32_MAX - 1))
 #else
+#define ADDRESS_BITS 32
 #define ALLOC_MAX ((size_t)PTRDIFF_MAX - 64 * MiB)
 #endif
 

@@ -24,12 +24,8 @@
 #ifndef MI_SKIP_COLLECT_ON_EXIT
 #define MI_SKIP_COLLECT_ON_EXIT 0
 #endif
-#if MI_DEBUG < 0 || MI_DEBUG > 3
-#error "MI_DEBUG is 0 to 3"
-#endif
-#if MI_SECURE < 0 || MI_SECURE > 4
-#error "MI_SECURE is 0 to 4"
-#endif
+_Static_assert(MI_DEBUG >= 0 && MI_DEBUG <= 3, "MI_DEBUG is 0 to 3");
+_Static_assert(MI_SECURE >= 0 && MI_SECURE <= 4, "MI_SECURE is 0 to 4");
 #ifndef MI_TRACK_VALGRIND /* 1: report blocks to memcheck */
 #define MI_TRACK_VALGRIND 0
 #endif

@@ -12,6 +12,7 @@
 #if OS_UNIX && defined(__linux__)
 
 #include "unix_common.h"
+#include <stdlib.h>
 
 #define GROUPS_MAX 4096 /* bytes of the list that are read */
 #define FILE_MAX 1024   /* groups with longer paths are ignored */
@@ -42,12 +43,8 @@ static char* path_of_group(char* text, const char* controller) {
  * has a number near 2^63 there, and version 2 a word. */
 static size_t limit_in(const char* path) {
   char text[32];
-  uint64_t limit = 0;
   if (read_file(path, text, sizeof(text)) == 0 || text[0] < '0' || text[0] > '9') return SIZE_MAX;
-  for (const char* s = text; *s >= '0' && *s <= '9'; s++) {
-    if (limit > UINT64_MAX / 16) return SIZE_MAX;
-    limit = limit * 10 + (uint64_t)(*s - '0');
-  }
+  unsigned long long limit = keeping_errno(strtoull(text, NULL, 10)); /* saturates */
   return limit >= SIZE_MAX / 2 - MiB ? SIZE_MAX : (size_t)limit;
 }
 

@@ -10,20 +10,15 @@
 
 #if defined(_WIN32)
 #define OS_WINDOWS 1
-#elif defined(__wasm__)
-#define OS_WASM 1 /* WASI and Emscripten */
 #else
-#define OS_UNIX 1
-#endif
-#ifndef OS_WINDOWS
 #define OS_WINDOWS 0
 #endif
-#ifndef OS_WASM
+#if defined(__wasm__)
+#define OS_WASM 1 /* WASI and Emscripten */
+#else
 #define OS_WASM 0
 #endif
-#ifndef OS_UNIX
-#define OS_UNIX 0
-#endif
+#define OS_UNIX (!OS_WINDOWS && !OS_WASM)
 
 /* ---- locks: statically initialised, not recursive ---- */
 

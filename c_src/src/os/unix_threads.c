@@ -11,15 +11,13 @@
 #include "../base/atomic.h"
 #include "unix_common.h"
 #include <stdlib.h>
-#if defined(__linux__)
-#include <sys/auxv.h>
-#endif
 /* Systems that forget an image's pthread_atfork handlers when they unload it. On the others the
  * image must stay loaded. */
 #if defined(__linux__) || defined(__FreeBSD__)
 #define CAN_BE_UNLOADED 1
 #if defined(__GLIBC__)
 #include <link.h>
+#include <sys/auxv.h>
 #endif
 #else
 #define CAN_BE_UNLOADED 0
@@ -30,21 +28,17 @@ static pthread_key_t thread_key;
 
 static _Atomic(bool) thread_key_valid;
 
+#if defined(__ANDROID__) /* which has no cancellation */
+#define PTHREAD_CANCEL_DISABLE 0
+#define pthread_setcancelstate(state, before) ((void)(state), (void)(before))
+#endif
+
 INTERNAL int os_cancel_off(void) {
   int state = 0;
-#if !defined(__ANDROID__) /* Android has no cancellation */
   (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-#endif
   return state;
 }
-
-INTERNAL void os_cancel_restore(int state) {
-#if !defined(__ANDROID__)
-  (void)pthread_setcancelstate(state, NULL);
-#else
-  (void)state;
-#endif
-}
+INTERNAL void os_cancel_restore(int state) { (void)pthread_setcancelstate(state, NULL); }
 
 INTERNAL uintptr_t os_thread_id(void) {
   uintptr_t id = 0;

@@ -74,15 +74,11 @@ INTERNAL void* os_reserve(size_t size, size_t align, os_access_t access) {
   size = round_up(size, GROW_UNIT);
   void* p = take_released(size, align);
   if (p != NULL) return p;
-  char* end = sbrk(0);
+  char* end = sbrk(0); /* there is no other thread that moves it meanwhile */
   size_t head = round_up((uintptr_t)end, align) - (uintptr_t)end;
   if (size > PTRDIFF_MAX - head) return NULL;
   char* start = sbrk((intptr_t)(head + size));
   if (start == (char*)-1) return NULL;
-  if (start != end) { /* there is no other thread, so this does not happen */
-    os_release(start, head + size);
-    return NULL;
-  }
   os_release(start, head);
   return start + head;
 }

@@ -46,25 +46,18 @@ static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & K
 
 INTERNAL long option_value(mi_option_t option) { return load_relaxed(&option_table[option].value); }
 
-/* Updates the copy that the log keeps of some options. */
+/* The copies that the log keeps of some options. */
+static _Atomic(long)* const copies[OPTION_COUNT] = {
+    [mi_option_show_errors] = &log_config.show_errors,
+    [mi_option_verbose] = &log_config.verbose,
+    [mi_option_max_errors] = &log_config.max_errors,
+    [mi_option_max_warnings] = &log_config.max_warnings,
+};
+
 static void option_published(mi_option_t o, long value, bool at_start) {
-  switch (o) {
-  case mi_option_show_errors:
-    store_relaxed(&log_config.show_errors, value);
-    break;
-  case mi_option_verbose:
-    store_relaxed(&log_config.verbose, value);
-    break;
   /* The limits are fixed at the start of the process. */
-  case mi_option_max_errors:
-    if (at_start) store_relaxed(&log_config.max_errors, value);
-    break;
-  case mi_option_max_warnings:
-    if (at_start) store_relaxed(&log_config.max_warnings, value);
-    break;
-  default:
-    break;
-  }
+  bool is_limit = o == mi_option_max_errors || o == mi_option_max_warnings;
+  if (copies[o] != NULL && (at_start || !is_limit)) store_relaxed(copies[o], value);
 }
 
 /* ---- parsing ---- */
@@ -246,13 +239,17 @@ static const char* similar_name(const char* text, size_t n) {
   return best;
 }
 
+static void copy_text(char* to, const char* text, size_t n) {
+  n = min_size(n, VALUE_MAX);
+  memcpy(to, text, n);
+  to[n] = 0;
+}
+
 /* Shows `length` characters of `written`. The name has `n` characters. */
 static void report_unknown(const char* where, const char* written, size_t length, const char* name,
                            size_t n) {
   char text[VALUE_MAX + 1];
-  length = min_size(length, VALUE_MAX);
-  memcpy(text, written, length);
-  text[length] = 0;
+  copy_text(text, written, length);
   const char* similar = similar_name(name, n);
   if (similar != NULL)
     log_warning("%s: no such option: \"%s\"; did you mean %s?\n", where, text, similar);
@@ -268,20 +265,13 @@ typedef enum step_e { APPLY = 1, REPORT = 2 } step_t;
 
 static const char name_prefix[] = "MIMALLOC_";
 
-static bool is_separator(char c) {
-  return c == ',' || c == ';' || c == ' ' || (c >= '\t' && c <= '\r');
-}
+#define SEPARATORS ",; \t\n\v\f\r" /* of entries of the default string */
 
 /* The value ends at the terminator; in the default string it also ends at a separator. */
 static void option_from_text(mi_option_t o, const char* text, const char* legacy, source_t source,
                              unsigned steps) {
   char value[VALUE_MAX + 1];
-  size_t n = 0;
-  for (; n < VALUE_MAX && text[n] != 0; n++) {
-    if (source == FROM_STRING && is_separator(text[n])) break;
-    value[n] = text[n];
-  }
-  value[n] = 0;
+  copy_text(value, text, source == FROM_STRING ? strcspn(text, SEPARATORS) : strlen(text));
   if (legacy != NULL && (steps & REPORT) != 0)
     log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, option_table[o].name);
   long x;
@@ -361,8 +351,7 @@ static const char* default_string(void) { return NULL; }
 static void option_from_entry(const char* entry, size_t length, unsigned steps) {
   const char* name = skip_name(entry, name_prefix);
   if (name == NULL) name = entry;
-  size_t n = 0;
-  while (name[n] != 0 && name[n] != '=' && !is_separator(name[n])) n++;
+  size_t n = strcspn(name, "=" SEPARATORS);
   const char* legacy;
   mi_option_t o = option_by_name(name, n, &legacy);
   /* A name alone has an empty value, which means 1. */
@@ -374,11 +363,9 @@ static void option_from_entry(const char* entry, size_t length, unsigned steps) 
 
 /* Entries "name=value" or "name"; a later entry overrides an earlier one. */
 static void options_from_string(const char* s, step_t step) {
-  while (*s != 0) {
-    const char* entry = s;
-    while (*s != 0 && !is_separator(*s)) s++;
-    if (s != entry) option_from_entry(entry, (size_t)(s - entry), step);
-    if (*s != 0) s++;
+  for (size_t n; *(s += strspn(s, SEPARATORS)) != 0; s += n) {
+    n = strcspn(s, SEPARATORS);
+    option_from_entry(s, n, step);
   }
 }
 

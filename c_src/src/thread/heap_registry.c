@@ -23,10 +23,9 @@ static struct {
   heap_t* unused[2];        /* heap structs: of backing heaps, of first-class heaps */
   heap_t *lost, *kept;      /* never reused: those that a fork left busy, and the main heap's */
   _Atomic(size_t) threads;
-  size_t threads_total, heaps, heaps_lost;
-  size_t allocated[CLASS_COUNT]; /* by heaps that have ended */
-  _Atomic(heap_t*) main;         /* the first backing heap */
-  heap_t* fallback;              /* guarded by fallback_lock */
+  thread_stats_t stats;  /* but `threads` and `large`; `allocated` by heaps that have ended */
+  _Atomic(heap_t*) main; /* the first backing heap */
+  heap_t* fallback;      /* guarded by fallback_lock */
 } registry;
 
 /* ---- heap structs ---- */
@@ -67,7 +66,7 @@ static heap_t* heap_struct_new(bool is_first_class) {
 /* Adds the counts of a heap that ends to the process's. Caller holds heap_lock. */
 static void heap_struct_count(heap_t* heap) {
   FOR_CLASSES(heap, cls) {
-    registry.allocated[cls] += load_relaxed(&heap->queue[cls].allocated);
+    registry.stats.allocated[cls] += load_relaxed(&heap->queue[cls].allocated);
     store_relaxed(&heap->queue[cls].allocated, 0);
     heap->queue[cls].keeps = heap->queue[cls].keeps_next = 0;
   }
@@ -104,7 +103,7 @@ INTERNAL heap_t* registry_add_thread(void) {
   heap_t* heap = heap_struct_new(false);
   if (heap != NULL) {
     add_seq_cst(&registry.threads, 1);
-    registry.threads_total++;
+    registry.stats.threads_total++;
     store_relaxed(&heap->backing, heap);
     /* Release, pairs with the acquire in registry_main: the heap is complete. */
     if (load_relaxed(&registry.main) == NULL) store_release(&registry.main, heap);
@@ -126,7 +125,7 @@ INTERNAL heap_t* heap_struct_get(heap_t* backing) {
   os_lock(&heap_lock);
   heap_t* heap = heap_struct_new(true);
   if (heap != NULL) {
-    registry.heaps++;
+    registry.stats.heaps++;
     store_relaxed(&heap->backing, backing);
   }
   os_unlock(&heap_lock);
@@ -139,7 +138,7 @@ INTERNAL heap_t* heap_struct_get(heap_t* backing) {
 INTERNAL void heap_struct_put(heap_t* heap) {
   LIST_REMOVE(&heap_backing(heap)->thread_heaps, heap, thread_next, thread_prev);
   os_lock(&heap_lock);
-  registry.heaps--;
+  registry.stats.heaps--;
   heap_struct_retire(heap, list_after(heap));
   os_unlock(&heap_lock);
 }
@@ -197,7 +196,7 @@ static void orphan_end(heap_t* heap) {
   if (load_relaxed(&heap->busy) != 0) {
     store_relaxed(&heap->busy, 0);
     heap_lose_quarantine(heap);
-    registry.heaps_lost++;
+    registry.stats.heaps_lost++;
     list = &registry.lost;
   }
   heap_struct_retire(heap, list);
@@ -235,13 +234,13 @@ static void heap_keep(heap_t* heap) {
 
 INTERNAL void registry_after_fork(heap_t* mine) {
   store_relaxed(&registry.threads, mine != NULL);
-  registry.heaps = 0;
+  registry.stats.heaps = 0;
   registry.generation++;
   store_relaxed(&registry.orphans, registry.live.first);
   if (mine == NULL) return;
   FOR_HEAPS_OF(mine, h) {
     heap_keep(h);
-    registry.heaps += h->is_first_class;
+    registry.stats.heaps += h->is_first_class;
   }
   heap_quarantine_after_fork(mine);
 }
@@ -272,7 +271,7 @@ INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) 
   os_unlock(&heap_lock);
 }
 
-static void add_heap(heap_t* heap, void* arg) {
+INTERNAL void thread_stats_add(heap_t* heap, void* arg) {
   thread_stats_t* stats = arg;
   stats->large += load_relaxed(&heap->large_count);
   for (size_t cls = 0; cls < CLASS_COUNT; cls++)
@@ -282,14 +281,11 @@ static void add_heap(heap_t* heap, void* arg) {
 INTERNAL void thread_stats(thread_stats_t* stats) {
   heaps_recover();
   os_lock(&heap_lock);
-  stats->threads = registry_threads();
-  stats->threads_total = registry.threads_total;
-  stats->heaps = registry.heaps;
-  stats->heaps_lost = registry.heaps_lost;
+  *stats = registry.stats;
   large_stats_t large_blocks;
   large_stats(&large_blocks);
-  stats->large = large_blocks.ended_allocations;
-  memcpy(stats->allocated, registry.allocated, sizeof(stats->allocated));
   os_unlock(&heap_lock);
-  heaps_for_each(&add_heap, stats);
+  stats->threads = registry_threads();
+  stats->large = large_blocks.ended_allocations;
+  heaps_for_each(&thread_stats_add, stats);
 }

@@ -77,3 +77,5 @@ typedef struct thread_stats_s {
   size_t heaps_lost;             /* heaps that a fork found inside a slow path */
 } thread_stats_t;
 INTERNAL void thread_stats(thread_stats_t* stats);
+/* Adds `large` and `allocated` of a heap to `stats`, a thread_stats_t. */
+INTERNAL void thread_stats_add(heap_t* heap, void* stats);

@@ -110,6 +110,14 @@ INTERNAL heap_t* thread_backing(void) {
   return heap == NULL || !heap_is_real(heap) ? NULL : heap_backing(heap);
 }
 
+INTERNAL bool heap_belongs_here(heap_t* heap, const char* what) {
+  heap_t* backing = heap_backing(heap);
+  if (backing != NULL && backing == thread_backing()) return true;
+  if (MI_CHECKS_HEAPS)
+    log_error(EFAULT, "heap %p %s a thread that did not create it\n", (void*)heap, what);
+  return false;
+}
+
 INTERNAL heap_t* process_main_heap(void) {
   if (registry_main() == NULL) (void)thread_backing();
   return registry_main();
