@@ -39,12 +39,14 @@ static list_t list;
 
 static const size_t kinds[] = {16, 200, 3000, 20000, 100000, 3 * MIB, 40 * MIB};
 
-/* The rounds do not add up. */
+/* The rounds do not add up: peaks are compared, because what is resident after a round depends on
+ * how much was purged meanwhile. */
 static void blocks_of_an_ended_thread_come_back(void) {
   for (size_t k = 0; k < COUNT_OF(kinds); k++) {
     list.size = kinds[k];
     list.bytes = 80 * MIB;
     size_t first = 0;
+    rss_peak_reset();
     for (int round = 0; round < 8; round++) {
       thread_join(thread_start(&list_fill, &list));
       if (round % 2 == 0) {
@@ -52,14 +54,16 @@ static void blocks_of_an_ended_thread_come_back(void) {
       } else {
         thread_join(thread_start(&list_check_and_free, &list));
       }
-      if (round == 1) first = rss_bytes();
+      if (round != 1) continue;
+      first = rss_peak_bytes();
+      rss_peak_reset();
     }
-    size_t last = rss_bytes();
+    size_t last = rss_peak_bytes();
     if (!CHECK_LE(last, first + 16 * MIB)) check_note("blocks of %zu bytes\n", list.size);
     mi_collect(true);
     size_t after = rss_bytes();
-    check_note("%8zu bytes: resident %zu MiB, after collect %zu MiB\n", list.size, last / MIB,
-               after / MIB);
+    check_note("%8zu bytes: at most %zu MiB resident, after collect %zu MiB\n", list.size,
+               last / MIB, after / MIB);
     CHECK_LE(after, 24 * MIB);
   }
 }
