@@ -142,7 +142,8 @@ tsan=("${clang[@]}" -DMI_SANITIZE=thread)
 # halt_on_error the undefined-behaviour sanitizer only prints.
 export ASAN_OPTIONS=halt_on_error=1:exitcode=99:detect_leaks=1
 export UBSAN_OPTIONS=halt_on_error=1:exitcode=99:print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:exitcode=99:second_deadlock_stack=1
+# A process that ends while others run is held for 50 ms, not a second: races at the end show, and tests end.
+export TSAN_OPTIONS=halt_on_error=1:exitcode=99:second_deadlock_stack=1:atexit_sleep_ms=50
 
 # The thread sanitizer of clang 14 needs the addresses that it expects; new kernels randomize more
 # of them. Elsewhere the tests keep random addresses, which find more.
@@ -188,15 +189,24 @@ step_ctest_debug() { c_tests ctest-debug -DMI_DEBUG_FULL=ON; }
 step_ctest_asan() { c_tests ctest-asan "${asan[@]}"; }
 step_ctest_tsan() { c_tests ctest-tsan "${tsan[@]}"; }
 
+# secure_levels LEVEL...
+secure_levels() {
+  local level
+  for level in "$@"; do c_tests "ctest-secure-$level" -DMI_SECURE="$level"; done
+}
+
 # What secure builds promise, level by level, also of keys and of freed memory, and that zeroed memory is
-# zero there too; the attacks are a step of their own.
-step_secure() { C_TEST='secure|secure_keys|freed_memory|zeroed_memory' step_ctest_secure; }
+# zero there too; the attacks are a step of their own. Level 4 takes as long as the others together, and most
+# of it is one program.
+step_secure() {
+  export C_TEST='secure|secure_keys|freed_memory|zeroed_memory'
+  secure_levels 4 &
+  secure_levels 1 2 3
+  wait $!
+}
 
 # All C tests in secure builds, but for the cases that ctest/secure.cmake names.
-step_ctest_secure() {
-  local level
-  for level in 1 2 3 4; do c_tests "ctest-secure-$level" -DMI_SECURE="$level"; done
-}
+step_ctest_secure() { secure_levels 1 2 3 4; }
 
 step_preload() { ci/checks/preload; }
 
@@ -363,45 +373,85 @@ step_bench() {
 
 # --- running them ---------------------------------------------------------------------------------
 
-step_times=""
+# A line for each step; the steps of several lanes write to it.
+step_times=$work/logs/times-$$
 
 print_times() {
   printf '\n%-16s %8s  %s\n' step seconds result
-  printf '%s' "$step_times"
+  cat "$step_times"
+  rm -f "$step_times" "$step_times.failed"
 }
 
-# run_steps NAME... : stops the script at the first failure, after the end of its log and the table
-run_steps() {
-  local name log began status result
+# measurements NAME LOG : what is shown of a step that passed
+measurements() {
+  case $1 in
+  preload | layers | model | *_faults | catalogue | interleave* | orders | bindings | guard | switch | features | mutants | \
+    bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+    cross_quick | cross | targets | checkers)
+    cat "$2"
+    ;;
+  ctest_* | limits) grep -E 'tests passed|tests failed' "$2" || true ;;
+  esac
+}
+
+# run_step NAME : ends the shell after a failure
+run_step() {
+  local name=$1 log=$work/logs/$1.log began=$SECONDS status=0 result=ok
+  printf '== %s\n' "$name"
+  # A shell of its own: inside `if` or `||` here, bash would ignore `set -e` in the step.
+  bash "$root/ci/steps.sh" "$name" >"$log" 2>&1 || status=$?
+  [ "$status" -eq 0 ] || result="FAILED ($status)"
+  printf '%-16s %8d  %s\n' "$name" $((SECONDS - began)) "$result" >>"$step_times"
+  if [ "$status" -ne 0 ]; then
+    printf '%s\n' "$name" >>"$step_times.failed"
+    exit 1
+  fi
+  # In one piece: another lane may print, too.
+  printf '%s\n' "$(printf -- '-- %s: ok\n' "$name" && measurements "$name" "$log")"
+}
+
+# Stops everything and shows the end of the log of the step that failed first, and the table.
+report_failure() {
+  local name log
+  stop_lanes
+  name=$(head -n 1 "$step_times.failed")
+  log=$work/logs/$name.log
+  tail -n 60 "$log"
+  print_times
+  printf '\n%s failed; all of its output is in %s\n' "$name" "${log#"$root"/}"
+  printf 'By hand: ci/steps.sh %s\n' "$name"
+  exit 1
+}
+
+lanes=() # the process of each that runs
+stop_lanes() {
+  local lane
+  for lane in "${lanes[@]}"; do kill -- "-$lane" 2>/dev/null || true; done
+}
+trap stop_lanes EXIT
+
+# run_lanes 'NAME...'... : the steps of a lane one after the other, the lanes at the same time; stops at the
+# first failure
+run_lanes() {
+  local lane name ended
   mkdir -p "$work/logs"
-  for name in "$@"; do
-    log=$work/logs/$name.log
-    printf '== %s\n' "$name"
-    began=$SECONDS
-    status=0
-    # A shell of its own: inside `if` or `||` here, bash would ignore `set -e` in the step.
-    bash "$root/ci/steps.sh" "$name" >"$log" 2>&1 || status=$?
-    result=ok
-    [ "$status" -eq 0 ] || result="FAILED ($status)"
-    step_times+=$(printf '%-16s %8d  %s' "$name" $((SECONDS - began)) "$result")$'\n'
-    if [ "$status" -ne 0 ]; then
-      tail -n 60 "$log"
-      print_times
-      printf '\n%s failed; all of its output is in %s\n' "$name" "${log#"$root"/}"
-      printf 'By hand: ci/steps.sh %s\n' "$name"
-      exit 1
-    fi
-    # The measurements of a step are shown when it passes, too.
-    case $name in
-      preload | layers | model | *_faults | catalogue | interleave* | orders | bindings | guard | switch | features | mutants | \
-        bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
-        cross_quick | cross | targets | checkers)
-        cat "$log"
-        ;;
-      ctest_* | limits) grep -E 'tests passed|tests failed' "$log" || true ;;
-    esac
+  # Each lane is a group of processes, so that what runs in it can be ended.
+  set -m
+  for lane in "$@"; do
+    (for name in $lane; do run_step "$name"; done) </dev/null &
+    lanes+=($!)
+  done
+  set +m
+  while [ ${#lanes[@]} -gt 0 ]; do
+    wait -n -p ended "${lanes[@]}" || report_failure
+    for lane in "${!lanes[@]}"; do
+      if [ "${lanes[lane]}" = "$ended" ]; then unset "lanes[lane]"; fi
+    done
   done
 }
+
+# run_steps NAME... : one after the other
+run_steps() { run_lanes "$*"; }
 
 list_steps() { declare -F | sed -n 's/^declare -f step_//p'; }
 

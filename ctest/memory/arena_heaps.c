@@ -239,8 +239,8 @@ static void pages_left_in_an_exclusive_arena_are_not_claimed(void) {
       mi_heap_delete(heap);
     }
   }
-  for (void** p = ((chain_t*)left)->last; p != NULL; p = (void**)*p)
-    CHECK(mi_arena_contains(own, (void*)p));
+  for (void* p = ((chain_t*)left)->last; p != NULL; p = chain_next(p))
+    CHECK(mi_arena_contains(own, p));
   chain_free((chain_t*)left);
 }
 

@@ -1,7 +1,6 @@
 /* managed_memory.c - memory from the program through mi_manage_os_memory, as the only memory: the
  * program runs with MIMALLOC_DISALLOW_OS_ALLOC=1. Two arenas lie within one GiB of addresses. */
-#include "probe.h"
-#include <mimalloc.h>
+#include "chain.h"
 
 #define UNIT (64 * KIB)
 #define SIZE_A (256 * MIB)
@@ -33,29 +32,21 @@ static range_t range_make(char* start, size_t size, int protection) {
   return r;
 }
 
-/* Allocates blocks of `size` until NULL, linked; checks that each lies in `where`. */
-static size_t fill(void*** last, size_t size, const range_t* where, size_t ranges) {
+/* Allocates blocks of `size` until NULL; checks that each lies in `where`. */
+static size_t fill(chain_t* c, size_t size, const range_t* where, size_t ranges) {
   size_t bytes = 0;
   for (;;) {
-    void** p = (void**)mi_malloc(size);
+    void* p = mi_malloc(size);
     if (p == NULL) return bytes;
     bool inside = false;
-    for (size_t i = 0; i < ranges; i++) inside = inside || range_has(&where[i], (void*)p, size);
+    for (size_t i = 0; i < ranges; i++) inside = inside || range_has(&where[i], p, size);
     if (!inside) {
-      check_fail("block %p of %zu bytes lies outside of the arenas\n", (void*)p, size);
+      check_fail("block %p of %zu bytes lies outside of the arenas\n", p, size);
       return bytes;
     }
-    memset((void*)p, 0x22, size);
-    *p = (void*)*last;
-    *last = p;
+    memset(p, 0x22, size);
+    chain_add(c, p);
     bytes += size;
-  }
-}
-static void release(void*** last) {
-  while (*last != NULL) {
-    void** next = (void**)**last;
-    mi_free((void*)*last);
-    *last = next;
   }
 }
 
@@ -75,14 +66,14 @@ static void two_arenas_within_one_gib_serve_blocks(void) {
   static const size_t kinds[] = {48, 3000, 100000, 5 * MIB};
 
   CHECK(mi_manage_os_memory(r[0].start, r[0].size, true, false, true, -1));
-  void** last = NULL;
+  chain_t chain = {0};
   for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-    size_t got = fill(&last, kinds[k], r, 1);
+    size_t got = fill(&chain, kinds[k], r, 1);
     check_note("arena A of %zu MiB holds %zu KiB in blocks of %zu bytes\n", SIZE_A / MIB, got / KIB,
                kinds[k]);
     /* 70 %: a block just above 64 KiB takes two units of address space. */
     CHECK_GE(got, SIZE_A / 10 * 7);
-    release(&last);
+    chain_free(&chain);
     mi_collect(true);
   }
   char* large = (char*)mi_malloc(64 * MIB);
@@ -92,14 +83,14 @@ static void two_arenas_within_one_gib_serve_blocks(void) {
 
   CHECK(mi_manage_os_memory(r[1].start, r[1].size, true, false, true, -1));
   for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-    size_t got = fill(&last, kinds[k], r, 2);
+    size_t got = fill(&chain, kinds[k], r, 2);
     CHECK_GE(got, (SIZE_A + SIZE_B - 64 * MIB) / 10 * 7);
     bool seen[2] = {false, false};
-    for (void** p = last; p != NULL; p = (void**)*p) {
-      seen[range_has(&r[1], (void*)p, kinds[k])] = true;
+    for (void* p = chain.last; p != NULL; p = chain_next(p)) {
+      seen[range_has(&r[1], p, kinds[k])] = true;
     }
     CHECK(seen[0] && seen[1]);
-    release(&last);
+    chain_free(&chain);
     mi_collect(true);
   }
   CHECK(all_bytes_are(large, 64 * MIB, 1));
@@ -116,15 +107,15 @@ static void arenas_may_touch_each_other(void) {
   range_t both = range_make(window, 128 * MIB, PROT_READ | PROT_WRITE);
   CHECK(mi_manage_os_memory(window, 64 * MIB, true, false, true, -1));
   CHECK(mi_manage_os_memory(window + 64 * MIB, 64 * MIB, true, false, true, -1));
-  void** last = NULL;
-  size_t got = fill(&last, 2 * MIB, &both, 1);
+  chain_t chain = {0};
+  size_t got = fill(&chain, 2 * MIB, &both, 1);
   CHECK_GE(got, 128 * MIB / 8 * 7);
-  for (void** p = last; p != NULL; p = (void**)*p) {
+  for (void* p = chain.last; p != NULL; p = chain_next(p)) {
     /* No block lies across two arenas. */
     bool low = (char*)p < window + 64 * MIB;
     CHECK(low == ((char*)p + 2 * MIB <= window + 64 * MIB));
   }
-  release(&last);
+  chain_free(&chain);
 }
 
 static void arena_across_a_gib_boundary_works(void) {
@@ -137,9 +128,9 @@ static void arena_across_a_gib_boundary_works(void) {
   CHECK(mi_is_in_heap_region(across + 47 * MIB));
   memset(across, 1, 48 * MIB);
   mi_free(across);
-  void** last = NULL;
-  CHECK_GE(fill(&last, 1000, &r, 1), r.size / 8 * 7);
-  release(&last);
+  chain_t chain = {0};
+  CHECK_GE(fill(&chain, 1000, &r, 1), r.size / 8 * 7);
+  chain_free(&chain);
 }
 
 /* The bytes around the narrowed range stay unchanged. */
@@ -150,13 +141,13 @@ static void unaligned_range_is_narrowed(void) {
   range_t given = {window + 4096 + 16, 2 * MIB};
   CHECK(mi_manage_os_memory(given.start, given.size, true, false, false, -1));
   range_t inner = {window + UNIT, 2 * MIB - UNIT};
-  void** last = NULL;
-  size_t got = fill(&last, 40, &inner, 1);
+  chain_t chain = {0};
+  size_t got = fill(&chain, 40, &inner, 1);
   CHECK_GE(got, inner.size / 2);
-  release(&last);
-  got = fill(&last, 60000, &inner, 1);
+  chain_free(&chain);
+  got = fill(&chain, 60000, &inner, 1);
   CHECK_GE(got, inner.size / 2);
-  release(&last);
+  chain_free(&chain);
   mi_collect(true);
   CHECK(all_bytes_are(window, UNIT, 0x99));
   CHECK(all_bytes_are(window + 2 * MIB, whole.size - 2 * MIB, 0x99));
@@ -208,11 +199,11 @@ static void uncommitted_memory_is_committed(void) {
   char* window = window_reserve();
   range_t r = range_make(window, 64 * MIB, PROT_NONE);
   CHECK(mi_manage_os_memory(r.start, r.size, false, false, true, -1));
-  void** last = NULL;
+  chain_t chain = {0};
   const size_t kinds[] = {100, 5000, 300000, 10 * MIB};
   for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-    CHECK_GE(fill(&last, kinds[k], &r, 1), r.size / 8 * 6);
-    release(&last);
+    CHECK_GE(fill(&chain, kinds[k], &r, 1), r.size / 8 * 6);
+    chain_free(&chain);
     mi_collect(true);
     void* z = mi_zalloc(kinds[k]);
     CHECK(z != NULL && all_bytes_are(z, kinds[k], 0));
@@ -224,9 +215,9 @@ static void large_page_memory_is_never_purged_other_memory_is(void) {
   char* window = window_reserve();
   range_t non_purgeable = range_make(window, 32 * MIB, PROT_READ | PROT_WRITE);
   CHECK(mi_manage_os_memory(non_purgeable.start, non_purgeable.size, true, true, true, -1));
-  void** last = NULL;
-  fill(&last, MIB - 100, &non_purgeable, 1);
-  release(&last);
+  chain_t chain = {0};
+  fill(&chain, MIB - 100, &non_purgeable, 1);
+  chain_free(&chain);
   size_t before = resident_pages(non_purgeable.start, non_purgeable.size);
   mi_collect(true);
   CHECK_EQ(resident_pages(non_purgeable.start, non_purgeable.size), before);
@@ -236,7 +227,7 @@ static void large_page_memory_is_never_purged_other_memory_is(void) {
   mi_free(z);
 
   /* Keeps the non-purgeable arena full, so that the next blocks come from the other one. */
-  void** keep = NULL;
+  chain_t keep = {0};
   fill(&keep, MIB - 100, &non_purgeable, 1);
   fill(&keep, 60 * KIB, &non_purgeable, 1);
   range_t other = range_make(window + 256 * MIB, 32 * MIB, PROT_READ | PROT_WRITE);
@@ -244,12 +235,12 @@ static void large_page_memory_is_never_purged_other_memory_is(void) {
   range_t both[2];
   both[0] = non_purgeable;
   both[1] = other;
-  fill(&last, MIB - 100, both, 2);
+  fill(&chain, MIB - 100, both, 2);
   CHECK_GE(resident_pages(other.start, other.size), 24 * MIB / OS_PAGE);
-  release(&last);
+  chain_free(&chain);
   mi_collect(true);
   CHECK_LE(resident_pages(other.start, other.size), 4 * MIB / OS_PAGE);
-  release(&keep);
+  chain_free(&keep);
 }
 
 /* The library never unmaps it: every page can still be touched when all is free. */
@@ -257,9 +248,9 @@ static void managed_memory_stays_mapped(void) {
   char* window = window_reserve();
   range_t r = range_make(window, 32 * MIB, PROT_READ | PROT_WRITE);
   CHECK(mi_manage_os_memory(r.start, r.size, true, false, true, -1));
-  void** last = NULL;
-  fill(&last, 3 * MIB, &r, 1);
-  release(&last);
+  chain_t chain = {0};
+  fill(&chain, 3 * MIB, &r, 1);
+  chain_free(&chain);
   mi_collect(true);
   resident_pages(r.start, r.size); /* fails for unmapped memory */
 }
@@ -267,18 +258,17 @@ static void managed_memory_stays_mapped(void) {
 static void* fill_in_a_thread(void* arg) {
   range_t* r = (range_t*)arg;
   for (int i = 0; i < 20; i++) {
-    void** last = NULL;
+    chain_t chain = {0};
     rng_t rng = {(uint64_t)i};
     for (int n = 0; n < 1000; n++) {
       size_t size = 8 + rng_below(&rng, 8000);
-      void** p = (void**)mi_malloc(size);
+      void* p = mi_malloc(size);
       if (p == NULL) break;
-      CHECK(range_has(r, (void*)p, size));
-      memset((void*)p, 1, size);
-      *p = (void*)last;
-      last = p;
+      CHECK(range_has(r, p, size));
+      memset(p, 1, size);
+      chain_add(&chain, p);
     }
-    release(&last);
+    chain_free(&chain);
   }
   return NULL;
 }
@@ -289,9 +279,9 @@ static void threads_share_an_arena(void) {
   pthread_t threads[4];
   for (size_t i = 0; i < COUNT_OF(threads); i++) threads[i] = thread_start(&fill_in_a_thread, &r);
   for (size_t i = 0; i < COUNT_OF(threads); i++) thread_join(threads[i]);
-  void** last = NULL;
-  CHECK_GE(fill(&last, 100000, &r, 1), r.size / 2);
-  release(&last);
+  chain_t chain = {0};
+  CHECK_GE(fill(&chain, 100000, &r, 1), r.size / 2);
+  chain_free(&chain);
 }
 
 /* ---- memory that is not anonymous --------------------------------------------------------- */
@@ -311,24 +301,23 @@ static int file_make(size_t size, unsigned char contents) {
 static void zeroed_blocks_are_zero_when_memory_comes_back(const range_t* r) {
   static const size_t kinds[] = {100, 5000, 300000, 4 * MIB, 20 * MIB};
   for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-    void** last = NULL;
-    CHECK_GE(fill(&last, kinds[k], r, 1), r->size / 2);
-    release(&last);
+    chain_t chain = {0};
+    CHECK_GE(fill(&chain, kinds[k], r, 1), r->size / 2);
+    chain_free(&chain);
     mi_collect(true);
     size_t bytes = 0;
     for (;;) { /* all of it */
-      void** z = (void**)mi_calloc(1, kinds[k]);
+      void* z = mi_calloc(1, kinds[k]);
       if (z == NULL) break;
-      if (!CHECK(all_bytes_are((void*)z, kinds[k], 0))) {
+      if (!CHECK(all_bytes_are(z, kinds[k], 0))) {
         check_note("blocks of %zu bytes, after %zu bytes\n", kinds[k], bytes);
         return;
       }
-      *z = (void*)last;
-      last = z;
+      chain_add(&chain, z);
       bytes += kinds[k];
     }
     CHECK_GE(bytes, r->size / 2);
-    release(&last);
+    chain_free(&chain);
     mi_collect(true);
   }
 }

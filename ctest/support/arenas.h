@@ -5,6 +5,7 @@
  * a helper: a case that is not in the list, in a process with additions to the environment.
  */
 #pragma once
+#include "chain.h"
 #include "printed.h"
 #include "probe.h"
 #include <mimalloc.h>
@@ -100,28 +101,6 @@ CHECK_UNUSED static void run_helper(const char* helper, const char* const* addit
   environ = before;
 }
 #define RUN_HELPER(helper, ...) run_helper(#helper, (const char* const[]){__VA_ARGS__, NULL})
-
-/* Blocks that are linked through their first words. */
-typedef struct chain_s {
-  void** last;
-  size_t count;
-} chain_t;
-
-CHECK_UNUSED static bool chain_add(chain_t* c, void* p) {
-  if (p == NULL) return false;
-  *(void**)p = (void*)c->last;
-  c->last = (void**)p;
-  c->count++;
-  return true;
-}
-CHECK_UNUSED static void chain_free(chain_t* c) {
-  while (c->last != NULL) {
-    void** next = (void**)*c->last;
-    mi_free((void*)c->last);
-    c->last = next;
-  }
-  c->count = 0;
-}
 
 CHECK_UNUSED static void use_and_release(size_t size, unsigned char value) {
   void* p = mi_malloc(size);

@@ -1,8 +1,7 @@
 /* oom.c - running out of address space: under RLIMIT_AS the library starts, allocates a good part
  * of what the limit allows, returns NULL, frees everything and can allocate it again.
  */
-#include "probe.h"
-#include <mimalloc.h>
+#include "chain.h"
 
 static const size_t limits_mib[] = {64, 96, 128, 256};
 static const size_t block_sizes[] = {64, 1000, 20000, 300000, 5 * MIB};
@@ -12,36 +11,27 @@ static void limit_address_space(size_t bytes) {
   REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
-/* Allocates blocks of `size`, linked, until NULL; the number of bytes got. */
-static size_t fill(void*** last, size_t size) {
+/* Allocates blocks of `size` until NULL; the number of bytes got. */
+static size_t fill(chain_t* c, size_t size) {
   size_t bytes = 0;
-  for (;;) {
-    void** p = (void**)mi_malloc(size);
-    if (p == NULL) return bytes;
-    memset((void*)p, 0x11, size);
-    *p = (void*)*last;
-    *last = p;
+  void* p;
+  while ((p = mi_malloc(size)) != NULL) {
+    memset(p, 0x11, size);
+    chain_add(c, p);
     bytes += size;
   }
-}
-
-static void release(void*** last) {
-  while (*last != NULL) {
-    void** next = (void**)**last;
-    mi_free((void*)*last);
-    *last = next;
-  }
+  return bytes;
 }
 
 /* What the address space limit leaves for blocks: all but what is mapped at the start. */
 static void helper_fill_twice(void) {
   size_t limit = strtoul(getenv("TEST_LIMIT_MIB"), NULL, 10) * MIB;
   for (size_t i = 0; i < COUNT_OF(block_sizes); i++) {
-    void** last = NULL;
-    size_t first = fill(&last, block_sizes[i]);
-    release(&last);
-    size_t second = fill(&last, block_sizes[i]);
-    release(&last);
+    chain_t chain = {0};
+    size_t first = fill(&chain, block_sizes[i]);
+    chain_free(&chain);
+    size_t second = fill(&chain, block_sizes[i]);
+    chain_free(&chain);
     check_note("limit %3zu MiB, blocks of %7zu bytes: %zu MiB, then %zu MiB\n", limit / MIB,
                block_sizes[i], first / MIB, second / MIB);
     CHECK_GE(first, limit / 4);
@@ -83,7 +73,7 @@ static void limit_set_after_start(void) {
     pid_t pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
-      void** last = NULL;
+      chain_t chain = {0};
       void* early = mi_malloc(1000);
       REQUIRE(early != NULL);
       pattern_fill(early, 1000, 1);
@@ -93,25 +83,19 @@ static void limit_set_after_start(void) {
       size_t block = 40 * MIB; /* 1 GiB of reserved space is used up quickly with this */
       size_t bytes = 0;
       for (;;) {
-        void** p = (void**)mi_malloc(block);
-        if (p == NULL) break;
-        *p = (void*)last;
-        last = p;
+        if (!chain_add(&chain, mi_malloc(block))) break;
         bytes += block;
         REQUIRE(bytes <= 8 * GIB); /* the limit did nothing */
       }
-      size_t small = fill(&last, 1 * MIB);
-      release(&last);
+      size_t small = fill(&chain, 1 * MIB);
+      chain_free(&chain);
       CHECK_GE(bytes + small, limits_mib[i] * MIB / 4);
       size_t again = 0;
       for (;;) {
-        void** p = (void**)mi_malloc(block);
-        if (p == NULL) break;
-        *p = (void*)last;
-        last = p;
+        if (!chain_add(&chain, mi_malloc(block))) break;
         again += block;
       }
-      release(&last);
+      chain_free(&chain);
       CHECK_GE(again + block, bytes);
       CHECK(pattern_holds(early, 1000, 1));
       mi_free(early);
@@ -138,27 +122,27 @@ static void helper_threads_when_memory_is_out(void) {
   pthread_attr_setstacksize(&attributes, 128 * KIB);
   pthread_t threads[4];
   bool started[4] = {false};
-  void** last = NULL;
+  chain_t chain = {0};
   /* Freed blocks go back to the library, but a stack comes from the system; if no thread can start
    * below, there is no stack to reuse. */
   void* room = mmap(NULL, MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(room != MAP_FAILED);
-  fill(&last, MIB);
-  fill(&last, 64 * KIB);
+  fill(&chain, MIB);
+  fill(&chain, 64 * KIB);
   /* Room for some stacks, not for the library. */
-  for (int i = 0; i < 2 && last != NULL; i++) {
-    void** next = (void**)*last;
-    mi_free((void*)last);
-    last = next;
+  for (int i = 0; i < 2 && chain.last != NULL; i++) {
+    void* next = chain_next(chain.last);
+    mi_free(chain.last);
+    chain.last = next;
   }
-  fill(&last, 100);
+  fill(&chain, 100);
   for (size_t i = 0; i < COUNT_OF(threads); i++) {
     started[i] = pthread_create(&threads[i], &attributes, &thread_under_limit, NULL) == 0;
   }
   for (size_t i = 0; i < COUNT_OF(threads); i++) {
     if (started[i]) thread_join(threads[i]);
   }
-  release(&last);
+  chain_free(&chain);
   mi_collect(true);
   REQUIRE(munmap(room, MIB) == 0);
   pthread_t late;
@@ -209,15 +193,9 @@ static void growing_under_a_limit_fails_cleanly(void) {
 /* ---- a shortage that ends --------------------------------------------------------------- */
 
 /* Address space without memory: of each block only the start is written. */
-static size_t fill_untouched(void*** last, size_t size, size_t wanted) {
+static size_t fill_untouched(chain_t* c, size_t size, size_t wanted) {
   size_t bytes = 0;
-  while (bytes < wanted) {
-    void** p = (void**)mi_malloc(size);
-    if (p == NULL) break;
-    *p = (void*)*last;
-    *last = p;
-    bytes += size;
-  }
+  while (bytes < wanted && chain_add(c, mi_malloc(size))) bytes += size;
   return bytes;
 }
 
@@ -244,23 +222,23 @@ static void shortage_that_has_ended_leaves_no_trace(void) {
     pid_t pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
-      void** last = NULL;
+      chain_t chain = {0};
       mi_free(mi_malloc(10));
       for (int round = 0; round < 3; round++) {
         lower_address_space(rooms[i]);
-        size_t short_of = fill_untouched(&last, MIB, 8 * GIB);
+        size_t short_of = fill_untouched(&chain, MIB, 8 * GIB);
         CHECK_LE(short_of, 8 * GIB - 1); /* else the limit did nothing */
-        fill_untouched(&last, 64, GIB);
-        fill_untouched(&last, 5 * MIB, GIB);
-        release(&last);
+        fill_untouched(&chain, 64, GIB);
+        fill_untouched(&chain, 5 * MIB, GIB);
+        chain_free(&chain);
         raise_address_space();
       }
-      CHECK_GE(fill_untouched(&last, MIB, 6 * GIB), 6 * GIB);
-      CHECK_GE(fill_untouched(&last, 100000, 64 * MIB), 64 * MIB);
-      CHECK_GE(fill_untouched(&last, 1000, 64 * MIB), 64 * MIB);
-      CHECK_GE(fill_untouched(&last, 16, 16 * MIB), 16 * MIB);
-      CHECK_GE(fill_untouched(&last, 700 * MIB, GIB), GIB);
-      release(&last);
+      CHECK_GE(fill_untouched(&chain, MIB, 6 * GIB), 6 * GIB);
+      CHECK_GE(fill_untouched(&chain, 100000, 64 * MIB), 64 * MIB);
+      CHECK_GE(fill_untouched(&chain, 1000, 64 * MIB), 64 * MIB);
+      CHECK_GE(fill_untouched(&chain, 16, 16 * MIB), 16 * MIB);
+      CHECK_GE(fill_untouched(&chain, 700 * MIB, GIB), GIB);
+      chain_free(&chain);
       _exit(check_end());
     }
     if (check_wait_ok(pid, "child after a shortage") != 0) {
@@ -270,10 +248,10 @@ static void shortage_that_has_ended_leaves_no_trace(void) {
 }
 
 static void helper_fill_6_gib(void) {
-  void** last = NULL;
-  CHECK_GE(fill_untouched(&last, MIB, 6 * GIB), 6 * GIB);
-  CHECK_GE(fill_untouched(&last, 1000, 16 * MIB), 16 * MIB);
-  release(&last);
+  chain_t chain = {0};
+  CHECK_GE(fill_untouched(&chain, MIB, 6 * GIB), 6 * GIB);
+  CHECK_GE(fill_untouched(&chain, 1000, 16 * MIB), 16 * MIB);
+  chain_free(&chain);
 }
 static void small_reserve_does_not_limit_what_can_be_allocated(void) {
   const char* const reserves[] = {"0", "1M", "1"};

@@ -2,8 +2,7 @@
  * used by them at once, and the memory goes back to the system after the purge delay, while the
  * owner sleeps.
  */
-#include "probe.h"
-#include <mimalloc.h>
+#include "chain.h"
 
 #define FILL_BYTES (300 * MIB)
 #define AGAIN_BYTES (270 * MIB)
@@ -12,12 +11,6 @@
 static const size_t sizes[] = {64, 512, 4096, 100000};
 #define SIZES COUNT_OF(sizes)
 
-/* Blocks of one size, linked through their first word; usable bytes counted. */
-typedef struct chain_s {
-  void** last;
-  size_t bytes;
-} chain_t;
-
 static chain_t filled[SIZES];
 static pthread_mutex_t asleep = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -25,23 +18,12 @@ static bool is_full;
 static bool may_end;
 
 static void chain_fill(chain_t* chain, size_t size, size_t bytes) {
-  while (chain->bytes < bytes) {
-    void** p = (void**)mi_malloc(size);
+  while (chain->count * size < bytes) {
+    void* p = mi_malloc(size);
     REQUIRE(p != NULL);
-    memset((void*)p, 1, size);
-    *p = (void*)chain->last;
-    chain->last = p;
-    chain->bytes += size;
+    memset(p, 1, size);
+    chain_add(chain, p);
   }
-}
-
-static void chain_free(chain_t* chain) {
-  while (chain->last != NULL) {
-    void** next = (void**)*chain->last;
-    mi_free((void*)chain->last);
-    chain->last = next;
-  }
-  chain->bytes = 0;
 }
 
 static void* sleeper_run(void* arg) {
