@@ -265,6 +265,12 @@ step_stress_long() {
   echo "stress: $runs runs in $((SECONDS - start)) seconds, none failed"
 }
 
+# A server of 10^9 operations whose memory after each phase must not grow.
+step_long_run() {
+  cmake_build ctest-release ctest -DMI_WERROR=ON
+  "$work/ctest-release/long_run" 19 16
+}
+
 # The program forks 300 times from a busy process, times CTEST_SCALE.
 step_forks() {
   cmake_build ctest-release ctest -DMI_WERROR=ON
@@ -394,7 +400,7 @@ run_steps() {
     # The measurements of a step are shown when it passes, too.
     case $name in
       preload | layers | model | *_faults | catalogue | interleave* | orders | bindings | guard | switch | features | mutants | \
-        bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+        bench | stress_tsan | long_run | forks | fuzz | ends | faults | attacks | \
         cross_quick | cross | targets | checkers)
         cat "$log"
         ;;
