@@ -275,6 +275,12 @@ step_stress_long() {
   echo "stress: $runs runs in $((SECONDS - start)) seconds, none failed"
 }
 
+# A server of 10^9 operations whose memory after each phase must not grow.
+step_long_run() {
+  cmake_build ctest-release ctest -DMI_WERROR=ON
+  "$work/ctest-release/long_run" 19 16
+}
+
 # The program forks 300 times from a busy process, times CTEST_SCALE.
 step_forks() {
   cmake_build ctest-release ctest -DMI_WERROR=ON
@@ -386,7 +392,7 @@ print_times() {
 measurements() {
   case $1 in
   preload | layers | model | *_faults | catalogue | interleave* | orders | bindings | guard | switch | features | mutants | \
-    bench | stress_tsan | forks | fuzz | ends | faults | attacks | \
+    bench | stress_tsan | long_run | forks | fuzz | ends | faults | attacks | \
     cross_quick | cross | targets | checkers)
     cat "$2"
     ;;

@@ -267,6 +267,147 @@ static size_t cached(size_t threads, size_t mib, bool same) {
   return look();
 }
 
+/* ---- free memory in the wrong place: of other threads, of other sizes ---- */
+
+enum { TURN_THREADS = 8, TURNS = 32 };
+static size_t turn;
+static struct {
+  char** block;
+  size_t count;
+} built[TURN_THREADS];
+
+/* So many MiB of blocks of one size, which changes from turn to turn. */
+static void build(size_t t, size_t mib) {
+  static const size_t sizes[] = {64, 112, 208, 464, 1040};
+  size_t size = sizes[turn / 2 % (sizeof sizes / sizeof sizes[0])], count = mib * MIB / size;
+  char** block = bench_alloc(count * sizeof(char*));
+  for (size_t i = 0; i < count; i++) memset(block[i] = bench_alloc(size), 1, size);
+  built[t].block = block;
+  built[t].count = count;
+}
+
+static void demolish(size_t t, size_t one_of, bool all_but) {
+  struct rng rng = rng_new(turn);
+  for (size_t i = 0; i < built[t].count; i++)
+    if ((rng_between(&rng, 1, one_of) == 1) != all_but) {
+      free(built[t].block[i]);
+      built[t].block[i] = NULL;
+    }
+}
+
+static void demolish_rest(size_t t) {
+  for (size_t i = 0; i < built[t].count; i++) free(built[t].block[i]);
+  free(built[t].block);
+  built[t].block = NULL;
+  built[t].count = 0;
+}
+
+static void build_and_keep_a_tenth(size_t t) {
+  if (t != turn % TURN_THREADS) return;
+  build(t, 48);
+  demolish(t, 10, true);
+  free(built[t].block);
+}
+
+static void build_after_others(size_t t) {
+  if (t != turn % TURN_THREADS) return;
+  build(t, 32);
+  demolish((t + TURN_THREADS - 1) % TURN_THREADS, 8, true);
+  demolish_rest((t + TURN_THREADS - 3) % TURN_THREADS);
+}
+
+static size_t take_turns(phase_fun* phase) {
+  team_start(TURN_THREADS);
+  for (turn = 0; turn < TURNS; turn++) team_do(phase);
+  return rest(500);
+}
+static size_t turns(void) { return take_turns(build_and_keep_a_tenth); }
+static size_t handed(void) { return take_turns(build_after_others); }
+
+/* A table of lines in which any thread overwrites any line; their sizes change in waves. */
+enum { LINES = 200000, LINE_WRITES = 2000000 };
+static struct {
+  _Atomic(char*) line[LINES];
+  _Atomic(size_t) next;
+} ring;
+
+static void write_lines(size_t t) {
+  struct rng rng = rng_new(t + 9);
+  for (size_t i = 0; i < LINE_WRITES; i++) {
+    size_t size = 40 + rng_between(&rng, 0, i % 100000 < 50000 ? 160 : 600);
+    char* line = memset(bench_alloc(size), 1, size);
+    free(atomic_exchange(&ring.line[atomic_fetch_add(&ring.next, 1) % LINES], line));
+  }
+}
+static size_t lines(void) {
+  team_start(2);
+  team_do(write_lines);
+  return rest(500);
+}
+
+/* A store of short strings: replaced by longer ones, four of five removed, other values put in. */
+static size_t store(void) {
+  enum { ENTRIES = 700000 };
+  char** entry = mapped(ENTRIES * sizeof(char*));
+  struct rng rng = rng_new(11);
+  for (size_t n = 0; n < ENTRIES * 13 / 4; n++) {
+    size_t wave = n < ENTRIES ? 0 : 1 + (n - ENTRIES) / (ENTRIES / 2);
+    size_t i = wave == 0 ? n : rng_between(&rng, 0, ENTRIES - 1);
+    size_t size = wave == 0   ? 40 + rng_between(&rng, 0, 80)
+                  : wave <= 4 ? 60 + rng_between(&rng, 0, 120 + 80 * wave)
+                              : 200 + rng_between(&rng, 0, 300);
+    if (n == ENTRIES * 3)
+      for (size_t k = 0; k < ENTRIES; k++)
+        if (rng_between(&rng, 1, 5) != 1) {
+          free(entry[k]);
+          entry[k] = NULL;
+        }
+    free(entry[i]);
+    memset(entry[i] = bench_alloc(size), 1, size);
+  }
+  return rest(500);
+}
+
+/* A pool of threads, each of which served some requests. */
+static void serve(size_t t) {
+  enum { REQUESTS = 20, BLOCKS = 100 };
+  struct rng rng = rng_new(t + 31);
+  char* block[BLOCKS];
+  for (size_t request = 0; request < REQUESTS; request++) {
+    for (size_t i = 0; i < BLOCKS; i++) {
+      size_t size = (size_t)16 << rng_between(&rng, 0, 11);
+      size += rng_between(&rng, 0, size);
+      memset(block[i] = bench_alloc(size), 1, size);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) free(block[i]);
+  }
+}
+static size_t pool(void) {
+  team_start(300);
+  team_do(serve);
+  return rest(500);
+}
+
+/* One thread loads 400 MiB and frees nine tenths; four others need 300 MiB of the same sizes. */
+static void fill_and_keep(size_t t) {
+  struct rng rng = rng_new(t);
+  for (size_t bytes = 0, size; bytes < 75 * MIB; bytes += size) {
+    size = rng_between(&rng, 32, 231);
+    memset(bench_alloc(size), 1, size);
+  }
+}
+static size_t loader(void) {
+  blocks_init(32, 231, 400 * MIB);
+  fill(0);
+  struct rng rng = rng_new(1);
+  for (size_t i = 0; i < blocks.count[0]; i++)
+    if (rng_between(&rng, 1, 10) != 1) free(blocks.block[0][i]);
+  look();
+  team_start(4);
+  team_do(fill_and_keep);
+  return rest(500);
+}
+
 /* ---- large blocks, little of them used ---- */
 
 static size_t sparse(void) {
@@ -331,7 +472,9 @@ int main(int argc, char** argv) {
   } patterns[] = {{"one", silence_one}, {"four", silence_four}, {"producer", silence_producer},
                   {"holes", holes},     {"asked", holes_asked}, {"sleepers", sleepers},
                   {"sparse", sparse},   {"stacks", stacks},     {"shrunk", shrunk},
-                  {"locked", locked},   {"core", core_file}};
+                  {"locked", locked},   {"core", core_file},    {"turns", turns},
+                  {"handed", handed},   {"lines", lines},       {"store", store},
+                  {"pool", pool},       {"loader", loader}};
   size_t kib = SIZE_MAX;
   if (strcmp(name, "cache") == 0)
     kib = cached(bench_arg(argc, argv, 2, 4), bench_arg(argc, argv, 3, 100), argc > 4);
