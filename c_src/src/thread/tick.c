@@ -154,8 +154,7 @@ INTERNAL void thread_collect_for_oom(void) {
     collect_one(heap, false);
     for (heap_t* h = heap->thread_heaps.first; h != NULL; h = h->thread_next) collect_one(h, false);
   }
-  holes_stop(); /* waits for a page that another thread has claimed */
-  holes_go_on();
+  holes_go_on(holes_stop()); /* waits for a page that another thread has claimed */
   if (likely(!usage_is_on())) return;
   arena_purge_due(true);
   /* What other threads purge now counts until they are done. */
