@@ -295,41 +295,161 @@ static void a_refused_thread_changes_nothing(void) {
   sleepers_end();
 }
 
-/* Stopped by a debugger, while all others go on. */
-static void a_stopped_purger_stops_nobody(void) {
-  size_t before = rss_bytes();
-  sleepers_start(1, 100 * MIB, true);
-  int task = purger_wait(), ends[2];
-  REQUIRE(task != 0 && pipe(ends) == 0);
-  (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
-  pid_t tracer = fork();
-  REQUIRE(tracer >= 0);
-  if (tracer == 0) {
-    bool stopped = ptrace(PTRACE_SEIZE, task, NULL, NULL) == 0 &&
-                   ptrace(PTRACE_INTERRUPT, task, NULL, NULL) == 0 &&
-                   waitpid(task, NULL, __WALL) == task;
-    (void)!write(ends[1], stopped ? "1" : "0", 1);
-    for (;;) pause();
+/* ---- a purger that does not run ---- */
+
+/* A tenth of a second, and a slow machine. */
+#define NOBODY_WAITS (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER ? 5 : 0.5)
+static double longest;
+#define TIMED(call)                                                                                \
+  do {                                                                                             \
+    double start_ = now_seconds();                                                                 \
+    call;                                                                                          \
+    double took_ = now_seconds() - start_;                                                         \
+    if (took_ > longest) longest = took_;                                                          \
+  } while (0)
+
+static void use_some(void) {
+  for (int i = 0; i < 1000; i++) mi_free(mi_malloc((size_t)(i % 50) * 1000));
+}
+static void* use_and_end(void* arg) {
+  use_some();
+  return arg;
+}
+static void fork_once(void) {
+  pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    use_some();
+    mi_collect(true);
+    _exit(check_end());
   }
+  check_wait_ok(pid, "child");
+}
+
+/* What all others do meanwhile. `before`: resident bytes when nothing was in use. */
+static void others_do_not_wait(size_t before) {
+  double end = now_seconds() + 5;
+  while (now_seconds() < end && rss_bytes() > before + SILENCE_MAX) TIMED(use_some());
+  CHECK_LE(rss_bytes(), before + SILENCE_MAX); /* the calls of the others purge */
+  TIMED(thread_join(thread_start(&use_and_end, NULL)));
+  TIMED(fork_once());
+  void** chain = chain_fill(32 * MIB);
+  TIMED(chain_free(chain));
+  TIMED(mi_collect(true));
+  CHECK_LE(rss_bytes(), before + SILENCE_MAX);
+  TIMED(sleepers_end()); /* the last of them tells the purger to end */
+  TIMED(fork_once());
+  chain = chain_fill(32 * MIB);
+  TIMED(chain_free(chain));
+  TIMED(mi_collect(true));
+  check_note("the longest call took %.0f ms\n", longest * 1e3);
+  CHECK_LE_DOUBLE(longest, NOBODY_WAITS);
+}
+
+/* A debugger stops the thread `ms` milliseconds after the call. False: it may not. */
+static struct {
+  pid_t pid;
+  int go[2], answer[2];
+} debugger;
+static bool debugger_says_yes(void) {
   char answer = '0';
-  REQUIRE(read(ends[0], &answer, 1) == 1);
-  if (answer == '1') {
-    sleepers_go_on();
-    double end = now_seconds() + 1.5;
-    while (now_seconds() < end && rss_bytes() > before + SILENCE_MAX)
-      for (int i = 0; i < 1000; i++) mi_free(mi_malloc((size_t)(i % 50) * 1000));
-    CHECK_LE(rss_bytes(), before + SILENCE_MAX); /* the calls of the others purge */
-    double start = now_seconds();
-    sleepers_end();
-    CHECK_LE_DOUBLE(now_seconds() - start, 0.5); /* a tenth of a second, and a slow machine */
-    chain_free(chain_fill(32 * MIB));
-  } else {
-    check_note("skipped: may not trace\n");
-    sleepers_go_on();
-    sleepers_end();
+  return read(debugger.answer[0], &answer, 1) == 1 && answer == '1';
+}
+static bool debugger_start(int task, unsigned ms) {
+  REQUIRE(pipe(debugger.go) == 0 && pipe(debugger.answer) == 0);
+  (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  REQUIRE((debugger.pid = fork()) >= 0);
+  if (debugger.pid == 0) {
+    char go;
+    close(debugger.go[1]);
+    bool seized = ptrace(PTRACE_SEIZE, task, NULL, NULL) == 0;
+    (void)!write(debugger.answer[1], seized ? "1" : "0", 1);
+    (void)!read(debugger.go[0], &go, 1);
+    sleep_ms(ms);
+    bool stopped = seized && ptrace(PTRACE_INTERRUPT, task, NULL, NULL) == 0 &&
+                   waitpid(task, NULL, __WALL) == task;
+    (void)!write(debugger.answer[1], stopped ? "1" : "0", 1);
+    while (seized && waitpid(task, NULL, __WALL) == task) { /* the kernel tells it the end */
+    }
+    _exit(0);
   }
-  kill(tracer, SIGKILL);
-  REQUIRE(waitpid(tracer, NULL, 0) == tracer);
+  return debugger_says_yes();
+}
+
+/* A real-time thread takes the processor from the thread. False: the system allows none. */
+static int rival_cpu;
+static void* rival_run(void* arg) {
+  for (;;) {
+  }
+  return arg;
+}
+static bool rival_start(int task) {
+  cpu_set_t mine, its;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  REQUIRE(sched_getaffinity(0, sizeof mine, &mine) == 0);
+  if (CPU_COUNT(&mine) < 2) return false;
+  for (rival_cpu = 0; !CPU_ISSET(rival_cpu, &mine);) rival_cpu++;
+  CPU_CLR(rival_cpu, &mine);
+  CPU_ZERO(&its);
+  CPU_SET(rival_cpu, &its);
+  REQUIRE(sched_setaffinity(0, sizeof mine, &mine) == 0);
+  REQUIRE(sched_setaffinity(task, sizeof its, &its) == 0);
+  struct sched_param priority = {.sched_priority = 1};
+  REQUIRE(pthread_attr_init(&attributes) == 0);
+  REQUIRE(pthread_attr_setaffinity_np(&attributes, sizeof its, &its) == 0);
+  REQUIRE(pthread_attr_setschedpolicy(&attributes, SCHED_FIFO) == 0);
+  REQUIRE(pthread_attr_setschedparam(&attributes, &priority) == 0);
+  REQUIRE(pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED) == 0);
+  return pthread_create(&thread, &attributes, &rival_run, NULL) == 0;
+}
+
+/* In a process of its own, whose end is timed too. `argument`: milliseconds, below 0: a rival, else
+ * a debugger; and where to write when the end began, 0: it was skipped. */
+static void helper_purger_does_not_run(const char* argument) {
+  int ms, fd;
+  size_t before = rss_bytes();
+  REQUIRE(sscanf(argument, "%d,%d", &ms, &fd) == 2);
+  mi_option_set(mi_option_purge_delay, 1);
+  mi_option_set(mi_option_arena_purge_mult, 1);
+  sleepers_start(1, 100 * MIB, true);
+  int task = purger_wait();
+  REQUIRE(task != 0);
+  bool ready = ms < 0 ? rival_start(task) : debugger_start(task, (unsigned)ms);
+  if (ready && ms >= 0) REQUIRE(write(debugger.go[1], "1", 1) == 1);
+  sleepers_go_on();
+  if (ready && (ms < 0 || debugger_says_yes()))
+    others_do_not_wait(before);
+  else
+    sleepers_end();
+  double end = ready ? now_seconds() : 0;
+  REQUIRE(write(fd, &end, sizeof end) == sizeof end);
+  exit(check_end());
+}
+static bool check_purger_that_does_not_run(int ms) {
+  int fd[2];
+  double end = 0;
+  char argument[32];
+  REQUIRE(pipe(fd) == 0);
+  snprintf(argument, sizeof argument, "%d,%d", ms, fd[1]);
+  const char* args[] = {"helper_purger_does_not_run", argument, NULL};
+  check_wait_ok(check_start_self(args, -1, -1), argument);
+  double now = now_seconds();
+  close(fd[1]);
+  (void)!read(fd[0], &end, sizeof end);
+  close(fd[0]);
+  if (end > 0) CHECK_LE_DOUBLE(now - end, NOBODY_WAITS);
+  return end > 0;
+}
+
+static void a_stopped_purger_stops_nobody(void) {
+  /* Asleep, or at work. */
+  static const int times[] = {0, 1, 2, 3, 5, 8, 12, 200};
+  for (size_t i = 0; i < COUNT_OF(times); i++)
+    if (!check_purger_that_does_not_run(times[i])) check_note("skipped: may not trace\n");
+}
+static void a_starved_purger_stops_nobody(void) {
+  if (!check_purger_that_does_not_run(-1)) check_note("skipped: no real-time threads\n");
 }
 
 static void a_child_starts_its_own(void) {
@@ -429,6 +549,7 @@ static const check_case_t cases[] = {
     CASE(it_inherits_no_settings),
     CASE(a_refused_thread_changes_nothing),
     CASE(a_stopped_purger_stops_nobody),
+    CASE(a_starved_purger_stops_nobody),
     CASE(a_child_starts_its_own),
     CASE(a_child_without_handlers_starts_none),
     CASE(exit_works_while_it_purges),
@@ -438,6 +559,7 @@ static const check_case_t cases[] = {
 static const helper_t helpers[] = {
     {"helper_option", &helper_option},
     {"helper_exit", &helper_exit},
+    {"helper_purger_does_not_run", &helper_purger_does_not_run},
 };
 
 int main(int argc, char** argv) {

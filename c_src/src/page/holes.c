@@ -22,7 +22,9 @@
  *
  * Forks. Only one thread at a time has a page claimed here (`busy`), for a few dozen system calls
  * at most. A fork waits for that moment to pass, so that the child finds no claimed page. It does
- * not wait for ever: that thread may be stopped. Then the child loses this one page.
+ * not wait for ever: that thread may be stopped. Then the child loses this one page. A collection
+ * that finds the same turn for a tenth of a second takes over. The stopped thread still owns its
+ * page, and goes on with it some day; nothing else depends on the turn.
  *
  * Only in builds with MI_HOLES. The pages of first-class heaps get no holes: such a heap abandons
  * none. Neither do those in memory that the program provided or that cannot be purged.
@@ -37,37 +39,40 @@
 #include "block_state.h"
 #include "block_words.h"
 
-static _Atomic(bool) busy; /* a thread has claimed a page, or holes_stop was called */
-
 /* ---- one thread at a time ---- */
 
 #define BUSY_NAPS 200
 #define BUSY_NAP_US 500 /* a tenth of a second in all */
 
-/* Acquire and release: the next thread finds what the last one did. */
-static bool busy_begin(void) { return !swap_acq_rel(&busy, true); }
-static void busy_end(void) { store_release(&busy, false); }
+static _Atomic(uint32_t) busy;  /* the turn of the thread that has claimed a page; 0: none has */
+static _Atomic(uint32_t) turns; /* relaxed: makes each turn another number */
+#define TURN_STOP 1u            /* holes_stop was called: no thread takes over */
 
-static bool busy_wait(void) {
-  for (int i = 0; i < BUSY_NAPS; i++) {
-    if (busy_begin()) return true;
+/* Acquire and release: the next thread finds what the last one did. The turn; 0: it is another
+ * thread's. */
+static uint32_t turn_begin(uint32_t after, uint32_t flag) {
+  uint32_t turn = 4 * add_relaxed(&turns, 1) + 2 + flag;
+  return cas_acq_rel(&busy, &after, turn) ? turn : 0;
+}
+/* No effect if another thread has taken over. */
+static void turn_end(uint32_t turn) { (void)cas_acq_rel(&busy, &turn, 0); }
+
+static uint32_t turn_wait(uint32_t flag) {
+  uint32_t turn = turn_begin(0, flag), other = load_relaxed(&busy); /* the exchange checks it */
+  for (int i = 0; turn == 0 && i < BUSY_NAPS; i++) {
     os_nap(BUSY_NAP_US);
+    turn = turn_begin(0, flag);
   }
-  return false;
+  if (turn == 0 && other != 0 && (other & TURN_STOP) == 0) turn = turn_begin(other, flag);
+  return turn;
 }
 
-static bool stopped; /* under `busy` */
-INTERNAL void holes_stop(void) {
-  if (MI_HOLES && busy_wait()) stopped = true;
-}
-INTERNAL void holes_go_on(void) {
-  if (!stopped) return;
-  stopped = false;
-  busy_end();
+INTERNAL uint32_t holes_stop(void) { return MI_HOLES ? turn_wait(TURN_STOP) : 0; }
+INTERNAL void holes_go_on(uint32_t turn) {
+  if (turn != 0) turn_end(turn);
 }
 INTERNAL void holes_reset_after_fork(void) {
-  stopped = false;
-  store_relaxed(&busy, false); /* the child has a single thread */
+  store_relaxed(&busy, 0); /* the child has a single thread */
 }
 
 /* ---- making holes ---- */
@@ -175,14 +180,15 @@ static bool purge_word(arena_t* a, size_t w, bool all, size_t* bytes) {
   if (due != bits && !load_relaxed(&unfinished)) or_relaxed(&a->sparse_before[w], bits & ~due);
   for (; due != 0; due -= bit) {
     bit = due & (0 - due);
-    if (*bytes == 0 || !(all ? busy_wait() : busy_begin())) return false;
+    uint32_t turn = *bytes == 0 ? 0 : all ? turn_wait(0) : turn_begin(0, 0);
+    if (turn == 0) return false;
     if ((and_acquire(&a->sparse[w], ~bit) & bit) != 0) {
       uint32_t slice = a->first_slice + (uint32_t)(w * BITS_PER_WORD + lowest_bit(bit));
       /* A page without a hole costs time as well. */
       size_t cost = max_size(purge_page(a, slice), os_info.page_size);
       *bytes -= min_size(*bytes, cost);
     }
-    busy_end();
+    turn_end(turn);
   }
   return true;
 }

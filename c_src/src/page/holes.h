@@ -21,9 +21,9 @@ INTERNAL void holes_fill(page_t* page);
 /* Owner: the block overlaps a hole, so it is free. */
 INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block);
 #endif
-/* Between the two calls no thread has claimed a page to make holes in it. If the thread that has
- * claimed one does not go on, the first call gives up after a moment. */
-INTERNAL void holes_stop(void);
-INTERNAL void holes_go_on(void);
+/* Between the two calls no thread claims a page to make holes in it. The first waits for the thread
+ * that has claimed one, a tenth of a second at most; the second gets its result. */
+INTERNAL uint32_t holes_stop(void);
+INTERNAL void holes_go_on(uint32_t turn);
 /* In the child of a fork, instead of holes_go_on. */
 INTERNAL void holes_reset_after_fork(void);

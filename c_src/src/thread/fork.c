@@ -31,17 +31,21 @@ static os_lock_t* const ranked_locks[] = {&heap_lock,  &fallback_lock, &large_lo
                                           &arena_lock, &meta_lock,     &log_lock};
 #define LOCK_COUNT (sizeof(ranked_locks) / sizeof(ranked_locks[0]))
 
+static uint32_t holes_turn; /* under all locks */
+
 INTERNAL void fork_prepare(void) {
-  holes_stop();
+  uint32_t turn = holes_stop();
   for (size_t i = 0; i < LOCK_COUNT; i++) os_lock(ranked_locks[i]);
+  holes_turn = turn;
   os_fork_begin();
 }
 
 INTERNAL void fork_parent(void) {
+  uint32_t turn = holes_turn;
   random_after_fork(false);
   os_fork_end();
   for (size_t i = LOCK_COUNT; i > 0; i--) os_unlock(ranked_locks[i - 1]);
-  holes_go_on();
+  holes_go_on(turn);
 }
 
 INTERNAL void fork_child(void) {

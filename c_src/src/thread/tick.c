@@ -151,8 +151,7 @@ INTERNAL void thread_collect_for_oom(void) {
     heap_flush_quarantine(heap);
     FOR_HEAPS_OF(heap, h) collect_one(h, false);
   }
-  holes_stop(); /* waits for a page that another thread has claimed */
-  holes_go_on();
+  holes_go_on(holes_stop()); /* waits for a page that another thread has claimed */
   if (likely(!usage_is_on())) return;
   arena_purge_due(true);
   /* What other threads purge now counts until they are done. */
