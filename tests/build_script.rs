@@ -5,16 +5,16 @@ mod common;
 
 use std::process::Command;
 
-use common::{cargo, line, one_at_a_time, run, scratch, text};
+use common::{cargo, line, one_at_a_time, run, target, text};
 use mimalloc2_rust_sys::MiOption;
 
 /// Builds the program that prints all options, and returns what it prints.
 fn options_of_a_build(variables: &[(&str, &str)]) -> String {
-    let _one = one_at_a_time();
+    let _one = one_at_a_time("program");
     let mut command = cargo("build", "program");
     command.args(["--bin", "options"]).envs(variables.iter().copied());
     run("cargo build", &mut command);
-    text(&run("the program", &mut Command::new(scratch().join("target/debug/options"))))
+    text(&run("the program", &mut Command::new(target("program").join("debug/options"))))
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn the_build_sets_defaults() {
 #[test]
 fn a_value_that_is_no_integer_stops_the_build() {
     for value in ["soon", "", "1.5", "10ms", "99999999999999999999"] {
-        let _one = one_at_a_time();
+        let _one = one_at_a_time("program");
         let mut command = cargo("build", "program");
         let output = command.env("MI_DEFAULT_PURGE_DELAY", value).output().expect("Cargo");
         assert!(!output.status.success(), "{value:?}");
@@ -54,7 +54,7 @@ fn a_value_that_is_no_integer_stops_the_build() {
 /// The build script reads the names from the header: it declares a variable for each option.
 #[test]
 fn every_option_has_a_variable() {
-    let _one = one_at_a_time();
+    let _one = one_at_a_time("program");
     let mut command = cargo("build", "program");
     // An error makes Cargo print what the build script said: in the last one, all are declared.
     let output = command.env("MI_DEFAULT_LIMIT_CONTAINER", "?").output().expect("Cargo");

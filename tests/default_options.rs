@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{cargo, describe, one_at_a_time, scratch};
+use common::{cargo, describe, one_at_a_time, target};
 use mimalloc2_rust_sys::*;
 
 #[global_allocator]
@@ -72,7 +72,7 @@ fn build_with(options: &str) -> Output {
 
 #[test]
 fn wrong_options_do_not_compile() {
-    let _one = one_at_a_time();
+    let _one = one_at_a_time("default_options");
     for (options, says) in [
         ("purge_dely=0", "no such option: purge_dely=0"),
         ("purge_delay=0, MIMALLOC_VERBOSES", "no such option: MIMALLOC_VERBOSES"),
@@ -92,7 +92,7 @@ fn wrong_options_do_not_compile() {
 
 #[test]
 fn valid_options_compile() {
-    let _one = one_at_a_time();
+    let _one = one_at_a_time("default_options");
     for (options, expected) in [
         ("", 10),
         (" ;, ", 10),
@@ -103,7 +103,7 @@ fn valid_options_compile() {
     ] {
         let output = build_with(options);
         assert!(output.status.success(), "{options}: {}", describe(&output));
-        let program = scratch().join("target/debug/default_options");
+        let program = target("default_options").join("debug/default_options");
         let output = Command::new(program).output().expect("the program");
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{expected}\n"), "{options}");
     }

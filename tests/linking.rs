@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{cargo, cargo_build, fixtures, line, one_at_a_time, run, scratch, text};
+use common::{cargo, cargo_build, fixtures, line, one_at_a_time, run, scratch, target, text};
 
 /// Compiles a C file of the fixtures.
 fn cc(file: &str, output: &str, flags: &[&str]) -> PathBuf {
@@ -182,10 +182,10 @@ fn flags_of_the_environment_leave_a_program_that_links_and_works() {
         ("tested", "-O1 -fsanitize=address,undefined --coverage -fprofile-generate -pg"),
         ("strict", "-std=c99 -fPIE -fvisibility=default -Werror -Wconversion -Wmissing-prototypes"),
     ] {
-        let _one = one_at_a_time();
+        let _one = one_at_a_time("plain");
         let mut command = cargo("build", "plain");
         run(name, command.args(["--features", "override"]).env("CFLAGS", flags));
-        let output = run(name, &mut Command::new(scratch().join("target/debug/plain")));
+        let output = run(name, &mut Command::new(target("plain").join("debug/plain")));
         assert_eq!(line(&text(&output), "malloc"), "ours", "{name}");
     }
 }

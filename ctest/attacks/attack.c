@@ -122,10 +122,11 @@ static void others_step(size_t i) {
     others.p[i] = NULL;
     return;
   }
-  size_t size;
+  size_t size, least = cell.entry->alignment; /* sizes below it share a class */
+  size_t low = cell.size > least ? cell.size : 0, high = cell.size > least ? cell.size : least;
   do {
     size = 1 + others_random(OTHER_SIZE_MAX);
-  } while (size > cell.size / 2 && size < cell.size * 2);
+  } while (size > low / 2 && size < high * 2);
   others.p[i] = cell.entry->allocate(size);
   others.size[i] = size;
 }

@@ -19,6 +19,7 @@ enum { ENDED_HARMLESS = 0, ENDED_MISSED = 3, ENDED_IMPOSSIBLE = 4, ENDED_BROKEN 
 /* A way to allocate and to release. All functions take and give what the program sees. */
 typedef struct entry_s {
   const char* name;
+  size_t alignment; /* of each block, where that is more than usual */
   void* (*allocate)(size_t size);
   void (*release)(void* p, size_t size);
   void* (*resize)(void* p, size_t size);

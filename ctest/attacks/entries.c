@@ -123,6 +123,7 @@ entry_t entries[ENTRY_COUNT] = {
      .no_release_scalar = NOT_NEW,
      .release_aligned = delete_aligned_16},
     {.name = "aligned",
+     .alignment = ALIGNMENT,
      .allocate = aligned_allocate,
      .release = free_plain,
      .resize = aligned_resize,

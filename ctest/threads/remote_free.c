@@ -179,7 +179,7 @@ typedef struct ring_s {
 
 static ring_t rings[PRODUCERS];
 static int producers_stop;
-static size_t live_peak;
+static size_t live_now, live_peak; /* of all rings, atomic */
 /* Else the test shows nothing. */
 #define FREED_MIN 10000
 #define LIVE_PEAK_MIN (64 * MIB)
@@ -198,7 +198,13 @@ static void* produce(void* arg) {
     void* p = mi_malloc(size);
     REQUIRE(p != NULL);
     memset(p, 1, size);
-    __atomic_fetch_add(&r->live, mi_usable_size(p), __ATOMIC_RELAXED);
+    size_t usable = mi_usable_size(p);
+    __atomic_fetch_add(&r->live, usable, __ATOMIC_RELAXED);
+    size_t live = __atomic_add_fetch(&live_now, usable, __ATOMIC_RELAXED);
+    size_t peak = __atomic_load_n(&live_peak, __ATOMIC_RELAXED);
+    while (live > peak && !__atomic_compare_exchange_n(&live_peak, &peak, live, true,
+                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
     __atomic_store_n(&r->blocks[at], p, __ATOMIC_RELEASE);
     at = (at + 1) % RING;
   }
@@ -211,18 +217,18 @@ static void* only_free(void* arg) {
   size_t freed = 0;
   double end = now_seconds() + 2.0 * check_scale();
   /* Longer where the producers get little time. */
-  for (double now; (now = now_seconds()) < end ||
-                   (now < end + 60 && (freed < FREED_MIN || live_peak < LIVE_PEAK_MIN));) {
-    size_t live = 0;
-    for (size_t i = 0; i < PRODUCERS; i++)
-      live += __atomic_load_n(&rings[i].live, __ATOMIC_RELAXED);
-    if (live > live_peak) live_peak = live;
+  for (double now;
+       (now = now_seconds()) < end ||
+       (now < end + 60 &&
+        (freed < FREED_MIN || __atomic_load_n(&live_peak, __ATOMIC_RELAXED) < LIVE_PEAK_MIN));) {
     for (size_t i = 0; i < PRODUCERS; i++) {
       for (size_t n = 0; n < 1000; n++) {
         void* p = __atomic_exchange_n(&rings[i].blocks[at[i]], NULL, __ATOMIC_ACQUIRE);
         if (p == NULL) break;
         at[i] = (at[i] + 1) % RING;
-        __atomic_fetch_sub(&rings[i].live, mi_usable_size(p), __ATOMIC_RELAXED);
+        size_t usable = mi_usable_size(p);
+        __atomic_fetch_sub(&rings[i].live, usable, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&live_now, usable, __ATOMIC_RELAXED);
         mi_free(p);
         freed++;
       }

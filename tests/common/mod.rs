@@ -37,11 +37,23 @@ pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// One build at a time within a test program: they write to the same folders.
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static BUILDING: Mutex<()> = Mutex::new(());
+/// Where the package is built.
+pub fn target(package: &str) -> PathBuf {
+    scratch().join(format!("target-{package}"))
+}
+
+/// One build of a package at a time within a test program: they write to the same folder.
+pub fn one_at_a_time(package: &str) -> MutexGuard<'static, ()> {
+    static PROGRAM: Mutex<()> = Mutex::new(());
+    static PLUGIN: Mutex<()> = Mutex::new(());
+    static OTHER: Mutex<()> = Mutex::new(());
+    let building = match package {
+        "program" => &PROGRAM,
+        "plugin" => &PLUGIN,
+        _ => &OTHER,
+    };
     // Another test that failed while it built has left nothing half done: Cargo starts anew.
-    BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
+    building.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Builds a package of the fixtures and returns a copy, under the name `output`, of what came out.
@@ -51,9 +63,9 @@ pub fn cargo_build(package: &str, artifact: &str, output: &str, arguments: &[&st
     let mut command = cargo("build", package);
     command.args(arguments);
     let output = scratch().join(output);
-    let _one = one_at_a_time();
+    let _one = one_at_a_time(package);
     run("cargo build", &mut command);
-    fs::copy(scratch().join("target").join(artifact), &output).expect("what Cargo built");
+    fs::copy(target(package).join(artifact), &output).expect("what Cargo built");
     output
 }
 
@@ -70,7 +82,7 @@ pub fn cargo(what: &str, package: &str) -> Command {
     }
     command
         .args([what, "--offline", "--package", package, "--target-dir"])
-        .arg(scratch().join("target"))
+        .arg(target(package))
         .current_dir(fixtures());
     command
 }
