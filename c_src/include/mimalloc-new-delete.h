@@ -88,8 +88,8 @@ mi_decl_new(n) void* operator new(std::size_t n, std::align_val_t al) {
 mi_decl_new(n) void* operator new[](std::size_t n, std::align_val_t al) {
   return mi_new_aligned(n, static_cast<std::size_t>(al));
 }
-mi_decl_new_nothrow(n) void* operator new(std::size_t n, std::align_val_t al,
-                                          const std::nothrow_t&) mi_attr_noexcept {
+mi_decl_new_nothrow(n) void* operator new(std::size_t n, std::align_val_t al, const std::nothrow_t&)
+    mi_attr_noexcept {
   mi_null_on_throw(mi_new_aligned(n, static_cast<std::size_t>(al)),
                    mi_new_aligned_nothrow(n, static_cast<std::size_t>(al)));
 }

@@ -167,8 +167,8 @@ mi_decl_export char* mi_stats_get_json(size_t buf_size, char* buf) mi_attr_noexc
 
 /* Any struct of this kind as JSON text; NULL also for a `stats` that mi_stats_get would refuse. The
  * numbers about the process are present ones. Since 3.4.3. */
-mi_decl_export char* mi_stats_as_json(mi_stats_t* stats, size_t buf_size,
-                                      char* buf) mi_attr_noexcept;
+mi_decl_export char* mi_stats_as_json(mi_stats_t* stats, size_t buf_size, char* buf)
+    mi_attr_noexcept;
 
 /* The largest size of the small blocks of a bin, bytes: 8, 16, 32, 48 and 64 for the bins 1 to 5,
  * then four bins per doubling (80, 96, 112, 128, 160, ...). Bin 0 (8 bytes) counts the requests of
@@ -181,11 +181,11 @@ mi_decl_export size_t mi_stats_get_bin_size(size_t bin) mi_attr_noexcept;
  * present values. Blocks that a heap takes from a deleted heap or an ended thread count in
  * `current` but not in `total`. Since 3.4.3. */
 mi_decl_export bool mi_heap_stats_get(mi_heap_t* heap, mi_stats_t* stats) mi_attr_noexcept;
-mi_decl_export char* mi_heap_stats_get_json(mi_heap_t* heap, size_t buf_size,
-                                            char* buf) mi_attr_noexcept;
+mi_decl_export char* mi_heap_stats_get_json(mi_heap_t* heap, size_t buf_size, char* buf)
+    mi_attr_noexcept;
 /* As mi_stats_print_out. */
-mi_decl_export void mi_heap_stats_print_out(mi_heap_t* heap, mi_output_fun* out,
-                                            void* arg) mi_attr_noexcept;
+mi_decl_export void mi_heap_stats_print_out(mi_heap_t* heap, mi_output_fun* out, void* arg)
+    mi_attr_noexcept;
 
 #ifdef __cplusplus
 }

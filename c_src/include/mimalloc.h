@@ -136,8 +136,8 @@ mi_decl_copy char* mi_strndup(const char* s, size_t n) mi_attr_noexcept;
 /* The absolute path of `fname`. With a buffer of the caller (at least PATH_MAX bytes) the same as
  * realpath(); with NULL a block that is released with mi_free. On failure returns NULL and sets
  * errno. */
-mi_decl_nodiscard mi_decl_export char* mi_realpath(const char* fname,
-                                                   char* resolved_name) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export char* mi_realpath(const char* fname, char* resolved_name)
+    mi_attr_noexcept;
 
 /* ---- extended ------------------------------------------------------------ */
 
@@ -197,17 +197,15 @@ mi_decl_export void mi_collect_reduce(size_t target_thread_owned) mi_attr_noexce
  * 2.4.1. */
 #define MI_HAS_UBLOCK 1
 mi_decl_alloc(1) void* mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept;
-mi_decl_alloc_n(1, 2) void* mi_ucalloc(size_t count, size_t size,
-                                       size_t* block_size) mi_attr_noexcept;
+mi_decl_alloc_n(1, 2) void* mi_ucalloc(size_t count, size_t size, size_t* block_size)
+    mi_attr_noexcept;
 mi_decl_realloc(2) void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
                                      size_t* block_size_post) mi_attr_noexcept;
 mi_decl_export void mi_ufree(void* p, size_t* block_size) mi_attr_noexcept;
-mi_decl_alloc(1) void* mi_umalloc_aligned(size_t size, size_t alignment,
-                                          size_t* block_size) mi_attr_noexcept
-    mi_attr_alloc_align(2);
-mi_decl_alloc(1) void* mi_uzalloc_aligned(size_t size, size_t alignment,
-                                          size_t* block_size) mi_attr_noexcept
-    mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_umalloc_aligned(size_t size, size_t alignment, size_t* block_size)
+    mi_attr_noexcept mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size)
+    mi_attr_noexcept mi_attr_alloc_align(2);
 mi_decl_alloc(1) void* mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept;
 mi_decl_alloc(1) void* mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept;
 
@@ -227,8 +225,8 @@ mi_decl_realloc(2) void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noex
  * each thread. The callback may allocate and free; a thread does not enter it again while it is
  * inside. */
 typedef void(mi_cdecl mi_deferred_free_fun)(bool force, unsigned long long heartbeat, void* arg);
-mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free,
-                                              void* arg) mi_attr_noexcept;
+mi_decl_export void mi_register_deferred_free(mi_deferred_free_fun* deferred_free, void* arg)
+    mi_attr_noexcept;
 
 /* Receives every message of the library; NULL restores standard error. A newly registered function
  * first receives the messages printed before (at most 32 KiB). */
@@ -330,22 +328,20 @@ mi_decl_nodiscard mi_decl_export bool mi_is_in_heap_region(const void* p) mi_att
 /* `alignment` must be a power of two, otherwise NULL. The `_at` forms align
  * `p + offset` instead of `p`. Release with mi_free. The reallocating forms always
  * align the result, and keep the block in place only if it is aligned already. */
-mi_decl_alloc(1) void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(2);
-mi_decl_alloc(1) void* mi_malloc_aligned_at(size_t size, size_t alignment,
-                                            size_t offset) mi_attr_noexcept;
-mi_decl_alloc(1) void* mi_zalloc_aligned(size_t size, size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(2);
-mi_decl_alloc(1) void* mi_zalloc_aligned_at(size_t size, size_t alignment,
-                                            size_t offset) mi_attr_noexcept;
-mi_decl_alloc_n(1, 2) void* mi_calloc_aligned(size_t count, size_t size,
-                                              size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(3);
+mi_decl_alloc(1) void* mi_malloc_aligned(size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_malloc_aligned_at(size_t size, size_t alignment, size_t offset)
+    mi_attr_noexcept;
+mi_decl_alloc(1) void* mi_zalloc_aligned(size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_zalloc_aligned_at(size_t size, size_t alignment, size_t offset)
+    mi_attr_noexcept;
+mi_decl_alloc_n(1, 2) void* mi_calloc_aligned(size_t count, size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(3);
 mi_decl_alloc_n(1, 2) void* mi_calloc_aligned_at(size_t count, size_t size, size_t alignment,
                                                  size_t offset) mi_attr_noexcept;
-mi_decl_realloc(2) void* mi_realloc_aligned(void* p, size_t newsize,
-                                            size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(3);
+mi_decl_realloc(2) void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(3);
 mi_decl_realloc(2) void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
                                                size_t offset) mi_attr_noexcept;
 
@@ -355,17 +351,16 @@ mi_decl_realloc(2) void* mi_realloc_aligned_at(void* p, size_t newsize, size_t a
  * the new usable size is zero. */
 mi_decl_realloc(2) void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept;
 mi_decl_realloc_n(2, 3) void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept;
-mi_decl_realloc(2) void* mi_rezalloc_aligned(void* p, size_t newsize,
-                                             size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(3);
+mi_decl_realloc(2) void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(3);
 mi_decl_realloc(2) void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
                                                 size_t offset) mi_attr_noexcept;
 mi_decl_realloc_n(2, 3) void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
-                                                  size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(4);
+                                                  size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(4);
 mi_decl_realloc_n(2, 3) void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size,
-                                                     size_t alignment,
-                                                     size_t offset) mi_attr_noexcept;
+                                                     size_t alignment, size_t offset)
+    mi_attr_noexcept;
 
 /* ---- first-class heaps ------------------------------------------------------- */
 
@@ -405,60 +400,57 @@ mi_decl_export void mi_heap_collect(mi_heap_t* heap, bool force) mi_attr_noexcep
  * heap. */
 mi_decl_alloc(2) void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept;
 mi_decl_alloc(2) void* mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept;
-mi_decl_alloc_n(2, 3) void* mi_heap_calloc(mi_heap_t* heap, size_t count,
-                                           size_t size) mi_attr_noexcept;
-mi_decl_alloc_n(2, 3) void* mi_heap_mallocn(mi_heap_t* heap, size_t count,
-                                            size_t size) mi_attr_noexcept;
+mi_decl_alloc_n(2, 3) void* mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size)
+    mi_attr_noexcept;
+mi_decl_alloc_n(2, 3) void* mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size)
+    mi_attr_noexcept;
 mi_decl_alloc(2) void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept;
 /* Since 2.4.1. */
 mi_decl_alloc(2) void* mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept;
 mi_decl_realloc(3) void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept;
-mi_decl_realloc_n(3, 4) void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count,
-                                               size_t size) mi_attr_noexcept;
-mi_decl_realloc(3) void* mi_heap_reallocf(mi_heap_t* heap, void* p,
-                                          size_t newsize) mi_attr_noexcept;
+mi_decl_realloc_n(3, 4) void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size)
+    mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_reallocf(mi_heap_t* heap, void* p, size_t newsize)
+    mi_attr_noexcept;
 mi_decl_copy char* mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept;
 mi_decl_copy char* mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export char* mi_heap_realpath(mi_heap_t* heap, const char* fname,
                                                         char* resolved_name) mi_attr_noexcept;
 
-mi_decl_alloc(2) void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size,
-                                              size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(3);
+mi_decl_alloc(2) void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(3);
 mi_decl_alloc(2) void* mi_heap_malloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
                                                  size_t offset) mi_attr_noexcept;
-mi_decl_alloc(2) void* mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size,
-                                              size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(3);
+mi_decl_alloc(2) void* mi_heap_zalloc_aligned(mi_heap_t* heap, size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(3);
 mi_decl_alloc(2) void* mi_heap_zalloc_aligned_at(mi_heap_t* heap, size_t size, size_t alignment,
                                                  size_t offset) mi_attr_noexcept;
 mi_decl_alloc_n(2, 3) void* mi_heap_calloc_aligned(mi_heap_t* heap, size_t count, size_t size,
-                                                   size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(4);
+                                                   size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(4);
 mi_decl_alloc_n(2, 3) void* mi_heap_calloc_aligned_at(mi_heap_t* heap, size_t count, size_t size,
-                                                      size_t alignment,
-                                                      size_t offset) mi_attr_noexcept;
+                                                      size_t alignment, size_t offset)
+    mi_attr_noexcept;
 mi_decl_realloc(3) void* mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
-                                                 size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(4);
+                                                 size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(4);
 mi_decl_realloc(3) void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize,
-                                                    size_t alignment,
-                                                    size_t offset) mi_attr_noexcept;
+                                                    size_t alignment, size_t offset)
+    mi_attr_noexcept;
 
-mi_decl_realloc(3) void* mi_heap_rezalloc(mi_heap_t* heap, void* p,
-                                          size_t newsize) mi_attr_noexcept;
+mi_decl_realloc(3) void* mi_heap_rezalloc(mi_heap_t* heap, void* p, size_t newsize)
+    mi_attr_noexcept;
 mi_decl_realloc_n(3, 4) void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount,
                                                size_t size) mi_attr_noexcept;
 mi_decl_realloc(3) void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
-                                                  size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(4);
+                                                  size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(4);
 mi_decl_realloc(3) void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize,
-                                                     size_t alignment,
-                                                     size_t offset) mi_attr_noexcept;
+                                                     size_t alignment, size_t offset)
+    mi_attr_noexcept;
 mi_decl_realloc_n(3, 4) void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p, size_t newcount,
-                                                       size_t size,
-                                                       size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(5);
+                                                       size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(5);
 mi_decl_realloc_n(3, 4) void* mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount,
                                                           size_t size, size_t alignment,
                                                           size_t offset) mi_attr_noexcept;
@@ -550,48 +542,48 @@ mi_decl_export bool mi_manage_os_memory(void* start, size_t size, bool is_commit
                                         bool is_zero, int numa_node) mi_attr_noexcept;
 /* Reserves `size` bytes (rounded up to 64 KiB) as a shared arena, accessible at once with
  * `commit`, in large OS pages where possible with `allow_large`. 0, or ENOMEM (also for size 0). */
-mi_decl_export int mi_reserve_os_memory(size_t size, bool commit,
-                                        bool allow_large) mi_attr_noexcept;
+mi_decl_export int mi_reserve_os_memory(size_t size, bool commit, bool allow_large)
+    mi_attr_noexcept;
 /* Reserves `pages` huge OS pages of 1 GiB as a shared arena, on `numa_node` (-1: any, taken modulo
  * the number of nodes) within `timeout_msecs` (0: no limit). Returns 0 when at least one page was
  * obtained or `pages` is 0, else ENOMEM. */
-mi_decl_export int mi_reserve_huge_os_pages_at(size_t pages, int numa_node,
-                                               size_t timeout_msecs) mi_attr_noexcept;
+mi_decl_export int mi_reserve_huge_os_pages_at(size_t pages, int numa_node, size_t timeout_msecs)
+    mi_attr_noexcept;
 /* The same, spread evenly over `numa_nodes` nodes (0: all nodes). Stops at the first node that
  * fails, with its error. */
 mi_decl_export int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes,
                                                        size_t timeout_msecs) mi_attr_noexcept;
 /* Deprecated: mi_reserve_huge_os_pages_interleave(pages, 0, max_secs * 1000);
  * `*pages_reserved` is `pages` or, on error, 0. */
-mi_decl_export int mi_reserve_huge_os_pages(size_t pages, double max_secs,
-                                            size_t* pages_reserved) mi_attr_noexcept;
+mi_decl_export int mi_reserve_huge_os_pages(size_t pages, double max_secs, size_t* pages_reserved)
+    mi_attr_noexcept;
 
 /* The same, and the arena's id in `*arena_id` (may be NULL; 0 when there is none). Only heaps
  * that are bound to an `exclusive` arena use it. */
 mi_decl_export bool mi_manage_os_memory_ex(void* start, size_t size, bool is_committed,
                                            bool is_large, bool is_zero, int numa_node,
-                                           bool exclusive,
-                                           mi_arena_id_t* arena_id) mi_attr_noexcept;
+                                           bool exclusive, mi_arena_id_t* arena_id)
+    mi_attr_noexcept;
 mi_decl_export int mi_reserve_os_memory_ex(size_t size, bool commit, bool allow_large,
-                                           bool exclusive,
-                                           mi_arena_id_t* arena_id) mi_attr_noexcept;
+                                           bool exclusive, mi_arena_id_t* arena_id)
+    mi_attr_noexcept;
 mi_decl_export int mi_reserve_huge_os_pages_at_ex(size_t pages, int numa_node, size_t timeout_msecs,
-                                                  bool exclusive,
-                                                  mi_arena_id_t* arena_id) mi_attr_noexcept;
+                                                  bool exclusive, mi_arena_id_t* arena_id)
+    mi_attr_noexcept;
 
 /* Start and `*size` (may be NULL) of an arena; NULL and 0 when there is none of that id. */
 mi_decl_export void* mi_arena_area(mi_arena_id_t arena_id, size_t* size) mi_attr_noexcept;
 /* Prints which slices of the arenas are in use, hold abandoned pages, wait for purge. */
-mi_decl_export void mi_debug_show_arenas(bool show_inuse, bool show_abandoned,
-                                         bool show_purge) mi_attr_noexcept;
+mi_decl_export void mi_debug_show_arenas(bool show_inuse, bool show_abandoned, bool show_purge)
+    mi_attr_noexcept;
 
 /* Alignment and least size of memory for an arena, bytes; whether `p` lies in an arena.
  * Since 3.4.3. */
 #define MI_HAS_ARENA_QUERY 1
 mi_decl_nodiscard mi_decl_export size_t mi_arena_min_alignment(void) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export size_t mi_arena_min_size(void) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export bool mi_arena_contains(mi_arena_id_t arena_id,
-                                                        const void* p) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export bool mi_arena_contains(mi_arena_id_t arena_id, const void* p)
+    mi_attr_noexcept;
 
 /* A heap whose blocks all lie in the given arena (0: in any). Its allocations return NULL
  * when the arena is full. NULL for an id that does not exist. */
@@ -700,8 +692,8 @@ mi_decl_export void mi_option_disable(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_set_enabled(mi_option_t option, bool enable) mi_attr_noexcept;
 mi_decl_export void mi_option_set_enabled_default(mi_option_t option, bool enable) mi_attr_noexcept;
 mi_decl_nodiscard mi_decl_export long mi_option_get(mi_option_t option) mi_attr_noexcept;
-mi_decl_nodiscard mi_decl_export long mi_option_get_clamp(mi_option_t option, long min,
-                                                          long max) mi_attr_noexcept;
+mi_decl_nodiscard mi_decl_export long mi_option_get_clamp(mi_option_t option, long min, long max)
+    mi_attr_noexcept;
 /* The value in bytes: options counted in KiB are multiplied by 1024. */
 mi_decl_nodiscard mi_decl_export size_t mi_option_get_size(mi_option_t option) mi_attr_noexcept;
 mi_decl_export void mi_option_set(mi_option_t option, long value) mi_attr_noexcept;
@@ -719,12 +711,12 @@ mi_decl_nodiscard mi_decl_export size_t mi_malloc_usable_size(const void* p) mi_
 /* Returns 0 with the block in `*p`, or EINVAL (NULL `p`; alignment not a power of two or not a
  * multiple of sizeof(void*)), or ENOMEM. On an error `*p` stays unchanged. errno is kept. */
 mi_decl_export int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept;
-mi_decl_alloc(2) void* mi_memalign(size_t alignment, size_t size) mi_attr_noexcept
-    mi_attr_alloc_align(1);
+mi_decl_alloc(2) void* mi_memalign(size_t alignment, size_t size)
+    mi_attr_noexcept mi_attr_alloc_align(1);
 mi_decl_alloc(1) void* mi_valloc(size_t size) mi_attr_noexcept;
 mi_decl_alloc(1) void* mi_pvalloc(size_t size) mi_attr_noexcept;
-mi_decl_alloc(2) void* mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept
-    mi_attr_alloc_align(1);
+mi_decl_alloc(2) void* mi_aligned_alloc(size_t alignment, size_t size)
+    mi_attr_noexcept mi_attr_alloc_align(1);
 
 /* mi_reallocn that sets errno: EOVERFLOW when the product overflows, else ENOMEM. */
 mi_decl_realloc_n(2, 3) void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept;
@@ -751,8 +743,8 @@ mi_decl_copy unsigned char* mi_mbsdup(const unsigned char* s) mi_attr_noexcept;
  * `*size` (may be NULL); NULL and 0 when there is none. 0, EINVAL (NULL `buf` or `name`) or
  * ENOMEM. The wide form is for Windows; elsewhere NULL, 0 and EINVAL. */
 mi_decl_export int mi_dupenv_s(char** buf, size_t* size, const char* name) mi_attr_noexcept;
-mi_decl_export int mi_wdupenv_s(unsigned short** buf, size_t* size,
-                                const unsigned short* name) mi_attr_noexcept;
+mi_decl_export int mi_wdupenv_s(unsigned short** buf, size_t* size, const unsigned short* name)
+    mi_attr_noexcept;
 
 /* ---- C++ and sized release ------------------------------------------------------ */
 
@@ -768,8 +760,8 @@ mi_decl_alloc(1) void* mi_new(size_t size);
 mi_decl_alloc(1) void* mi_new_aligned(size_t size, size_t alignment) mi_attr_alloc_align(2);
 /* The same, but returns NULL instead of throwing std::bad_alloc. */
 mi_decl_alloc(1) void* mi_new_nothrow(size_t size) mi_attr_noexcept;
-mi_decl_alloc(1) void* mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept
-    mi_attr_alloc_align(2);
+mi_decl_alloc(1) void* mi_new_aligned_nothrow(size_t size, size_t alignment)
+    mi_attr_noexcept mi_attr_alloc_align(2);
 /* Arrays, and reallocation. No new-handler can fix an overflowing product, so it is called once
  * only. `p` stays valid until the call succeeds. */
 mi_decl_alloc_n(1, 2) void* mi_new_n(size_t count, size_t size);

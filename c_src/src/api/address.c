@@ -107,8 +107,8 @@ bool mi_is_in_heap_region(const void* p) mi_attr_noexcept {
   return p != NULL && (arena_contains(p) || large_contains(p));
 }
 
-bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p,
-                                           size_t perc_threshold) mi_attr_noexcept {
+bool mi_unsafe_heap_page_is_under_utilized(mi_heap_t* heap, void* p, size_t perc_threshold)
+    mi_attr_noexcept {
   page_t* page = p == NULL ? NULL : map_page_checked(p);
   if (page == NULL || page_class(page) == CLASS_LARGE) return false;
   uintptr_t name = owner_id(load_relaxed(&page->owner));

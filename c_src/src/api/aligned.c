@@ -99,27 +99,16 @@ static inline void* calloc_aligned_in(heap_t* heap, size_t count, size_t size, s
   return malloc_aligned_in(heap, total, alignment, offset, true);
 }
 
-/* Defines mi_<name> and mi_heap_<name>; `value` uses `heap` and the parameters. */
-#define DEFINE_BOTH(name, value, ...)                                                              \
-  void* mi_##name(__VA_ARGS__) mi_attr_noexcept {                                                  \
-    heap_t* heap = heap_default;                                                                   \
-    return value;                                                                                  \
-  }                                                                                                \
-  void* mi_heap_##name(mi_heap_t* named, __VA_ARGS__) mi_attr_noexcept {                           \
-    heap_t* heap = heap_named(named);                                                              \
-    return value;                                                                                  \
-  }
-
-DEFINE_BOTH(malloc_aligned_at, malloc_aligned_in(heap, size, alignment, offset, false), size_t size,
-            size_t alignment, size_t offset)
-DEFINE_BOTH(zalloc_aligned_at, malloc_aligned_in(heap, size, alignment, offset, true), size_t size,
-            size_t alignment, size_t offset)
-DEFINE_BOTH(zalloc_aligned, malloc_aligned_in(heap, size, alignment, 0, true), size_t size,
-            size_t alignment)
-DEFINE_BOTH(calloc_aligned_at, calloc_aligned_in(heap, count, size, alignment, offset),
-            size_t count, size_t size, size_t alignment, size_t offset)
-DEFINE_BOTH(calloc_aligned, calloc_aligned_in(heap, count, size, alignment, 0), size_t count,
-            size_t size, size_t alignment)
+DEFINE_BOTH(void*, malloc_aligned_at, (size_t size, size_t alignment, size_t offset),
+            malloc_aligned_in(heap, size, alignment, offset, false))
+DEFINE_BOTH(void*, zalloc_aligned_at, (size_t size, size_t alignment, size_t offset),
+            malloc_aligned_in(heap, size, alignment, offset, true))
+DEFINE_BOTH(void*, zalloc_aligned, (size_t size, size_t alignment),
+            malloc_aligned_in(heap, size, alignment, 0, true))
+DEFINE_BOTH(void*, calloc_aligned_at, (size_t count, size_t size, size_t alignment, size_t offset),
+            calloc_aligned_in(heap, count, size, alignment, offset))
+DEFINE_BOTH(void*, calloc_aligned, (size_t count, size_t size, size_t alignment),
+            calloc_aligned_in(heap, count, size, alignment, 0))
 
 void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
   return malloc_aligned(size, alignment);

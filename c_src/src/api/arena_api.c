@@ -41,8 +41,8 @@ static arena_t* manage(arena_memory_t memory) {
 }
 
 bool mi_manage_os_memory_ex(void* start, size_t size, bool is_committed, bool is_large,
-                            bool is_zero, int numa_node, bool exclusive,
-                            mi_arena_id_t* arena_id) mi_attr_noexcept {
+                            bool is_zero, int numa_node, bool exclusive, mi_arena_id_t* arena_id)
+    mi_attr_noexcept {
   mi_process_init();
   arena_memory_t memory = {.start = start,
                            .size = size,
@@ -79,18 +79,18 @@ int mi_reserve_huge_os_pages_at_ex(size_t pages, int numa_node, size_t timeout_m
   if (pages > 0) a = arena_reserve_huge(pages, numa_node, timeout_msecs, exclusive);
   return give_id(a, arena_id) || pages == 0 ? 0 : ENOMEM;
 }
-int mi_reserve_huge_os_pages_at(size_t pages, int numa_node,
-                                size_t timeout_msecs) mi_attr_noexcept {
+int mi_reserve_huge_os_pages_at(size_t pages, int numa_node, size_t timeout_msecs)
+    mi_attr_noexcept {
   return mi_reserve_huge_os_pages_at_ex(pages, numa_node, timeout_msecs, false, NULL);
 }
-int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes,
-                                        size_t timeout_msecs) mi_attr_noexcept {
+int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes, size_t timeout_msecs)
+    mi_attr_noexcept {
   mi_process_init();
   return arena_reserve_huge_interleave(pages, numa_nodes, timeout_msecs) ? 0 : ENOMEM;
 }
 
-int mi_reserve_huge_os_pages(size_t pages, double max_secs,
-                             size_t* pages_reserved) mi_attr_noexcept {
+int mi_reserve_huge_os_pages(size_t pages, double max_secs, size_t* pages_reserved)
+    mi_attr_noexcept {
   mi_process_init();
   log_warning("mi_reserve_huge_os_pages is deprecated, use mi_reserve_huge_os_pages_interleave\n");
   size_t timeout = 0;

@@ -61,9 +61,8 @@ INTERNAL NOINLINE void* zalloc_unusual(heap_t* heap, size_t size) {
   return zalloc_class(heap, class_of_malloc(size));
 }
 
-void* mi_zalloc(size_t size) mi_attr_noexcept { return zalloc_default(size); }
-
-void* mi_zalloc_small(size_t size) mi_attr_noexcept { return zalloc_default(size); }
+DEFINE_BOTH(void*, zalloc, (size_t size), zalloc_in(heap, size))
+DEFINE_BOTH(void*, zalloc_small, (size_t size), zalloc_in(heap, size))
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size - 1 >= ALIGN8_MAX - CANARY_SIZE)) return zalloc_default(size);
@@ -91,26 +90,24 @@ INTERNAL void* finish_resized(page_t* page, void* p, size_t size) {
 /* ---- arrays ---- */
 
 INTERNAL COLD void* array_overflow(size_t count, size_t size) {
-#if MI_DEBUG > 0
-  log_error(EOVERFLOW, "allocation of %zu times %zu bytes overflows\n", count, size);
-#else
-  (void)count, (void)size;
-#endif
+  if (MI_DEBUG > 0)
+    log_error(EOVERFLOW, "allocation of %zu times %zu bytes overflows\n", count, size);
   errno = ENOMEM;
   return NULL;
 }
 
-void* mi_calloc(size_t count, size_t size) mi_attr_noexcept {
+static inline void* calloc_in(heap_t* heap, size_t count, size_t size) {
   size_t total;
   if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
-  return zalloc_default(total);
+  return zalloc_in(heap, total);
 }
-
-void* mi_mallocn(size_t count, size_t size) mi_attr_noexcept {
+static inline void* mallocn_in(heap_t* heap, size_t count, size_t size) {
   size_t total;
   if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
-  return malloc_default(total);
+  return malloc_in(heap, total);
 }
+DEFINE_BOTH(void*, calloc, (size_t count, size_t size), calloc_in(heap, count, size))
+DEFINE_BOTH(void*, mallocn, (size_t count, size_t size), mallocn_in(heap, count, size))
 
 /* ---- strings ---- */
 
@@ -131,19 +128,14 @@ INTERNAL char* strndup_in(heap_t* heap, const char* s, size_t n) {
   return memcpy(copy, s, n);
 }
 
-char* mi_strdup(const char* s) mi_attr_noexcept { return strdup_in(heap_default, s); }
-char* mi_strndup(const char* s, size_t n) mi_attr_noexcept {
-  return strndup_in(heap_default, s, n);
-}
+DEFINE_BOTH(char*, strdup, (const char* s), strdup_in(heap, s))
+DEFINE_BOTH(char*, strndup, (const char* s, size_t n), strndup_in(heap, s, n))
 
 /* ---- from a heap that the caller names ---- */
 
 #if MI_CHECKS_HEAPS
 INTERNAL COLD heap_t* heap_named_slow(heap_t* heap) {
-  heap_t* mine = thread_backing();
-  if (mine != NULL && heap_backing(heap) == mine) return heap;
-  log_error(EFAULT, "heap %p is used by a thread that did not create it\n", (void*)heap);
-  return heap_default;
+  return heap_belongs_here(heap, "is used by") ? heap : heap_default;
 }
 #endif
 
@@ -152,26 +144,4 @@ void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
 }
 void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
   return malloc_in(heap_named(heap), size);
-}
-void* mi_heap_zalloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
-  return zalloc_in(heap_named(heap), size);
-}
-void* mi_heap_zalloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
-  return zalloc_in(heap_named(heap), size);
-}
-void* mi_heap_calloc(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
-  size_t total;
-  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
-  return zalloc_in(heap_named(heap), total);
-}
-void* mi_heap_mallocn(mi_heap_t* heap, size_t count, size_t size) mi_attr_noexcept {
-  size_t total;
-  if (unlikely(!multiply(count, size, &total))) return array_overflow(count, size);
-  return malloc_in(heap_named(heap), total);
-}
-char* mi_heap_strdup(mi_heap_t* heap, const char* s) mi_attr_noexcept {
-  return strdup_in(heap_named(heap), s);
-}
-char* mi_heap_strndup(mi_heap_t* heap, const char* s, size_t n) mi_attr_noexcept {
-  return strndup_in(heap_named(heap), s, n);
 }

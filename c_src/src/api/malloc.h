@@ -188,3 +188,16 @@ static inline heap_t* heap_named(heap_t* heap) {
   return unlikely(heap == NULL) ? heap_default : heap;
 }
 #endif
+
+/* Defines mi_<name> and mi_heap_<name>; `value` uses the parameters and `heap`, which is the
+ * default heap or the one that the caller names. */
+#define DEFINE_BOTH(type, name, parameters, value)                                                 \
+  type mi_##name parameters mi_attr_noexcept {                                                     \
+    heap_t* heap = heap_default;                                                                   \
+    return value;                                                                                  \
+  }                                                                                                \
+  type mi_heap_##name(mi_heap_t* named, WITHOUT_PARENTHESES parameters) mi_attr_noexcept {         \
+    heap_t* heap = heap_named(named);                                                              \
+    return value;                                                                                  \
+  }
+#define WITHOUT_PARENTHESES(...) __VA_ARGS__

@@ -93,12 +93,8 @@ static char* real_path(heap_t* heap, const char* fname, char* resolved_name) {
   char buf[OS_PATH_MAX];
   return strdup_in(heap, os_real_path(fname, buf));
 }
-char* mi_realpath(const char* fname, char* resolved_name) mi_attr_noexcept {
-  return real_path(heap_default, fname, resolved_name);
-}
-char* mi_heap_realpath(mi_heap_t* heap, const char* fname, char* resolved_name) mi_attr_noexcept {
-  return real_path(heap_named(heap), fname, resolved_name);
-}
+DEFINE_BOTH(char*, realpath, (const char* fname, char* resolved_name),
+            real_path(heap, fname, resolved_name))
 
 /* ---- Microsoft names ---- */
 
@@ -108,8 +104,8 @@ void* mi__expand(void* p, size_t newsize) mi_attr_noexcept {
   return q;
 }
 
-void* mi_aligned_recalloc(void* p, size_t newcount, size_t size,
-                          size_t alignment) mi_attr_noexcept {
+void* mi_aligned_recalloc(void* p, size_t newcount, size_t size, size_t alignment)
+    mi_attr_noexcept {
   return mi_recalloc_aligned(p, newcount, size, alignment);
 }
 

@@ -226,18 +226,9 @@ void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
   return resize_common(p, newsize, 8, &realloc_align8_unusual);
 }
 
-void* mi_rezalloc(void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_default, p, newsize, RESIZE_ZERO);
-}
-
 void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
   size_t total;
   return multiply(count, size, &total) ? mi_realloc(p, total) : array_overflow(count, size);
-}
-
-void* mi_recalloc(void* p, size_t newcount, size_t size) mi_attr_noexcept {
-  size_t total;
-  return multiply(newcount, size, &total) ? mi_rezalloc(p, total) : array_overflow(newcount, size);
 }
 
 void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
@@ -267,77 +258,43 @@ static void* resize_aligned(heap_t* heap, void* p, size_t newsize, size_t align,
   return resize(p, newsize, &(resize_t){heap, align, offset, how});
 }
 
-void* mi_realloc_aligned_at(void* p, size_t newsize, size_t alignment,
-                            size_t offset) mi_attr_noexcept {
-  return resize_aligned(heap_default, p, newsize, alignment, offset, false);
-}
-void* mi_realloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
-  return resize_aligned(heap_default, p, newsize, alignment, 0, false);
-}
-void* mi_rezalloc_aligned_at(void* p, size_t newsize, size_t alignment,
-                             size_t offset) mi_attr_noexcept {
-  return resize_aligned(heap_default, p, newsize, alignment, offset, true);
-}
-void* mi_rezalloc_aligned(void* p, size_t newsize, size_t alignment) mi_attr_noexcept {
-  return resize_aligned(heap_default, p, newsize, alignment, 0, true);
-}
-void* mi_recalloc_aligned_at(void* p, size_t newcount, size_t size, size_t alignment,
-                             size_t offset) mi_attr_noexcept {
+static void* recalloc_aligned(heap_t* heap, void* p, size_t count, size_t size, size_t align,
+                              size_t offset) {
   size_t total;
-  if (!multiply(newcount, size, &total)) return array_overflow(newcount, size);
-  return resize_aligned(heap_default, p, total, alignment, offset, true);
+  if (!multiply(count, size, &total)) return array_overflow(count, size);
+  return resize_aligned(heap, p, total, align, offset, true);
 }
-void* mi_recalloc_aligned(void* p, size_t newcount, size_t size,
-                          size_t alignment) mi_attr_noexcept {
-  return mi_recalloc_aligned_at(p, newcount, size, alignment, 0);
-}
+
+DEFINE_BOTH(void*, realloc_aligned_at, (void* p, size_t newsize, size_t alignment, size_t offset),
+            resize_aligned(heap, p, newsize, alignment, offset, false))
+DEFINE_BOTH(void*, realloc_aligned, (void* p, size_t newsize, size_t alignment),
+            resize_aligned(heap, p, newsize, alignment, 0, false))
+DEFINE_BOTH(void*, rezalloc_aligned_at, (void* p, size_t newsize, size_t alignment, size_t offset),
+            resize_aligned(heap, p, newsize, alignment, offset, true))
+DEFINE_BOTH(void*, rezalloc_aligned, (void* p, size_t newsize, size_t alignment),
+            resize_aligned(heap, p, newsize, alignment, 0, true))
+DEFINE_BOTH(void*, recalloc_aligned_at,
+            (void* p, size_t newcount, size_t size, size_t alignment, size_t offset),
+            recalloc_aligned(heap, p, newcount, size, alignment, offset))
+DEFINE_BOTH(void*, recalloc_aligned, (void* p, size_t newcount, size_t size, size_t alignment),
+            recalloc_aligned(heap, p, newcount, size, alignment, 0))
+DEFINE_BOTH(void*, rezalloc, (void* p, size_t newsize),
+            resize_default(heap, p, newsize, RESIZE_ZERO))
+DEFINE_BOTH(void*, recalloc, (void* p, size_t newcount, size_t size),
+            recalloc_aligned(heap, p, newcount, size, 1, 0))
 
 /* ---- new blocks from a heap that the caller names ---- */
 
 void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
   return resize_default(heap_named(heap), p, newsize, 0);
 }
-void* mi_heap_rezalloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
-  return resize_default(heap_named(heap), p, newsize, RESIZE_ZERO);
-}
 void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size) mi_attr_noexcept {
   size_t total;
   return multiply(count, size, &total) ? mi_heap_realloc(heap, p, total)
                                        : array_overflow(count, size);
 }
-void* mi_heap_recalloc(mi_heap_t* heap, void* p, size_t newcount, size_t size) mi_attr_noexcept {
-  size_t total;
-  return multiply(newcount, size, &total) ? mi_heap_rezalloc(heap, p, total)
-                                          : array_overflow(newcount, size);
-}
 void* mi_heap_reallocf(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
   void* q = mi_heap_realloc(heap, p, newsize);
   if (q == NULL && p != NULL) mi_free(p);
   return q;
-}
-void* mi_heap_realloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
-                                 size_t offset) mi_attr_noexcept {
-  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, false);
-}
-void* mi_heap_realloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
-                              size_t alignment) mi_attr_noexcept {
-  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, false);
-}
-void* mi_heap_rezalloc_aligned_at(mi_heap_t* heap, void* p, size_t newsize, size_t alignment,
-                                  size_t offset) mi_attr_noexcept {
-  return resize_aligned(heap_named(heap), p, newsize, alignment, offset, true);
-}
-void* mi_heap_rezalloc_aligned(mi_heap_t* heap, void* p, size_t newsize,
-                               size_t alignment) mi_attr_noexcept {
-  return resize_aligned(heap_named(heap), p, newsize, alignment, 0, true);
-}
-void* mi_heap_recalloc_aligned_at(mi_heap_t* heap, void* p, size_t newcount, size_t size,
-                                  size_t alignment, size_t offset) mi_attr_noexcept {
-  size_t total;
-  if (!multiply(newcount, size, &total)) return array_overflow(newcount, size);
-  return resize_aligned(heap_named(heap), p, total, alignment, offset, true);
-}
-void* mi_heap_recalloc_aligned(mi_heap_t* heap, void* p, size_t newcount, size_t size,
-                               size_t alignment) mi_attr_noexcept {
-  return mi_heap_recalloc_aligned_at(heap, p, newcount, size, alignment, 0);
 }

@@ -30,8 +30,8 @@ void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_a
   return with_usable_size(malloc_aligned_in(heap_default, size, alignment, 0, true), block_size);
 }
 
-void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre,
-                  size_t* block_size_post) mi_attr_noexcept {
+void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre, size_t* block_size_post)
+    mi_attr_noexcept {
   size_t before = usable_if_live(p);
   void* q = with_usable_size(mi_realloc(p, newsize), block_size_post);
   if (q != NULL && block_size_pre != NULL) *block_size_pre = before;
