@@ -4,6 +4,15 @@
  * resident memory agrees with the usable sizes. */
 #include "probe.h"
 #include <mimalloc.h>
+#include <sys/resource.h>
+
+#ifndef RUSAGE_THREAD /* not on Linux */
+#define RUSAGE_THREAD RUSAGE_SELF
+#endif
+
+#ifndef MI_TEST_SECURE
+#define MI_TEST_SECURE 0
+#endif
 
 #define SMALL_END 113
 #define WALK_END (128 * KIB)
@@ -119,7 +128,39 @@ static void untouched_tail_of_a_block_is_not_resident(void) {
   }
 }
 
+#define FRESH_BLOCKS 2000
+
+static long thread_faults(void) {
+  struct rusage usage;
+  REQUIRE(getrusage(RUSAGE_THREAD, &usage) == 0);
+  return usage.ru_minflt;
+}
+
+/* page-extend-touches-more-pages: the faults that malloc takes on memory that was never used. */
+static void malloc_takes_few_page_faults_at_a_time(void) {
+  static void* blocks[FRESH_BLOCKS];
+  const size_t sizes[] = {48, 200, 5000, 12000};
+  for (size_t s = 0; s < COUNT_OF(sizes); s++) {
+    size_t with_several = 0;
+    long inside = 0;
+    for (size_t i = 0; i < FRESH_BLOCKS; i++) {
+      long before = thread_faults();
+      REQUIRE((blocks[i] = mi_malloc(sizes[s])) != NULL);
+      long faults = thread_faults() - before;
+      if (faults > 1) with_several++;
+      inside += faults;
+      memset(blocks[i], 1, sizes[s]);
+    }
+    check_note("%zu bytes: %ld faults in malloc, %zu calls with several\n", sizes[s], inside,
+               with_several);
+    if (MI_TEST_SECURE == 0) CHECK_LE(with_several, FRESH_BLOCKS / 300);
+    if (MI_TEST_SECURE == 0 && sizes[s] >= 4 * KIB) CHECK_LE(inside, FRESH_BLOCKS / 4);
+    for (size_t i = 0; i < FRESH_BLOCKS; i++) mi_free(blocks[i]);
+  }
+}
+
 static const check_case_t cases[] = {
+    CASE(malloc_takes_few_page_faults_at_a_time),
     CASE(malloc_wastes_at_most_15_bytes_then_an_eighth_then_a_page),
     CASE(malloc_align8_wastes_at_most_7_bytes_then_an_eighth_then_a_page),
     CASE(resident_memory_agrees_with_usable_sizes),

@@ -63,6 +63,30 @@ static void pages_whose_blocks_move_away_are_given_back(void) {
   thread_join(thread);
 }
 
+#define SHIFTED 500
+
+/* Many of the pointers lie inside of their blocks, at multiples of 16. */
+static void* leave_shifted_blocks(void* arg) {
+  (void)arg;
+  for (size_t i = 0; i < SHIFTED; i++)
+    REQUIRE((left.blocks[i] = mi_malloc_aligned_at(LEFT_SIZE, 64, 16)) != NULL);
+  return NULL;
+}
+
+/* realloc-forgets-interior-pointers: in an abandoned page, too, a block ends where it ends. */
+static void shifted_block_of_an_ended_thread_grows_within_its_block(void) {
+  allow_os();
+  thread_join(thread_start(&leave_shifted_blocks, NULL));
+  for (size_t i = 0; i < SHIFTED; i++) {
+    size_t size = mi_usable_size(left.blocks[i]) + 1;
+    memset(left.blocks[i], (int)(i & 0x7F), size - 1);
+    REQUIRE((left.blocks[i] = mi_realloc(left.blocks[i], size)) != NULL);
+    CHECK_GE(mi_usable_size(left.blocks[i]), size);
+    CHECK(all_bytes_are((char*)left.blocks[i], size - 1, (int)(i & 0x7F)));
+  }
+  free_all(left.blocks, SHIFTED, 0, 1);
+}
+
 static void* leave_pages_with_gaps(void* arg) {
   (void)arg;
   for (size_t i = 0; i < LEFT_BLOCKS; i++) REQUIRE((left.blocks[i] = mi_malloc(LEFT_SIZE)) != NULL);
@@ -306,6 +330,7 @@ static void child_counts_memory_that_other_threads_left(void) {
 static const check_case_t cases[] = {
     CASE(full_pages_need_no_help_of_their_thread),
     CASE(pages_whose_blocks_move_away_are_given_back),
+    CASE(shifted_block_of_an_ended_thread_grows_within_its_block),
     CASE(gaps_that_a_thread_left_are_filled),
     CASE(few_pages_stay_with_their_thread_after_many),
     CASE(gaps_in_full_pages_of_a_parked_thread_are_filled),

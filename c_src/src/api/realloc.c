@@ -196,7 +196,9 @@ typedef void* resize_fn(void* p, size_t newsize);
 ALWAYS_INLINE void* resize_common(void* p, size_t newsize, size_t align, resize_fn* otherwise) {
   if (MI_SECURE > 0 || MI_TRACK || unlikely(!map_reaches(p))) return otherwise(p, newsize);
   page_t* page = map_descriptor(p);
-  if (unlikely(!owner_is_plain(owner_of(page)))) return otherwise(p, newsize);
+  /* An abandoned page keeps the flag, but its owner word has no OWNER_SLOW. */
+  if (unlikely(!owner_is_of_blocks(owner_of(page)) || page_has_flag(page, PAGE_INTERIOR)))
+    return otherwise(p, newsize);
   size_t room = page->block_size;
   if (room - newsize <= room / 2 && ((uintptr_t)p & (align - 1)) == 0) return p;
   if (unlikely(newsize - DEFAULT_ALIGN > MEDIUM_MAX - DEFAULT_ALIGN)) return otherwise(p, newsize);

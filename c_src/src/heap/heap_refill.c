@@ -22,6 +22,7 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
                                 uint8_t kind) {
   q->list = kind;
   bump_counter(&q->allocated, count);
+  if (MI_SECURE == 0 && kind != 0 && count == 1) return list; /* it has no link: page_extend */
   return heap_allocate(heap, cls, list);
 }
 
@@ -46,6 +47,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     if (count < LIST_MIN && page_refills_short_lists(page)) {
       block_t* more = page_extend(page, &added);
       if (more != NULL) {
+        if (added == 1) block_relink(page, more, NULL); /* it is not allocated at once */
         page_append(page, list, more);
         count += added;
       }

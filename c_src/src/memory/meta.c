@@ -24,14 +24,19 @@ static struct {
   size_t left; /* bytes left there */
 } meta;
 
+/* Opens the middle of inaccessible address space: one system call less than two guards. */
 static char* guarded_reserve(size_t size) {
-  size_t guard = os_info.page_size;
-  char* p = os_reserve(size + 2 * guard, guard, OS_LAZY);
-  if (p == NULL) p = os_reserve_unlocked(size + 2 * guard);
+  size_t guard = os_info.page_size, whole = size + 2 * guard;
+  char* p = os_reserve(whole, guard, OS_INACCESSIBLE);
+  if (p != NULL && !os_commit(p + guard, size)) { /* at the limit of mappings: without guards */
+    os_release(p, whole);
+    p = os_reserve(whole, guard, OS_LAZY);
+  }
+  if (p == NULL && (p = os_reserve_unlocked(whole)) != NULL) {
+    (void)os_protect(p, guard);
+    (void)os_protect(p + guard + size, guard);
+  }
   if (p == NULL) return NULL;
-  /* Without a guard the memory works too. */
-  (void)os_protect(p, guard);
-  (void)os_protect(p + guard + size, guard);
   /* A huge page would be resident before it is measured. */
   if (usage_is_on()) os_advise_huge(p + guard, size, false);
   return p + guard;

@@ -51,9 +51,9 @@ static inline bool owner_is_interior(uintptr_t owner) { return (owner & OWNER_IN
 static inline bool owner_is_large(uintptr_t owner) {
   return (owner & OWNER_LARGE) != 0 && (owner & OWNER_INTERIOR) == 0;
 }
-/* True for the first slice of a page of blocks without interior pointers. */
-static inline bool owner_is_plain(uintptr_t owner) {
-  return owner != 0 && (owner & (OWNER_SLOW | OWNER_INTERIOR | OWNER_LARGE)) == 0;
+/* True for the first slice of a page of blocks. */
+static inline bool owner_is_of_blocks(uintptr_t owner) {
+  return owner != 0 && (owner & (OWNER_INTERIOR | OWNER_LARGE)) == 0;
 }
 /* The word of a slice inside a page, and the distance that it holds. */
 static inline uintptr_t owner_of_interior(size_t distance) {

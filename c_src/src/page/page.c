@@ -152,27 +152,38 @@ INTERNAL void page_release_full(page_t* page) {
 #define EXTEND_MIN ((size_t)4 * KiB)  /* bytes per extension, for the first ones */
 #define EXTEND_MAX ((size_t)32 * KiB) /* and at most */
 
-INTERNAL block_t* page_extend(page_t* page, size_t* count) {
-  size_t left = (size_t)page->reserved - page->capacity;
-  size_t size = page->block_size;
-  *count = 0;
-  if (left == 0) return NULL;
-  /* Extending touches memory, so a page grows with its use, by a quarter at a time. */
-  size_t bytes = max_size(EXTEND_MIN, min_size(EXTEND_MAX, page->capacity * size / 4));
+/* How many blocks are to be linked next. Extending touches memory, so a page grows with its use, by
+ * a quarter at a time. Memory that was never touched is linked to the end of an OS page, so a page
+ * fault is a call's only one. Not where few blocks share an OS page: a program that reads zeroed
+ * memory before it writes it takes two faults where no link was written. */
+#define FEW_IN_OS_PAGE 8
+static size_t extend_count(page_t* page) {
+  size_t size = page->block_size, begin = page->capacity * size;
+  size_t bytes = max_size(EXTEND_MIN, min_size(EXTEND_MAX, begin / 4));
+  size_t os_page = os_info.page_size;
+  if (MI_SECURE == 0 && page_has_flag(page, PAGE_ZERO) &&
+      (size <= os_page / FEW_IN_OS_PAGE || size >= os_page))
+    bytes = min_size(bytes, round_up(begin + 1, os_page) - begin + size - 1);
   /* Random order needs a batch of at least 16. It does not touch the blocks. */
-  size_t n = min_size(left, max_size(SECURE_ORDER ? 16 : 1, bytes / size));
+  return min_size((size_t)page->reserved - page->capacity,
+                  max_size(SECURE_ORDER ? 16 : 1, bytes / size));
+}
+
+INTERNAL block_t* page_extend(page_t* page, size_t* count) {
+  size_t size = page->block_size, n = extend_count(page);
+  *count = n;
+  if (n == 0) return NULL;
 #if MI_SECURE > 0
   block_t* list = states_extend(page, page->capacity, n);
 #else
   char* first = page_start(page) + page->capacity * size;
   char* last = first + (n - 1) * size;
   for (char* b = first; b < last; b += size) ((block_t*)b)->next = (block_t*)(b + size);
-  ((block_t*)last)->next = NULL;
+  if (n > 1) ((block_t*)last)->next = NULL;
   block_t* list = (block_t*)first;
 #endif
   page->capacity = (uint16_t)(page->capacity + n);
   page_set_used(page, page_used(page) + n);
-  *count = n;
   return list;
 }
 

@@ -92,7 +92,7 @@ INTERNAL void page_release(page_t* page);
 INTERNAL void page_release_full(page_t* page);
 /* Owner: extends the page by never-used blocks; returns them as a list of `*count`. The list is in
  * address order, with SECURE_ORDER in random order. The blocks count as used. NULL if the capacity
- * is reached. */
+ * is reached. Outside secure builds a single block is not touched: it has no link yet. */
 INTERNAL block_t* page_extend(page_t* page, size_t* count);
 /* Owner: undoes the extension from the block `first` up to the capacity. */
 INTERNAL void page_unextend(page_t* page, block_t* first);
