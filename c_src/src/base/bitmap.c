@@ -38,11 +38,36 @@ INTERNAL size_t bitmap_next(bitword_t* words, size_t bits, size_t i, bool value)
   return bits;
 }
 
+/* The first bit from `i` on that begins a run of `n` set bits, at most a word, before `bits`; word
+ * by word: and-ing a word with itself shifted leaves the bits that begin longer and longer runs. */
+static size_t next_run(bitword_t* words, size_t bits, size_t i, size_t n) {
+  uint64_t from = ~UINT64_C(0) << i % BITS_PER_WORD;
+  for (size_t w = i / BITS_PER_WORD; w < bitmap_words(bits); w++, from = ~UINT64_C(0)) {
+    uint64_t bits_of_word = load_relaxed(&words[w]) & from, runs = bits_of_word;
+    if (runs == 0) continue;
+    size_t length = 1, start = w * BITS_PER_WORD;
+    for (; 2 * length <= n; length *= 2) runs &= runs >> length;
+    if (n > length) runs &= runs >> (n - length);
+    if (runs != 0) {
+      start += lowest_bit(runs);
+    } else {
+      size_t head = leading_ones(bits_of_word);
+      start += BITS_PER_WORD - head;
+      if (head == 0 || start + n > bits || !bitmap_all(words, start + head, n - head)) continue;
+    }
+    return start + n <= bits ? start : bits;
+  }
+  return bits;
+}
+
 INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, size_t from,
                              size_t n, size_t align, size_t phase) {
   size_t i = from;
   for (;;) {
-    i = round_up(bitmap_next(wanted, bits, i, true) + phase, align) - phase;
+    if (align == 1 && n <= BITS_PER_WORD)
+      i = next_run(wanted, bits, i, n);
+    else
+      i = round_up(bitmap_next(wanted, bits, i, true) + phase, align) - phase;
     if (i >= bits || bits - i < n) return BITMAP_NONE;
     size_t end = bitmap_next(wanted, min_size(bits, i + n), i, false);
     if (end < i + n) {
@@ -70,7 +95,10 @@ INTERNAL size_t bitmap_clear(bitword_t* words, size_t i, size_t n) {
     size_t k = part_of(i, n);
     uint64_t mask = mask_of(i % BITS_PER_WORD, k);
     bitword_t* word = &words[i / BITS_PER_WORD];
-    if ((load_relaxed(word) & mask) != 0) cleared += count_bits(and_acquire(word, ~mask) & mask);
+    if ((load_relaxed(word) & mask) != 0) {
+      uint64_t were_set = and_acquire(word, ~mask) & mask;
+      cleared += were_set == mask ? k : count_bits(were_set); /* many processors have to loop */
+    }
     i += k, n -= k;
   }
   return cleared;

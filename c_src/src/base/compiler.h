@@ -53,6 +53,8 @@
 /* Index of the lowest set bit; `x` is not 0. */
 static inline size_t lowest_bit(uint64_t x) { return (size_t)__builtin_ctzll(x); }
 static inline size_t count_bits(uint64_t x) { return (size_t)__builtin_popcountll(x); }
+/* Set bits above the highest bit that is not set; `x` has one of these. */
+static inline size_t leading_ones(uint64_t x) { return (size_t)__builtin_clzll(~x); }
 /* Index of the highest set bit; `x` is not 0. */
 static inline size_t log2_of(size_t x) {
 #if SIZE_MAX > UINT32_MAX

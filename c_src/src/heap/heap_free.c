@@ -93,6 +93,18 @@ INTERNAL NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
   if (emptied) heap_page_counted_down(heap, page);
 }
 
+INTERNAL NOINLINE void free_other(heap_t* heap, void* p, page_t* page) {
+  uintptr_t owner = owner_of(page); /* of a foreign address: 0, or an entry of the page map */
+  if (owner_is_interior(owner)) {
+    page_t* first = page_of_interior(p, owner);
+    if (likely(owner_of(first) == (uintptr_t)heap)) {
+      if (unlikely(push_local(first, p))) heap_page_counted_down(heap, first);
+      return;
+    }
+  }
+  free_slow(heap, p, page);
+}
+
 #if SECURE_QUARANTINE
 INTERNAL void heap_flush_quarantine(heap_t* heap) {
   quarantine_t* q = &heap->quarantine;

@@ -35,6 +35,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
   size_t count, added;
   uint8_t kind = 0;
   q->active = page;
+  q->ahead = 0;
   page_set_bias(page, 0);
   set_refill_if_busy(q);
   if (states_order_is_old(page)) page_shuffle(page);
@@ -56,6 +57,7 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
     heap->keep.by_others += count;
   } else if (fresh != FRESH_NEVER && (list = hole_fill(page, &count)) == NULL) {
     list = page_extend(page, &count);
+    q->ahead = queue_may_go_ahead(q) ? AHEAD_MAX : 0;
     kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
     /* All but the first block, which is allocated now. */
@@ -140,8 +142,9 @@ static void* refill_from_other(heap_t* heap, size_t cls, queue_t* q) {
 /* Tried before the active page is extended, which would touch fresh memory. */
 static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
   page_t* old = q->active;
+  if (page_in_holes(old) > 0) return NULL; /* it may be in no partial list */
   page_t* page = queue_fullest(q);
-  if (page == NULL || old->capacity == old->reserved || page_in_holes(old) > 0) return NULL;
+  if (page == NULL) return NULL;
   queue_remove(heap, q, page);
   if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
   queue_push(heap, q, old);
@@ -153,11 +156,14 @@ INTERNAL void* heap_refill(heap_t* heap, size_t cls) {
   mi_assert_internal(heap->free_list[cls] == NULL);
   page_t* page = q->active;
   if (likely(page != NULL)) {
-    void* block = refill_from_page(heap, cls, q, page, FRESH_NEVER);
+    fresh_t fresh = q->first == NULL ? FRESH_IF_NONE_FREE : FRESH_NEVER;
+    void* block = refill_from_page(heap, cls, q, page, fresh);
     if (likely(block != NULL)) return block;
-    block = refill_from_fullest(heap, cls, q);
-    if (block == NULL) block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
-    if (likely(block != NULL)) return block;
+    if (fresh == FRESH_NEVER && (page->capacity < page->reserved || page_in_holes(page) > 0)) {
+      block = refill_from_fullest(heap, cls, q);
+      if (block == NULL) block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
+      if (likely(block != NULL)) return block;
+    }
   }
   return refill_from_other(heap, cls, q);
 }

@@ -12,7 +12,8 @@ typedef struct queue_s {
   page_t* first;
   page_t* last;
   uint8_t list;              /* LIST_ bits of the active free list */
-  uint8_t looks;             /* how often the end of the active page's countdown counts */
+  uint8_t looks : 4;         /* how often the end of the active page's countdown counts */
+  uint8_t ahead : 4;         /* never-used blocks that may be taken before the next search */
   uint8_t keeps, keeps_next; /* how often an empty active page is kept, now and the next time */
   uint32_t trim_mark;        /* low bits of the head of that list at the last trim */
   _Atomic(size_t) allocated; /* over time: blocks moved to active free lists and not returned */

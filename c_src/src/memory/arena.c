@@ -39,6 +39,8 @@ INTERNAL void flight_reset(void) { store_relaxed(&in_flight, 0); }
 
 /* Claims all slices of [i, i + count) or none. */
 static bool claim_at(arena_t* a, size_t i, uint32_t count) {
+  /* Within a word the claim fails before it takes a bit. */
+  if (i % BITS_PER_WORD + count <= BITS_PER_WORD) return bitmap_claim_at(a->free, i, count);
   flight_begin(count);
   bool claimed = bitmap_claim_at(a->free, i, count);
   flight_end(count);
@@ -75,16 +77,23 @@ static size_t claim_between(arena_t* a, bitword_t* wanted, size_t from, size_t t
   return i;
 }
 
-/* Claims slices with a pending purge. They are resident: to use them again saves the purge and page
- * faults. */
+/* Claims slices with a pending purge in a zone, whose closed part is not searched. */
+static size_t claim_pending_in(arena_t* a, zone_t zone, uint32_t count, size_t align) {
+  frontier_t* f = &a->frontier[zone];
+  return claim_between(a, a->purge, f->from, load_relaxed(&f->open), count, align);
+}
+
+/* They are resident: to use them again saves the purge and page faults. */
 static size_t claim_pending(arena_t* a, uint32_t count, uint32_t align, zone_t zone) {
-  if (a->thp_regions == 0 || load_relaxed(&purge_at) == 0) return BITMAP_NONE;
-  size_t part = a->slices / ZONES, from = zone == ZONE_PARTLY ? part * PARTLY_ZONE : 0;
+  if (a->thp_regions == 0 || load_relaxed(&a->waiting) < count) return BITMAP_NONE; /* a hint */
   if (zone == ZONE_LARGE)
-    return claim_between(a, a->purge, part * LARGE_ZONE, part * HOME_ZONE, count,
-                         max_size(align, THP_SLICES));
-  size_t i = claim_between(a, a->purge, from, part * HOME_ZONE, count, align);
-  return i != BITMAP_NONE ? i : claim_between(a, a->purge, 0, from, count, align);
+    return claim_pending_in(a, ZONE_LARGE, count, max_size(align, THP_SLICES));
+  static const zone_t order[2][3] = {{ZONE_SMALL, ZONE_PARTLY, ZONE_LARGE},
+                                     {ZONE_PARTLY, ZONE_LARGE, ZONE_SMALL}};
+  size_t i = BITMAP_NONE;
+  for (size_t z = 0; z < 3 && i == BITMAP_NONE; z++)
+    i = claim_pending_in(a, order[zone == ZONE_PARTLY][z], count, align);
+  return i;
 }
 
 /* BITMAP_NONE as well if the request's own zone has closed memory: to open that is better than to
