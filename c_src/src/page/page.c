@@ -170,12 +170,13 @@ static size_t extend_count(page_t* page) {
 }
 
 INTERNAL block_t* page_extend(page_t* page, size_t* count) {
-  size_t size = page->block_size, n = extend_count(page);
+  size_t n = extend_count(page);
   *count = n;
   if (n == 0) return NULL;
 #if MI_SECURE > 0
   block_t* list = states_extend(page, page->capacity, n);
 #else
+  size_t size = page->block_size;
   char* first = page_start(page) + page->capacity * size;
   char* last = first + (n - 1) * size;
   for (char* b = first; b < last; b += size) ((block_t*)b)->next = (block_t*)(b + size);
