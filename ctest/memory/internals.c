@@ -490,6 +490,32 @@ static void free_some_mib(void) {
   for (size_t i = 0; i < BLOCKS; i++) mi_free(block[i]);
 }
 
+/* A fork meets a thread that has counted memory and maps it now, or has unmapped it. */
+static void a_child_counts_what_it_has(void) {
+  REQUIRE(mi_limit_set(0, 4 * GiB));
+  void *mapped = mi_malloc(600 * MiB), *large = mi_malloc(MiB);
+  REQUIRE(mapped != NULL && large != NULL);
+  size_t used = usage_count();
+  for (int given_back = 0; given_back < 2; given_back++) {
+    if (given_back)
+      usage_add(GiB);
+    else
+      REQUIRE(usage_charge(GiB));
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      CHECK_EQ(usage_count(), used);
+      mi_free(mapped);
+      CHECK_LE(usage_count(), used - 600 * MiB);
+      _exit(check_end());
+    }
+    check_wait_ok(pid, "child");
+    usage_discharge(GiB);
+  }
+  mi_free(mapped);
+  mi_free(large);
+}
+
 /* ---- a thread that stops while it makes holes ---- */
 
 static uint32_t stopped_turn;
@@ -593,6 +619,7 @@ static const check_case_t cases[] = {
     CASE(memory_that_is_locked_and_in_part_inaccessible_is_closed),
     CASE(a_guard_that_fails_half_way_is_taken_away),
     CASE(a_later_guard_that_fails_half_way_is_taken_away),
+    CASE(a_child_counts_what_it_has),
     CASE(a_thread_that_stops_at_a_page_stops_no_collection),
     CASE(a_child_returns_what_the_purger_holds),
 };

@@ -6,6 +6,7 @@
  * storage cannot work.
  */
 #include "probe.h"
+#include "purger.h"
 #include <dlfcn.h>
 #include <linux/futex.h>
 #include <mimalloc-stats.h>
@@ -90,7 +91,8 @@ static void free_all(raw_t* t) {
 
 static void check_live_as(const mi_stats_t* before) {
   mi_stats_t now = stats_now();
-  CHECK_EQ(now.malloc_normal.current, before->malloc_normal.current);
+  if (!is_kept_for_purger(now.malloc_normal.current - before->malloc_normal.current))
+    CHECK_EQ(now.malloc_normal.current, before->malloc_normal.current);
   CHECK_EQ(now.malloc_huge.current, before->malloc_huge.current);
 }
 
@@ -205,7 +207,7 @@ static void those_with_storage_have_a_clean_heap_each(void) {
   mi_stats_t now = stats_now();
   CHECK_EQ(now.threads.current, before.threads.current);
   CHECK_EQ(now.threads.total, before.threads.total + ROUNDS * THREADS);
-  CHECK_LE(now.pages.current, before.pages.current);
+  CHECK_LE(now.pages.current, before.pages.current + (purger_is_allowed() ? 1 : 0));
 }
 
 static void only_free(raw_t* self) { free_all(self->neighbour); }

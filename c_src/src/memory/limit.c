@@ -107,6 +107,15 @@ INTERNAL void limit_tick(void) {
   if (now - read_ms >= REREAD_MS && cas_relaxed(&limits.read_ms, &read_ms, now)) limit_apply();
 }
 
+/* What threads that are gone had counted and not opened yet, or given back and not uncounted. */
+INTERNAL void limit_after_fork(size_t os_mapped) {
+  arena_t* a;
+  size_t slices = 0;
+  for (size_t i = 0; usage_is_on() && (a = arena_at(i)) != NULL; i++)
+    slices += bitmap_count(a->counted, a->slices);
+  usage_recount(slices * SLICE_SIZE + os_mapped);
+}
+
 INTERNAL COLD size_t limit_used(void) {
   if (usage_is_on()) {
     meta_measure();

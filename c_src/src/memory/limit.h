@@ -13,3 +13,5 @@ INTERNAL void limit_apply(void);
 INTERNAL void limit_tick(void);
 /* The bytes that are counted, or would be if there were a limit. */
 INTERNAL size_t limit_used(void);
+/* In the child of a fork: counts anew. `os_mapped`: bytes of OS-mapped blocks. */
+INTERNAL void limit_after_fork(size_t os_mapped);

@@ -77,6 +77,8 @@ INTERNAL bool usage_take_crossing(uintptr_t thread) {
   return thread != 0 && cas_relaxed(&usage.crossed_by, &thread, 0);
 }
 
+INTERNAL void usage_recount(size_t bytes) { store_relaxed(&usage.count, bytes + usage.metadata); }
+
 INTERNAL void usage_clear(void) {
   memset(&usage, 0, sizeof(usage));
   store_relaxed(&usage.hard, SIZE_MAX);

@@ -56,4 +56,6 @@ INTERNAL uintptr_t usage_crossed_by(void);
 /* True for the one caller that may handle the crossing of `thread`. */
 INTERNAL bool usage_take_crossing(uintptr_t thread);
 
+/* In the child of a fork: `bytes` without metadata are in use. */
+INTERNAL void usage_recount(size_t bytes);
 INTERNAL void usage_clear(void);

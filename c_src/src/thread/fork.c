@@ -21,6 +21,7 @@
 #include "../heap/large.h"
 #include "../memory/arena_list.h"
 #include "../memory/arena_purge.h"
+#include "../memory/limit.h"
 #include "../memory/meta.h"
 #include "../page/holes.h"
 #include "../runtime/log.h"
@@ -55,6 +56,9 @@ INTERNAL void fork_child(void) {
   random_after_fork(true);
   purger_allow(); /* the child has none */
   arena_reset_after_fork();
+  large_stats_t large;
+  large_stats(&large);
+  limit_after_fork(large.reserved);
   holes_reset_after_fork();
   registry_after_fork(heap_backing(heap_default)); /* NULL: the thread has none */
 }
