@@ -44,6 +44,7 @@
 #include "heap/quarantine.c"
 #include "heap/heap_check.c"
 #include "heap/guard_sampling.c"
+#include "heap/kept_runs.c"
 #include "heap/large.c"
 #include "heap/large_move.c"
 #include "heap/heap_free.c"

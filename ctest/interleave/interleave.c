@@ -640,6 +640,46 @@ static void large_destroy_2(void) {
   mi_heap_destroy(heap);
 }
 
+/* ---- runs that heaps keep ---- */
+
+#define TWO_SLICES ((size_t)100 * KiB)
+static void give_and_take_0(void) {
+  give(block[0]);
+  block[0] = take(TWO_SLICES);
+}
+/* Two heaps keep a run each; a purge, or an allocation that needs the memory, wants both. */
+static void kept_setup(void) {
+  world_begin(6, 10);
+  give_run(take_run(1, 1, FOR_BLOCK), 1); /* a time is set already */
+  for (int t = 0; t < 2; t++) {
+    as(t);
+    mi_thread_init();
+    heap_default->runs.most = RUN_MAX;
+    block[t] = take(TWO_SLICES);
+  }
+  as(DRIVER);
+}
+/* The bit of the run is set already. */
+static void kept_before_setup(void) {
+  kept_setup();
+  as(0);
+  give_and_take_0();
+  as(DRIVER);
+}
+/* Kept runs are room for others, also while they go back. */
+static void kept_needed_setup(void) {
+  kept_setup();
+  for (int t = 0; t < 2; t++) {
+    as(t);
+    give(block[t]);
+  }
+  as(DRIVER);
+}
+static void take_all_runs(void) {
+  for (int i = 0; i < 6; i++)
+    if (take_run(1, 1, FOR_BLOCK).slice == 0) no_room(1);
+}
+
 /* ---- callbacks, the first call ---- */
 
 static callback_t callback;
@@ -754,6 +794,9 @@ static const scenario_t scenarios[] = {
     SCENARIO(large_resize, large_setup, world_end, large_resize_0, large_view_1, large_delete_2),
     SCENARIO(large_abandon, large_setup, world_end, large_shrink, large_view_1, large_delete_2),
     SCENARIO(large_destroy, large_setup, world_end, end_thread, large_view_1, large_destroy_2),
+    SCENARIO(kept, kept_setup, world_end, give_and_take_0, give_1, purge_force),
+    SCENARIO(kept_before, kept_before_setup, world_end, give_0, give_1, purge_force),
+    SCENARIO(kept_needed, kept_needed_setup, world_end, end_thread, purge_force, take_all_runs),
     SCENARIO(callback, callback_setup, callback_finish, callback_check, callback_write_2,
              callback_write_3),
     SCENARIO(first, first_setup, first_finish, first_take, first_take),

@@ -67,6 +67,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "heap/quarantine.c"
 #include "heap/heap_check.c"
 #include "heap/guard_sampling.c"
+#include "heap/kept_runs.c"
 #include "heap/large.c"
 #include "heap/large_move.c"
 #include "heap/heap_free.c"
@@ -356,6 +357,7 @@ static void give_run(run_t run, uint32_t count) {
 
 #define BLOCKS_PER_PAGE (SLICE_SIZE / 8)
 static size_t owned_pages; /* that the walk over the slices met */
+static size_t kept_slices; /* the same */
 
 static size_t audit_list(page_t* page, const block_t* list, uint8_t* seen, const char* name) {
   size_t n = 0;
@@ -483,6 +485,15 @@ static void audit_taken(arena_t* a, size_t i, size_t n) {
   if (bitmap_any(a->purge, i, n)) engine_violation("slices in use are pending");
 }
 
+/* A run that a heap keeps: a purge finds it, and will come. Returns its slices. */
+static size_t audit_kept(arena_t* a, page_t* page, size_t i) {
+  audit_taken(a, i, page_slices(page));
+  if (!bitmap_any(a->kept, i, 1) || load_relaxed(&purge_at) == 0)
+    engine_violation("the run at slice %zu is kept, and no purge finds it", i);
+  kept_slices += page_slices(page);
+  return page_slices(page);
+}
+
 /* The length of what begins at slice `i`, which is not free. */
 static size_t audit_used_slice(arena_t* a, size_t i) {
   uint32_t slice = a->first_slice + (uint32_t)i;
@@ -493,6 +504,8 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
     }
   page_t* page = map_descriptor_of_slice(slice);
   uintptr_t owner = load_relaxed(&page->owner);
+  if (owner == 0 && (load_relaxed(map_remote(slice)) & REMOTE_KEPT) != 0)
+    return audit_kept(a, page, i);
   if (owner == 0) engine_violation("slice %zu is lost", i);
   if ((owner & OWNER_INTERIOR) != 0) engine_violation("slice %zu is inside of no page", i);
   if (page->slice != slice) engine_violation("the page of slice %zu begins elsewhere", i);
@@ -510,6 +523,7 @@ static size_t audit_used_slice(arena_t* a, size_t i) {
 
 static void audit_arena(arena_t* a) {
   size_t free = 0;
+  kept_slices = 0;
   for (size_t i = 0; (i = arena_closed_end(a, i)) < a->slices;) {
     if (bitmap_any(a->free, i, 1)) {
       audit_free_slice(a, i++);
@@ -520,7 +534,7 @@ static void audit_arena(arena_t* a) {
   }
   if (free != load_relaxed(&a->free_count))
     engine_violation("%zu slices count as free, and %zu are", load_relaxed(&a->free_count), free);
-  size_t waiting = bitmap_count(a->purge, a->slices);
+  size_t waiting = bitmap_count(a->purge, a->slices) + kept_slices;
   if (waiting != load_relaxed(&a->waiting))
     engine_violation("%zu slices count as waiting, and %zu are", load_relaxed(&a->waiting),
                      waiting);

@@ -41,6 +41,19 @@ typedef struct keep_s {
 } keep_t;
 #define SHARE_ONE 256
 
+/* The runs of slices that a heap keeps, see kept_runs.h. Of some it may not know yet that others
+ * have taken them. */
+#define KEPT_RUNS 16
+#define RUN_MAX 16 /* slices: 1 MiB */
+typedef struct kept_runs_s {
+  uint32_t slice[KEPT_RUNS];    /* the first one */
+  uint8_t count[KEPT_RUNS];     /* 0: the place is empty */
+  uint16_t places[RUN_MAX + 1]; /* by count: the places of such runs, a bit for each */
+  uint16_t slices, most;        /* in all, and at most */
+  uint8_t oldest;               /* the place that the next run gets */
+  bool used;                    /* a run was taken since the last tick */
+} kept_runs_t;
+
 typedef struct page_list_s {
   page_t *first, *last;
 } page_list_t;
@@ -68,6 +81,7 @@ typedef struct mi_heap_s {
   bool in_deferred;                          /* inside the deferred-free callback (backing heaps) */
   bool asks_program;                         /* inside an aligned function of the program, too */
   size_t trim_class;                         /* the next trim starts after this class */
+  kept_runs_t runs;                          /* backing heaps */
   long guarded_in;             /* allocations until a guarded one, see guard_sampling.h */
   _Atomic(int) busy;           /* inside a slow path: the child of a fork must not touch the heap */
   _Atomic(size_t) large_count; /* large blocks allocated, over time */

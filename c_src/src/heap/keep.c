@@ -9,11 +9,13 @@
 #include "../memory/arena_list.h"
 #include "../page/abandoned.h"
 #include "heap.h"
+#include "kept_runs.h"
 #include "page_queue.h"
 
 static _Atomic(size_t) keep_credits, keep_heaps;
 
 INTERNAL void keep_begin(heap_t* heap) {
+  heap->runs = (kept_runs_t){.most = 0};
   heap->keep = (keep_t){.share = heap->is_first_class ? 0 : SHARE_ONE};
   add_relaxed(&keep_heaps, 1);
 }
@@ -128,6 +130,7 @@ INTERNAL void keep_tick(heap_t* heap) {
   keep_t* keep = &heap->keep;
   if (!heap_keeps_all(heap)) estimate_share(keep);
   adjust_credit(heap);
+  runs_tick(heap, load_relaxed(&keep_heaps));
   size_t excess = heap_wants(heap) ? 0 : (keep->bytes - keep->credit) / SLICE_SIZE;
   sweep(heap, SWEEP_STEPS + min_size(excess, SWEEP_EXCESS));
 }

@@ -35,6 +35,7 @@
 #include "../runtime/log.h"
 #include "../runtime/options.h"
 #include "current.h"
+#include "kept_runs.h"
 #include <errno.h>
 
 static os_lock_t large_lock = OS_LOCK_INIT;
@@ -259,7 +260,9 @@ static void large_publish(heap_t* heap, page_t* page) {
 INTERNAL page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
   run_t run = {0, ARENA_NONE, false, false, false};
   bool room = likely(load_relaxed(&heap->limit) == 0) || heap_has_room(heap, slices);
-  if (slices <= UINT32_MAX >> 1 && room) run = large_reserve(heap, slices, align);
+  if (slices <= UINT32_MAX >> 1 && room &&
+      (align > SLICE_SIZE || !heap_is_real(heap) || !run_take(heap, &slices, &run)))
+    run = large_reserve(heap, slices, align);
   if (run.slice == 0) return NULL;
   page_t* page = large_init(run, usable, slices);
   large_publish(heap, page);
@@ -351,7 +354,7 @@ INTERNAL void large_free(page_t* page, void* p) {
   }
   uint32_t slice = (uint32_t)((uintptr_t)p >> SLICE_SHIFT);
   if (slice != page->slice) map_clear(slice, 1);
-  large_release(page);
+  if ((heap != NULL && heap_keeps_all(heap)) || !run_keep(page)) large_release(page);
 }
 
 /* ---- the end of a heap ---- */

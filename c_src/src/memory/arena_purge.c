@@ -12,6 +12,12 @@
  * sees the other, and no slice is pending without a time. This holds for a round of several calls
  * too: a call that stops early sets the time anew, and so does one that began in the middle.
  *
+ * Kept runs (heap/kept_runs.h). A thread that keeps a run writes its remote word, then reads its
+ * `kept` bit, and sets it if it is clear, with a time as above. A thread that purges takes the
+ * time, clears the bits, then reads the remote words. So it finds the run, or the other thread
+ * finds the bit clear. Bits stay when a heap takes its run again: they are hints. The exchange of
+ * the remote word decides who takes a run.
+ *
  * The purger claims free runs like an allocation. So no other thread can use a slice that is being
  * purged, and the purger cannot claim a slice that was allocated in the meantime.
  */
@@ -274,6 +280,13 @@ static void purge_round(bool force, uint64_t now, long delay) {
   }
 }
 
+/* ---- kept runs go back ---- */
+
+/* Acquire, pairs with the exchange in arena_keep: the descriptor. */
+static bool kept_take(uint32_t slice, uint64_t word) {
+  return cas_acquire(map_remote(slice), &word, REMOTE_OWNED);
+}
+
 #define REMEMBERED_DELAYS 32
 
 /* Clears the marks of purged slices: what is allocated from here on is no refault. */
@@ -290,11 +303,40 @@ static void forget_purged(uint64_t now, long delay) {
         (void)and_acquire(&a->second_chance[w], load_relaxed(&a->purge[w]));
 }
 
+/* A kept run of the caller, or of a heap that is not asked, waits like other slices from now on. */
+static void kept_return(arena_t* a, size_t i) {
+  size_t n = page_slices(map_descriptor_of_slice(a->first_slice + (uint32_t)i));
+  (void)bitmap_clear(a->second_chance, i, n);
+  bitmap_set(a->purge, i, n); /* `waiting` counts it already */
+  arena_return(a, i, n);
+}
+
+INTERNAL bool arena_return_kept(void) {
+  bool any = false;
+  arena_t* a;
+  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
+    for (size_t w = 0; w < bitmap_words(a->slices); w++) {
+      if (load_seq_cst(&a->kept[w]) == 0) continue;
+      flight_begin(1); /* the runs whose bits are cleared */
+      for (uint64_t bits = swap_seq_cst(&a->kept[w], 0); bits != 0; bits &= bits - 1) {
+        size_t i = w * BITS_PER_WORD + lowest_bit(bits);
+        uint64_t word = load_seq_cst(map_remote(a->first_slice + (uint32_t)i));
+        if ((word & REMOTE_KEPT) == 0 || !kept_take(a->first_slice + (uint32_t)i, word)) continue;
+        kept_return(a, i);
+        store_relaxed(&a->freed_ms, os_clock_ms());
+        any = true;
+      }
+      flight_end(1);
+    }
+  return any;
+}
+
 static void purge_now(bool force, uint64_t now) {
   long delay = purge_delay_ms();
   if (swap_seq_cst(&purge_at, 0) == 0 && !force) return;
   pace_learn(now, delay);
   forget_purged(now, delay);
+  (void)arena_return_kept();
   purge_round(force, now, pace_delay(delay));
 }
 
@@ -346,6 +388,12 @@ INTERNAL bool arena_purge_is_large(size_t slices) {
 
 #define EXCESS_SLICES ((size_t)16) /* looks for an excess once in so many freed slices: 1 MiB */
 
+/* So many slices wait in the arena, and the last `count` do so since now. */
+static bool may_be_excess(size_t waiting, size_t count) {
+  return waiting >= WAITING_MIN && waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES &&
+         !has_purger();
+}
+
 /* Purges about as much as was freed if more waits than may. A round that has just spent its budget
  * has done the work of this call of the program. */
 static void purge_excess(size_t freed, uint64_t now, long delay) {
@@ -388,13 +436,50 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
     } else if (now >= at) {
       arena_purge_due(false);
     }
-    if (waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES && !has_purger())
-      purge_excess(max_size(count, EXCESS_SLICES), now, delay);
+    if (may_be_excess(waiting, count)) purge_excess(max_size(count, EXCESS_SLICES), now, delay);
   }
+}
+
+/* ---- kept runs ---- */
+
+static void schedule_if_none(void) {
+  uint64_t at = load_seq_cst(&purge_at);
+  if (at == 0)
+    (void)purge_schedule(&purge_at, &at, os_clock_ms() + (uint64_t)pace_delay(purge_delay_ms()));
+}
+
+INTERNAL void arena_keep(uint16_t arena, uint32_t slice, size_t n, uintptr_t owner) {
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice, waiting = add_relaxed(&a->waiting, n) + n;
+  (void)swap_seq_cst(map_remote(slice), owner | REMOTE_KEPT | REMOTE_OWNED);
+  if ((load_seq_cst(&a->kept[i / BITS_PER_WORD]) >> i % BITS_PER_WORD & 1) == 0) {
+    bitmap_set(a->kept, i, 1);
+    schedule_if_none();
+  }
+  if (may_be_excess(waiting, n)) purge_excess(EXCESS_SLICES, os_clock_ms(), purge_delay_ms());
+}
+
+INTERNAL size_t arena_take_kept(uint32_t slice, uintptr_t owner) {
+  if (!kept_take(slice, owner | REMOTE_KEPT | REMOTE_OWNED)) return 0;
+  page_t* page = map_descriptor_of_slice(slice);
+  size_t n = page_slices(page);
+  sub_relaxed(&arena_at(page->arena)->waiting, n);
+  return n;
+}
+
+INTERNAL void arena_unkeep(uint32_t slice, uintptr_t owner) {
+  flight_begin(1); /* the run was free before */
+  if (kept_take(slice, owner | REMOTE_KEPT | REMOTE_OWNED)) {
+    arena_t* a = arena_at(map_descriptor_of_slice(slice)->arena);
+    kept_return(a, slice - a->first_slice);
+    schedule_if_none();
+  }
+  flight_end(1);
 }
 
 INTERNAL void arena_reset_after_fork(void) {
   run_return();
+  (void)arena_return_kept();
   flight_reset();
   arena_t* a; /* threads that are gone may have changed bits and not counted them */
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {

@@ -8,6 +8,18 @@ INTERNAL void arena_purge_due(bool force);
 /* Frees slices. Call slices_leave first, see slice_reuse.h. */
 INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count);
 
+/* ---- runs that heaps keep, see heap/kept_runs.h ---- */
+
+/* The caller holds a run of `n` slices, whose descriptor is that of a large block. It waits for its
+ * purge from now on. `owner`: the heap struct. */
+INTERNAL void arena_keep(uint16_t arena, uint32_t slice, size_t n, uintptr_t owner);
+/* Takes a kept run, and returns its slices; 0 if another thread has taken it. */
+INTERNAL size_t arena_take_kept(uint32_t slice, uintptr_t owner);
+/* Frees a kept run, if no other thread has taken it. */
+INTERNAL void arena_unkeep(uint32_t slice, uintptr_t owner);
+/* Frees all kept runs; false if there are none. */
+INTERNAL bool arena_return_kept(void);
+
 /* ---- the purger: a thread that does nothing else ---- */
 
 /* True if at least so many slices are in use or wait. */

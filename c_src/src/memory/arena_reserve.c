@@ -45,7 +45,7 @@ static arena_t* arena_make(const arena_memory_t* memory) {
   arena_t* a = meta_alloc(sizeof(arena_t));
   size_t thp_regions = memory->huge ? slices / ZONES * HOME_ZONE / THP_SLICES : 0;
   size_t region_words = bitmap_words(thp_regions);
-  bitword_t* bits = meta_alloc((8 * words + 2 * region_words) * sizeof(bitword_t));
+  bitword_t* bits = meta_alloc((9 * words + 2 * region_words) * sizeof(bitword_t));
   abandoned_line_t* lines = meta_reserve(chunks * CLASS_COUNT * sizeof(abandoned_line_t));
   if (a == NULL || bits == NULL || lines == NULL) return NULL; /* metadata is never given back */
   if (MI_SECURE > 0) {
@@ -74,7 +74,8 @@ static arena_t* arena_make(const arena_memory_t* memory) {
   a->counted = bits + 5 * words;
   a->sparse = bits + 6 * words;
   a->sparse_before = bits + 7 * words;
-  a->huge = bits + 8 * words;
+  a->kept = bits + 8 * words;
+  a->huge = bits + 9 * words;
   a->dense = a->huge + region_words;
   a->thp_regions = thp_regions;
   a->abandoned = lines;
@@ -253,6 +254,10 @@ INTERNAL run_t arena_alloc(affinity_t affinity, uint32_t count, uint32_t align,
                            placement_t placement) {
   run_t run = {0, ARENA_NONE, false, false, false};
   if (arena_alloc_existing(affinity, count, align, placement, &run)) return run;
+  /* Before more memory is opened. Home slots are not long enough for a kept run. */
+  if (placement.zone != ZONE_HOME && arena_return_kept() &&
+      arena_alloc_existing(affinity, count, align, placement, &run))
+    return run;
   /* A new arena would need room for all of the run. */
   if (unlikely(usage_is_on()) && !usage_has_room((size_t)count * SLICE_SIZE)) return run;
   os_lock(&arena_lock);
@@ -286,6 +291,7 @@ static void release_free(arena_t* a) {
 }
 
 INTERNAL void arena_unload(void) {
+  (void)arena_return_kept();
   arena_t* a;
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) release_free(a);
   arena_list_clear();

@@ -65,6 +65,7 @@ typedef struct arena_s {
                                 * pending: was purged a short time ago */
   bitword_t* sparse;           /* an abandoned page that may get holes starts here, a hint */
   bitword_t* sparse_before;    /* and it was so in the last round too */
+  bitword_t* kept;             /* a run that a heap keeps may start here, see heap/kept_runs.h */
   size_t thp_regions;          /* huge-page regions before the home zone; 0: no huge pages */
   bitword_t* huge;             /* by region: the system was advised to use huge pages */
   bitword_t* dense;            /* by region: the last large block there was touched as a whole */

@@ -83,6 +83,10 @@ static inline bool map_covers(const void* p) {
   return map_reaches(p) && load_relaxed(&map.word[map_window_of((uintptr_t)p)]) != 0;
 }
 
+/* The remote word of a page that has an owner, and of a run of slices that a heap keeps, with the
+ * address of the heap struct: see page.h and heap/kept_runs.h. */
+#define REMOTE_OWNED ((uint64_t)1)
+#define REMOTE_KEPT ((uint64_t)4)
 /* The remote word of the page whose first slice is `slice`: see page.h. */
 static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
   size_t spread = map_spread(slice & (WINDOW_SLICES - 1));

@@ -13,7 +13,6 @@
 #include "arena.h"
 #include "arena_list.h"
 
-#define WAITING_MIN ((size_t)(16 * MiB / SLICE_SIZE)) /* so many slices may wait in any case */
 #define WAITING_SHARE 8                               /* or so large a part of the peak: 1/8 */
 #define STRETCH_MAX 5                                 /* the delay is doubled so often at most */
 #define STRETCH_FROM ((size_t)(8 * MiB / SLICE_SIZE)) /* refaults that are worth a longer delay */

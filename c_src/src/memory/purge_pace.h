@@ -3,6 +3,7 @@
 
 #include "../base/base.h"
 
+#define WAITING_MIN ((size_t)(16 * MiB / SLICE_SIZE)) /* so many slices may wait in any case */
 /* Learns from the slices that were allocated again since the last call. `delay`: of the options. */
 INTERNAL void pace_learn(uint64_t now, long delay);
 /* The delay, longer while purged slices are soon allocated again. */

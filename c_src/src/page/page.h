@@ -41,7 +41,6 @@
 
 /* ---- the remote word ---- */
 
-#define REMOTE_OWNED ((uint64_t)1)
 #define REMOTE_LARGE ((uint64_t)2) /* a large block: the word holds its size, see large.c */
 #define REMOTE_ADDRESS ((((uint64_t)1 << 48) - 1) & ~(uint64_t)7)
 #define REMOTE_ONE ((uint64_t)1 << 48) /* 1 in the outstanding count */

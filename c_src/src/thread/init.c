@@ -13,6 +13,7 @@
 #include "../base/checker.h"
 #include "../heap/heap_check.h"
 #include "../heap/heap_free.h"
+#include "../heap/kept_runs.h"
 #include "../heap/large.h"
 #include "../memory/arena_purge.h"
 #include "../memory/arena_reserve.h"
@@ -94,6 +95,7 @@ static void thread_end(void* backing) {
   heap_enter(heap);
   check_heap(heap);
   heap_abandon(heap, NULL);
+  runs_return(heap);
   size_t all = SIZE_MAX;
   if (heap_keeps_all(heap)) (void)large_abandon(heap, NULL, &all);
   heap_leave(heap);
