@@ -156,6 +156,54 @@ static void sixty_four_threads_keep_little_of_what_others_freed(void) {
   blocks_freed_by_others(64);
 }
 
+/* ---- a cache that all threads share ---- */
+
+enum { ENTRIES = 120000, OPERATIONS = 3000000, LARGEST = 1000 };
+static void* cache[ENTRIES]; /* atomic */
+
+/* Any thread replaces any entry, so nearly all frees are of other threads' blocks. */
+static void* use_cache(void* arg) {
+  rng_t rng = {(uintptr_t)arg + 1};
+  for (size_t n = 0; n < OPERATIONS / workers; n++) {
+    size_t size = 32 + rng_below(&rng, LARGEST);
+    void* p = mi_malloc(size);
+    REQUIRE(p != NULL);
+    memset(p, 1, size);
+    mi_free(__atomic_exchange_n(&cache[rng_below(&rng, ENTRIES)], p, __ATOMIC_ACQ_REL));
+  }
+  pthread_barrier_wait(&step); /* all sleep */
+  pthread_barrier_wait(&step);
+  return NULL;
+}
+
+static void check_cache(size_t threads) {
+  enum { LIVE = ENTRIES * (32 + LARGEST / 2) };
+  workers = threads;
+  REQUIRE(pthread_barrier_init(&step, NULL, (unsigned)threads + 1) == 0);
+  memset(cache, 0, sizeof cache);
+  size_t before = rss_bytes();
+  for (size_t i = 0; i < threads; i++)
+    worker[i].thread = thread_start(&use_cache, (void*)(uintptr_t)i);
+  pthread_barrier_wait(&step);
+  size_t more = rss_bytes() - before, most = LIVE + LIVE / 4 + (16 + threads) * MIB;
+  check_note("%zu threads: %zu KiB for %d KiB; bound %zu KiB\n", threads, more / KIB,
+             (int)(LIVE / KIB), most / KIB);
+  if (RSS_IS_MEANINGFUL && MI_TEST_SECURE == 0) CHECK_LE(more, most);
+  pthread_barrier_wait(&step);
+  for (size_t i = 0; i < threads; i++) {
+    thread_join(worker[i].thread);
+  }
+  for (size_t i = 0; i < ENTRIES; i++) mi_free(cache[i]);
+  mi_collect(true);
+  size_t after = rss_bytes() - before; /* the ended threads have given back all their free blocks */
+  check_note("%zu KiB when all is freed\n", after / KIB);
+  if (RSS_IS_MEANINGFUL && MI_TEST_SECURE == 0) CHECK_LE(after, 8 * MIB);
+}
+
+static void two_threads_share_a_cache_in_little_memory(void) { check_cache(2); }
+static void sixteen_threads_share_a_cache_in_little_memory(void) { check_cache(16); }
+static void sixty_four_threads_share_a_cache_in_little_memory(void) { check_cache(64); }
+
 /* ---- first-class heaps ---- */
 
 /* What the statistics print on this line, in bytes. */
@@ -263,6 +311,9 @@ static const check_case_t cases[] = {
     CASE(four_threads_keep_little_of_what_others_freed),
     CASE(sixteen_threads_keep_little_of_what_others_freed),
     CASE(sixty_four_threads_keep_little_of_what_others_freed),
+    CASE(two_threads_share_a_cache_in_little_memory),
+    CASE(sixteen_threads_share_a_cache_in_little_memory),
+    CASE(sixty_four_threads_share_a_cache_in_little_memory),
     CASE(free_memory_of_first_class_heaps_counts),
     CASE(four_idle_threads_keep_nothing),
     CASE(sixty_four_idle_threads_keep_nothing),

@@ -75,6 +75,7 @@ static bool visit_abandoned(visit_t* v, uint32_t slice) {
   page_t* page = map_descriptor_of_slice(slice);
   bool go_on = true;
   heap_enter(v->visitor);
+  heap_return_lists(v->visitor); /* loose ones */
   bool claimed = page_claim(slice);
   heap_leave(v->visitor);
   if (!claimed) return true; /* another thread was faster */

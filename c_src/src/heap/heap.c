@@ -22,25 +22,40 @@ INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
 
 /* ---- collecting ---- */
 
+/* Puts back the rest of an active free list; the number of blocks. */
+static size_t return_blocks(const queue_t* q, page_t* page, block_t* list) {
+  size_t count = 0;
+  if (q->active == NULL) { /* loose; each block still in hand keeps the page from being released */
+    for (block_t* next; list != NULL; list = next, count++) {
+      next = block_next(page, list);
+      (void)remote_free(page, list, false);
+    }
+    return count;
+  }
+  page_set_bias(page, 0);
+  size_t before = page_used(page);
+  if ((q->list & LIST_EXTENDED) != 0)
+    page_unextend(page, list);
+  else
+    page_return_list(page, list, page_list_length(page, list));
+  return before - page_used(page);
+}
+
 INTERNAL void heap_truncate_list(heap_t* heap, size_t cls, size_t keep) {
   queue_t* q = &heap->queue[cls];
   block_t *list = heap->free_list[cls], *last = NULL;
+  if (list == NULL) return;
+  page_t* page = q->active != NULL ? q->active : map_page_checked(list);
   for (; keep > 0 && list != NULL; keep--) {
     last = list;
-    list = block_next(q->active, list);
+    list = block_next(page, list);
   }
   if (list == NULL) return;
-  page_set_bias(q->active, 0);
-  size_t before = page_used(q->active);
   if (last == NULL)
     heap->free_list[cls] = NULL;
   else
-    block_relink(q->active, last, NULL);
-  if ((q->list & LIST_EXTENDED) != 0)
-    page_unextend(q->active, list);
-  else
-    page_return_list(q->active, list, page_list_length(q->active, list));
-  size_t back = before - page_used(q->active);
+    block_relink(page, last, NULL);
+  size_t back = return_blocks(q, page, list);
   store_relaxed(&q->allocated, load_relaxed(&q->allocated) - back);
 }
 static void heap_return_list(heap_t* heap, size_t cls) { heap_truncate_list(heap, cls, 0); }
@@ -91,7 +106,7 @@ INTERNAL void heap_rest(heap_t* heap) {
 INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   page_t* page = q->active;
-  set_refill_if_busy(q);
+  if (page != NULL) set_refill_if_busy(q);
   if (heap->free_list[cls] != NULL) {
     /* Only a list that was not used since the last trim is returned: the walk over it is slow. */
     if (q->trim_mark != (uint32_t)(uintptr_t)heap->free_list[cls]) {
@@ -100,7 +115,7 @@ INTERNAL void heap_trim_class(heap_t* heap, size_t cls) {
     }
     heap_return_list(heap, cls);
   }
-  heap_collect_page(heap, q, page);
+  if (page != NULL) heap_collect_page(heap, q, page);
 }
 
 /* Gives a page that is in no list to the heap `to`, or abandons it with `id` as owner word. */
@@ -127,9 +142,9 @@ INTERNAL bool heap_abandon_some(heap_t* heap, heap_t* to, size_t* pages) {
   FOR_CLASSES(heap, cls) {
     queue_t* q = &heap->queue[cls];
     page_t* page = q->active;
+    if (page != NULL) page_settle(page);
+    heap_return_list(heap, cls);
     if (page != NULL) {
-      page_settle(page);
-      heap_return_list(heap, cls);
       q->active = NULL;
       heap_give_page(page, id, to);
     }

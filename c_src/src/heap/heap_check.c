@@ -52,7 +52,7 @@ INTERNAL void check_heap(heap_t* heap) {
   size_t slices = 0;
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
     queue_t* q = &heap->queue[cls];
-    mi_assert(heap->free_list[cls] == NULL || q->active != NULL);
+    mi_assert(heap->free_list[cls] == NULL || q->active != NULL || !heap_keeps_all(heap));
     if (q->active != NULL) check_page(heap, q->active, cls, heap->free_list[cls]);
     page_t* last = NULL;
     for (page_t* page = q->first; page != NULL; last = page, page = page->next) {

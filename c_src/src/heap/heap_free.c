@@ -12,36 +12,19 @@ INTERNAL COLD void invalid_pointer(const void* p, const char* what) {
 #endif
 }
 
-/* Frees into a page that this heap does not own; `was_ours`: this heap owned the page last. */
-static NOINLINE void free_remote(heap_t* heap, page_t* page, block_t* block, bool was_ours) {
-  /* Read now: after the push another thread may release the page. */
-  uint16_t arena = page->arena;
-  size_t cls = page_class(page);
-  uint32_t slice = page->slice;
-  bool reclaim = was_ours && heap_may_adopt(heap, page);
-  switch (page_push_remote(page, block, reclaim)) {
-  case PUSH_QUEUED:
-    break;
-  case PUSH_CLAIMABLE:
-    abandoned_publish(arena, cls, slice);
-    break;
-  case PUSH_SPARSE:
-    sparse_publish(arena, slice);
-    if (was_ours && heap_active_may_be_sparse(heap, cls)) {
-      heap_enter(heap);
-      heap_abandon_sparse_active(heap, cls);
-      heap_leave(heap);
-    }
-    break;
-  case PUSH_LAST:
-    page_release(page);
-    break;
-  case PUSH_TAKEN:
-    heap_enter(heap);
+/* Frees into an abandoned page that this heap owned last. */
+static NOINLINE void free_abandoned(heap_t* heap, page_t* page, block_t* block) {
+  heap->keep.claimed--;
+  size_t cls = page_class(page); /* read now: after the free another thread may release the page */
+  push_t result = remote_free(page, block, heap_may_adopt(heap, page));
+  if (result != PUSH_TAKEN && (result != PUSH_SPARSE || !heap_active_may_be_sparse(heap, cls)))
+    return;
+  heap_enter(heap);
+  if (result == PUSH_TAKEN)
     heap_adopt(heap, page);
-    heap_leave(heap);
-    break;
-  }
+  else
+    heap_abandon_sparse_active(heap, cls);
+  heap_leave(heap);
 }
 
 INTERNAL heap_t* own_heap(heap_t* heap, uintptr_t owner) {
@@ -75,13 +58,15 @@ INTERNAL NOINLINE void free_slow(heap_t* heap, void* p, page_t* page) {
   block_t* block = page_has_flag(page, PAGE_INTERIOR) ? (block_t*)page_block_of(page, p) : p;
   if (owner_is_abandoned(owner)) { /* this thread's backing heap may reclaim its page */
     heap_t* backing = heap_backing(heap);
-    free_remote(backing, page, block,
-                backing != NULL && owner == ((uintptr_t)backing | OWNER_ABANDONED));
+    if (backing != NULL && owner == ((uintptr_t)backing | OWNER_ABANDONED))
+      free_abandoned(backing, page, block);
+    else
+      (void)remote_free(page, block, false);
     return;
   }
   heap = own_heap(heap, owner);
   if (heap == NULL) {
-    free_remote(NULL, page, block, false);
+    (void)remote_free(page, block, false);
     return;
   }
   bool emptied = push_local(page, block);

@@ -8,8 +8,10 @@
  *   5. an abandoned page (not for first-class heaps)
  *   6. a new page
  *
- * Always:  an active free list belongs to the active page of its class. A page with holes is
- *          active or abandoned, and in no partial list.
+ * A heap whose blocks others free may then abandon the page, and the list is loose, see keep.h.
+ *
+ * Always:  an active free list belongs to the active page of its class, or is loose. A page with
+ *          holes is active or abandoned, and in no partial list.
  * Threads: the heap's own; for the fallback heap, the thread that holds its lock.
  */
 #include "heap_refill.h"
@@ -93,6 +95,7 @@ static void* refill_from_abandoned(heap_t* heap, size_t cls, queue_t* q) {
   page_t* page = abandoned_claim(cls);
   if (page == NULL) return NULL;
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  heap->keep.claimed += page->capacity - page_used(page);
   void* block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
   if (block == NULL) abandon_page(page); /* its bit was stale: full after all */
   return block;
@@ -151,19 +154,35 @@ static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
   return refill_from_page(heap, cls, q, page, FRESH_NEVER);
 }
 
+#define LOOSE_SAMPLE 8 /* one of so many pages stays active, which shows who frees its blocks */
+
+/* Abandons the active page; the active free list becomes loose. So other threads can use what is
+ * freed in the page while this thread sleeps, or needs no block of the class. */
+static NOINLINE void loosen(heap_t* heap, queue_t* q) {
+  page_t* page = q->active;
+  if (heap_keeps_all(heap) || os_is_single_threaded() || ++heap->keep.refills % LOOSE_SAMPLE == 0)
+    return;
+  q->active = NULL;
+  abandon_page(page);
+}
+
 INTERNAL void* heap_refill(heap_t* heap, size_t cls) {
   queue_t* q = &heap->queue[cls];
   mi_assert_internal(heap->free_list[cls] == NULL);
   page_t* page = q->active;
+  void* block = NULL;
+  bool own = false; /* the thread has freed these blocks itself */
   if (likely(page != NULL)) {
+    own = page->local != NULL;
     fresh_t fresh = q->first == NULL ? FRESH_IF_NONE_FREE : FRESH_NEVER;
-    void* block = refill_from_page(heap, cls, q, page, fresh);
-    if (likely(block != NULL)) return block;
-    if (fresh == FRESH_NEVER && (page->capacity < page->reserved || page_in_holes(page) > 0)) {
+    block = refill_from_page(heap, cls, q, page, fresh);
+    if (unlikely(block == NULL) && fresh == FRESH_NEVER &&
+        (page->capacity < page->reserved || page_in_holes(page) > 0)) {
       block = refill_from_fullest(heap, cls, q);
       if (block == NULL) block = refill_from_page(heap, cls, q, page, FRESH_IF_NONE_FREE);
-      if (likely(block != NULL)) return block;
     }
   }
-  return refill_from_other(heap, cls, q);
+  if (unlikely(block == NULL)) block = refill_from_other(heap, cls, q);
+  if (unlikely(heap->keep.loose) && !own && block != NULL) loosen(heap, q);
+  return block;
 }

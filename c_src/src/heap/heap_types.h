@@ -6,7 +6,9 @@
 #include "quarantine.h"
 
 /* Pages of one class. The blocks of the heap's active free list lie in the page `active`. The
- * partial list, from `first` to `last`, has the other pages that the heap owns, oldest first. */
+ * partial list, from `first` to `last`, has the other pages that the heap owns, oldest first.
+ * Without an active page the list is *loose*: its blocks lie in a page that the heap has abandoned.
+ */
 typedef struct queue_s {
   page_t* active;
   page_t* first;
@@ -33,7 +35,10 @@ typedef struct keep_s {
   size_t credit;        /* bound of `bytes`: the heap's part of the process's allowance */
   size_t by_owner;      /* blocks that came back to the heap's pages, freed by its thread */
   size_t by_others;     /* and by other threads; both are halved now and then */
+  ptrdiff_t claimed;    /* free blocks of claimed pages, less those that its thread freed there */
   uint32_t share;       /* of others in these frees, in 1/SHARE_ONE */
+  bool loose;           /* the heap takes loose lists, see keep.h */
+  uint32_t refills;     /* while it does so */
   uint32_t events;      /* pages that became sparse or empty */
   uint32_t sweep_class; /* the class after the one that the sweep is at */
   page_t* sweep_page;   /* its next page; NULL: it goes on with the next class */

@@ -42,7 +42,7 @@ INTERNAL void keep_stats(keep_stats_t* stats) {
 /* Takes as much credit as the heap needs and may have, or gives back what it does not need. */
 static void adjust_credit(heap_t* heap) {
   size_t bytes = heap->keep.bytes;
-  size_t need = round_up(bytes + bytes / 8 + 1, CREDIT_STEP);
+  size_t need = heap->keep.loose ? 0 : round_up(bytes + bytes / 8 + 1, CREDIT_STEP);
   if (need == heap->keep.credit) return;
   if (!heap_keeps_all(heap)) {
     keep_stats_t all;
@@ -53,12 +53,29 @@ static void adjust_credit(heap_t* heap) {
   set_credit(heap, need);
 }
 
+/* True if all heaps together have more active pages than allowed, if they are all like this one. */
+static bool actives_exceed(const heap_t* heap) {
+  size_t slices = 0;
+  FOR_CLASSES(heap, cls) {
+    if (heap->queue[cls].active != NULL || heap->free_list[cls] != NULL)
+      slices += class_slices(cls);
+  }
+  size_t allowed = max_size(ACTIVE_LEAST / SLICE_SIZE, arena_slices_in_use() / KEEP_PART);
+  return slices * load_relaxed(&keep_heaps) > allowed;
+}
+
 #define SHARE_FREES ((size_t)4096) /* that an estimate takes into account, about */
 
-static void estimate_share(keep_t* keep) {
+static void estimate_share(heap_t* heap) {
+  keep_t* keep = &heap->keep;
   size_t frees = keep->by_owner + keep->by_others;
   if (frees < SHARE_FREES) return;
   keep->share = (uint32_t)(keep->by_others * SHARE_ONE / frees);
+  ptrdiff_t others = (ptrdiff_t)keep->by_others + keep->claimed;
+  ptrdiff_t enough = (ptrdiff_t)(frees / 16 * (keep->loose ? LOOSE_UNTIL : LOOSE_FROM));
+  keep->loose = LOOSE_LISTS && others >= enough && actives_exceed(heap);
+  if (keep->loose) heap_release_excess_to(heap, 0);
+  keep->claimed /= 2;
   keep->by_owner /= 2;
   keep->by_others /= 2;
 }
@@ -128,7 +145,7 @@ static void sweep(heap_t* heap, size_t steps) {
 
 INTERNAL void keep_tick(heap_t* heap) {
   keep_t* keep = &heap->keep;
-  if (!heap_keeps_all(heap)) estimate_share(keep);
+  if (!heap_keeps_all(heap)) estimate_share(heap);
   adjust_credit(heap);
   runs_tick(heap, load_relaxed(&keep_heaps));
   size_t excess = heap_wants(heap) ? 0 : (keep->bytes - keep->credit) / SLICE_SIZE;

@@ -18,6 +18,13 @@
  * credit, for it holds the memory. First-class heaps cannot abandon pages: they take as much credit
  * as their free bytes need, and the others have less.
  *
+ * Active pages are not in this bound. A heap most of whose blocks other threads free would keep
+ * them half empty, for it meets their free blocks only when it needs one of the class. So if its
+ * active pages times the number of heaps are more than max(ACTIVE_LEAST, bytes in use / KEEP_PART),
+ * it has nearly none: it takes the free blocks of a page, abandons the page, and allocates from
+ * this *loose* list (heap_refill.c). Its credit is 0 then. Own frees are slower in abandoned pages,
+ * so a heap whose own thread frees its blocks does not do this.
+ *
  * While the process has a single thread its heap keeps all pages: no other thread could use them.
  *
  * Threads: the heap's own, unless a comment says otherwise. The sum of credits and the count of
@@ -30,6 +37,11 @@
 
 #define KEEP_LEAST (4 * MiB)
 #define KEEP_PART 16
+#define ACTIVE_LEAST (16 * MiB)
+#define LOOSE_FROM 9 /* so many sixteenths of the frees are by others */
+#define LOOSE_UNTIL 7
+/* Secure builds allocate with the fields of the active page. */
+#define LOOSE_LISTS (MI_SECURE == 0)
 #define KEEP_FALLBACK (4 * SLICE_SIZE) /* credit of the fallback heap, beside the allowance */
 
 /* A heap starts or ends. Any thread. */

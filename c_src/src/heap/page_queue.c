@@ -70,6 +70,7 @@ INTERNAL void heap_page_not_full(heap_t* heap, page_t* page) {
 
 INTERNAL void heap_adopt(heap_t* heap, page_t* page) {
   store_relaxed(&page->owner, page_owner_word(page, (uintptr_t)heap));
+  heap->keep.claimed += page->capacity - page_used(page);
   holes_fill(page);
   mi_assert_internal(page_used(page) > 0);
   size_t cls = page_class(page);

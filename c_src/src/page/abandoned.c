@@ -82,6 +82,21 @@ INTERNAL void abandon_page_as(page_t* page, bool sparse) {
   }
 }
 
+INTERNAL NOINLINE push_t remote_free(page_t* page, block_t* block, bool reclaim) {
+  /* Read now: after the push another thread may release the page. */
+  uint16_t arena = page->arena;
+  size_t cls = page_class(page);
+  uint32_t slice = page->slice;
+  push_t result = page_push_remote(page, block, reclaim);
+  if (result == PUSH_CLAIMABLE)
+    abandoned_publish(arena, cls, slice);
+  else if (result == PUSH_SPARSE)
+    sparse_publish(arena, slice);
+  else if (result == PUSH_LAST)
+    page_release(page);
+  return result;
+}
+
 /* Tries the pages of one line; counts down `*probes`. */
 static page_t* claim_in_line(arena_t* a, size_t chunk, size_t cls, int* probes) {
   abandoned_line_t* line = line_of(a, chunk, cls);

@@ -98,7 +98,8 @@ static void heap_trim(heap_t* heap) {
   for (int i = 0; i < TRIM_CLASSES; i++) {
     if (++heap->trim_class >= CLASS_COUNT) heap->trim_class = 0;
     queue_t* q = &heap->queue[heap->trim_class];
-    if (q->active != NULL) heap_trim_class(heap, heap->trim_class);
+    if (q->active != NULL || heap->free_list[heap->trim_class] != NULL)
+      heap_trim_class(heap, heap->trim_class);
     if (!heap_keeps_all(heap)) heap_trim_sparse(heap, heap->trim_class);
   }
   heap_leave(heap);
