@@ -3,6 +3,7 @@
 use crate::chart::{self, Area, FAINT, MARGIN, SOFT, WIDTH};
 use crate::library::OURS;
 use plotters::style::text_anchor::HPos;
+use plotters::style::RGBColor;
 use serde_json::Value;
 use std::path::Path;
 
@@ -13,10 +14,23 @@ const HEIGHT: i32 = 170;
 const BELOW: i32 = 64;
 /// Left of a panel for its scale, right of it for the names.
 const SCALE: i32 = 44;
-const NAMES: i32 = 104;
+const NAMES: i32 = 112;
 const NAME_GAP: i32 = 13;
 
+/// The others are told apart by their colour where their curves cross.
+const PEERS: [RGBColor; 8] = [
+    RGBColor(200, 90, 30),
+    RGBColor(150, 120, 20),
+    RGBColor(90, 130, 50),
+    RGBColor(20, 140, 130),
+    RGBColor(110, 90, 180),
+    RGBColor(180, 60, 130),
+    RGBColor(130, 80, 60),
+    RGBColor(95, 95, 95),
+];
+
 struct Curve {
+    colour: RGBColor,
     name: String,
     label: String,
     points: Vec<(f64, f64)>,
@@ -30,13 +44,16 @@ struct Panel {
 
 fn panel(row: &Value, names: &[(String, String)]) -> Panel {
     let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-    let curve = |(name, label): &(String, String)| {
+    let curve = |(at, (name, label)): (usize, &(String, String))| {
         let looks = row["results"][name]["looks"].as_array()?;
         let points: Vec<(f64, f64)> =
             looks.iter().filter_map(|l| Some((l[0].as_f64()?, l[1].as_f64()? / 1024.0))).collect();
-        (!points.is_empty()).then(|| Curve { name: name.clone(), label: label.clone(), points })
+        let ours = name == OURS;
+        let colour = if ours { chart::colour(OURS) } else { PEERS[at % PEERS.len()] };
+        let label = label.split(" (").next().unwrap_or_default().to_owned();
+        (!points.is_empty()).then(|| Curve { colour, name: name.clone(), label, points })
     };
-    let mut curves: Vec<Curve> = names.iter().filter_map(curve).collect();
+    let mut curves: Vec<Curve> = names.iter().enumerate().filter_map(curve).collect();
     curves.sort_by_key(|c| c.name == OURS); // ours is drawn last, over the others
     Panel { title: text("name"), about: text("about"), curves }
 }
@@ -90,11 +107,10 @@ fn draw_panel(
     }
     let mut heights = Vec::new();
     for (at, curve) in panel.curves.iter().enumerate() {
-        let colour = chart::colour(&curve.name);
         let width = if curve.name == OURS { 3 } else { 1 };
         for pair in curve.points.windows(2) {
             let place = |p: (f64, f64)| (x(p.0), y(p.1));
-            chart::line(area, place(pair[0]), place(pair[1]), colour, width)?;
+            chart::line(area, place(pair[0]), place(pair[1]), curve.colour, width)?;
         }
         if let Some(last) = curve.points.last() {
             heights.push((y(last.1), at));
@@ -104,8 +120,7 @@ fn draw_panel(
         let curve = &panel.curves[at];
         let last = curve.points.last().map_or(0.0, |p| p.1);
         let text = format!("{last:.0} {}", curve.label);
-        let colour = chart::colour(&curve.name);
-        chart::write_in(area, &text, (x1 + 6, height), 11, HPos::Left, colour)?;
+        chart::write_in(area, &text, (x1 + 6, height), 11, HPos::Left, curve.colour)?;
     }
     Ok(())
 }
