@@ -13,7 +13,7 @@ INTERNAL COLD void invalid_pointer(const void* p, const char* what) {
 }
 
 /* Frees into an abandoned page that this heap owned last. */
-static NOINLINE void free_abandoned(heap_t* heap, page_t* page, block_t* block) {
+static void free_abandoned(heap_t* heap, page_t* page, block_t* block) {
   heap->keep.claimed--;
   size_t cls = page_class(page); /* read now: after the free another thread may release the page */
   push_t result = remote_free(page, block, heap_may_adopt(heap, page));

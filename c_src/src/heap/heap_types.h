@@ -40,6 +40,7 @@ typedef struct keep_s {
   bool loose;           /* the heap takes loose lists, see keep.h */
   uint32_t refills;     /* while it does so */
   uint32_t events;      /* pages that became sparse or empty */
+  page_t* sparse;       /* the page that became sparse last, if it still is in its partial list */
   uint32_t sweep_class; /* the class after the one that the sweep is at */
   page_t* sweep_page;   /* its next page; NULL: it goes on with the next class */
   size_t sweep_bytes;   /* the charges of the pages that the sweep has left in their lists */

@@ -28,6 +28,7 @@ INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page) {
 
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page) {
   if (heap->keep.sweep_page == page) heap->keep.sweep_page = page->next;
+  if (heap->keep.sparse == page) heap->keep.sparse = NULL;
   page_set_bias(page, 0);
   LIST_REMOVE(q, page, next, prev);
   size_t before = heap->queued_slices;

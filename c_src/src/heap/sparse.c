@@ -53,26 +53,32 @@ INTERNAL void heap_trim_sparse(heap_t* heap, size_t cls) {
   abandon_page(page);
 }
 
-/* Measures the page anew, because a thread that only frees has no ticks. */
+/* Counts what was freed in the page, because a thread that only frees has no ticks. */
 static void heap_page_halved(heap_t* heap, queue_t* q, page_t* page) {
-  queue_remove(heap, q, page);
-  if (heap_wants(heap))
-    queue_push(heap, q, page);
-  else
-    abandon_page(page);
-}
-
-/* While the process has a single thread its pages stay with their heap: an abandoned page makes
- * each free in it slower, and the thread itself can make the holes when it is asked to. So do the
- * pages of a heap that keeps all. */
-static void heap_page_sparse(heap_t* heap, queue_t* q, page_t* page) {
-  queue_remove(heap, q, page);
-  if (os_is_single_threaded() || heap_keeps_all(heap)) {
-    queue_push(heap, q, page);
+  heap->keep.bytes += page_used(page) * page->block_size; /* as much was freed */
+  if (heap_wants(heap)) {
+    page_watch(page);
     return;
   }
-  size_t cls = page_class(page);
+  queue_remove(heap, q, page);
   abandon_page(page);
+}
+
+/* The page that became sparse before this one is abandoned. So a thread that frees its blocks in
+ * order empties each page before the next becomes sparse, and no free in it is slow.
+ *
+ * While the process has a single thread its pages stay with their heap: an abandoned page makes
+ * each free in it slower, and the thread itself can make the holes when it is asked to. So do the
+ * pages of a heap that keeps all. */
+static void heap_page_sparse(heap_t* heap, page_t* page) {
+  page_set_bias(page, 0);
+  if (os_is_single_threaded() || heap_keeps_all(heap)) return;
+  page_t* before = heap->keep.sparse;
+  heap->keep.sparse = page;
+  if (before == NULL) return;
+  size_t cls = page_class(before);
+  queue_remove(heap, &heap->queue[cls], before);
+  abandon_page(before);
   if (heap_active_may_be_sparse(heap, cls)) heap_abandon_sparse_active(heap, cls);
 }
 
@@ -121,7 +127,7 @@ static NOINLINE void counted_down(heap_t* heap, queue_t* q, page_t* page) {
   } else if (page_used(page) > sparse_max(page->reserved)) {
     heap_page_halved(heap, q, page);
   } else if (page_used(page) != 0) {
-    heap_page_sparse(heap, q, page);
+    heap_page_sparse(heap, page);
   } else {
     queue_remove(heap, q, page);
     page_release(page);

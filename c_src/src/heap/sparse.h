@@ -7,8 +7,8 @@
 #include "heap_types.h"
 
 /* The countdown of a page has ended. An empty page is released, but an active one only now and
- * then. A sparse page is abandoned, so that any thread can make holes in it. A page
- * half of which was freed is measured anew, and abandoned if the heap is above its credit. */
+ * then. A sparse page is abandoned when the next one becomes sparse, so that any thread can make
+ * holes in it. A page half of which was freed is abandoned if the heap is above its credit. */
 INTERNAL void heap_page_counted_down(heap_t* heap, page_t* page);
 /* Abandons the active page of a class if it is sparse. It has no countdown for this; it is often as
  * empty as the other pages, so it is looked at when these become sparse or emptier. */
