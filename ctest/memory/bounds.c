@@ -303,6 +303,44 @@ static void sixty_four_idle_threads_keep_nothing(void) {
   blocks_freed_by_their_thread(64);
 }
 
+#if MI_TEST_SECURE == 0
+#define SERVERS 200
+#define EMPTY_ALL (64 * MIB) /* KEEP_EMPTY_ALL */
+#define EMPTY_EACH MIB       /* KEEP_EMPTY */
+
+/* Three blocks of each class of several slices at the same time, again and again. */
+static void* serve(void* arg) {
+  enum { CLASSES = 24, EACH = 3 };
+  void* p[CLASSES * EACH];
+  for (size_t round = 0; round < 10; round++) {
+    for (size_t i = 0; i < COUNT_OF(p); i++) {
+      size_t base = (8 * KIB) << i % CLASSES / 8, size = base + (i % 8 + 1) * base / 8;
+      REQUIRE((p[i] = mi_malloc(size)) != NULL);
+      touch_pages(p[i], size);
+    }
+    for (size_t i = 0; i < COUNT_OF(p); i++) mi_free(p[i]);
+  }
+  pthread_barrier_wait(&step);
+  pthread_barrier_wait(&step);
+  return arg;
+}
+
+static void sleeping_threads_keep_little_of_large_classes(void) {
+  static pthread_t server[SERVERS];
+  REQUIRE(pthread_barrier_init(&step, NULL, SERVERS + 1) == 0);
+  size_t before = rss_bytes(), after, most = EMPTY_ALL + SERVERS * EMPTY_EACH;
+  for (size_t i = 0; i < SERVERS; i++) server[i] = thread_start(&serve, NULL);
+  pthread_barrier_wait(&step);
+  double end = now_seconds() + 5;
+  do sleep_ms(100);
+  while ((after = rss_bytes() - before) > most && now_seconds() < end);
+  check_note("%d sleeping threads keep %zu MiB\n", SERVERS, after / MIB);
+  CHECK_LE(after, most);
+  pthread_barrier_wait(&step);
+  for (size_t i = 0; i < SERVERS; i++) thread_join(server[i]);
+}
+#endif
+
 static const check_case_t cases[] = {
     CASE(one_thread_that_frees_keeps_little),
     CASE(four_threads_that_free_keep_little),
@@ -320,6 +358,9 @@ static const check_case_t cases[] = {
     CASE(idle_threads_need_no_heap),
     CASE(a_thread_goes_on_after_idle),
     CASE(empty_memory_of_an_idle_thread_goes_back),
+#if MI_TEST_SECURE == 0
+    CASE(sleeping_threads_keep_little_of_large_classes),
+#endif
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -142,6 +142,29 @@ static void memory_that_is_soon_allocated_again_stays(void) {
   CHECK_LE(later, 12 * bytes / OS_PAGE / 20);
 }
 
+/* Pauses of 0.5, 2 and 20 delays: from the seventh round on most memory stays. A pause that
+ * a busy machine makes longer is not judged. */
+static void memory_stays_for_programs_that_pause(void) {
+  static const unsigned pauses_ms[] = {5, 20, 200};
+  const size_t bytes = 100 * MIB;
+  mi_option_set(mi_option_purge_delay, 1); /* in arenas 10 ms */
+  for (size_t i = 0; i < COUNT_OF(pauses_ms); i++) {
+    size_t all = 0, judged = 0, late = 0;
+    double paused = 1;
+    for (size_t round = 0; round < 12; round++) {
+      size_t faults = faults_of_rounds(1, bytes);
+      all += faults;
+      if (round >= 6 && paused < pauses_ms[i] * 1.25e-3) late += faults, judged++;
+      double before = now_seconds();
+      sleep_ms(pauses_ms[i]);
+      paused = now_seconds() - before;
+    }
+    check_note("pause %u ms: %zu page faults in 12 rounds, %zu in %zu late ones\n", pauses_ms[i],
+               all, late, judged);
+    CHECK_LE(late, judged * bytes / OS_PAGE / 4);
+  }
+}
+
 static const check_case_t cases[] = {
     CASE(one_thread_keeps_16_mib_or_an_eighth),
 #if FREED_MEMORY_WAITS
@@ -149,6 +172,7 @@ static const check_case_t cases[] = {
     CASE(rounds_of_several_calls_forget_nothing),
     CASE(collect_purges_all),
     CASE(memory_that_is_soon_allocated_again_stays),
+    CASE(memory_stays_for_programs_that_pause),
 #endif
 };
 

@@ -72,10 +72,12 @@ INTERNAL void heap_collect_page(heap_t* heap, queue_t* q, page_t* page) {
       heap_page_not_full(heap, page);
     return;
   }
-  if (page == q->active)
+  if (page == q->active) {
     q->active = NULL;
-  else
+    heap_active_released(heap, q, page);
+  } else {
     queue_remove(heap, q, page);
+  }
   page_release(page);
 }
 

@@ -16,7 +16,9 @@ typedef struct queue_s {
   uint8_t list;              /* LIST_ bits of the active free list */
   uint8_t looks : 4;         /* how often the end of the active page's countdown counts */
   uint8_t ahead : 4;         /* never-used blocks that may be taken before the next search */
-  uint8_t keeps, keeps_next; /* how often an empty active page is kept, now and the next time */
+  uint8_t keeps;             /* how often an empty active page is kept */
+  uint8_t keeps_next : 7;    /* and the next time */
+  uint8_t may_keep : 1;      /* its slices are in `keep.empty` */
   uint32_t trim_mark;        /* low bits of the head of that list at the last trim */
   _Atomic(size_t) allocated; /* over time: blocks moved to active free lists and not returned */
 } queue_t;
@@ -41,6 +43,7 @@ typedef struct keep_s {
   uint32_t refills;     /* while it does so */
   uint32_t events;      /* pages that became sparse or empty */
   page_t* sparse;       /* the page that became sparse last, if it still is in its partial list */
+  uint32_t empty;       /* slices of active pages that may be kept empty, see keep_empty_max */
   uint32_t sweep_class; /* the class after the one that the sweep is at */
   page_t* sweep_page;   /* its next page; NULL: it goes on with the next class */
   size_t sweep_bytes;   /* the charges of the pages that the sweep has left in their lists */
@@ -111,6 +114,12 @@ typedef struct mi_heap_s {
   quarantine_t quarantine; /* backing heaps */
 #endif
 } heap_t;
+
+/* The heap gives up an active page because it is empty. */
+static inline void heap_active_released(heap_t* heap, queue_t* q, const page_t* page) {
+  if (q->may_keep) heap->keep.empty -= (uint32_t)page_slices(page);
+  q->may_keep = 0;
+}
 
 /* The backing heap of the heap's thread; NULL for heap_empty, heap_ended, the fallback heap, and
  * unused heap structs. Relaxed: a thread finds its own backing heap here only if it wrote it. */

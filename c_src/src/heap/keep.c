@@ -37,6 +37,10 @@ INTERNAL void keep_stats(keep_stats_t* stats) {
   stats->heaps = load_relaxed(&keep_heaps);
 }
 
+INTERNAL size_t keep_empty_max(void) {
+  return (KEEP_EMPTY + KEEP_EMPTY_ALL / max_size(load_relaxed(&keep_heaps), 1)) / SLICE_SIZE;
+}
+
 #define CREDIT_STEP (256 * KiB)
 
 /* Takes as much credit as the heap needs and may have, or gives back what it does not need. */

@@ -27,6 +27,9 @@
  *
  * While the process has a single thread its heap keeps all pages: no other thread could use them.
  *
+ * Empty active pages of several slices (blocks above 8 KiB) have an allowance of their own:
+ * KEEP_EMPTY for each heap, and an even part of KEEP_EMPTY_ALL.
+ *
  * Threads: the heap's own, unless a comment says otherwise. The sum of credits and the count of
  *          heaps are shared; a heap writes them when its credit changes, at ticks, and when it
  *          starts and ends.
@@ -42,6 +45,8 @@
 #define LOOSE_UNTIL 7
 /* Secure builds allocate with the fields of the active page. */
 #define LOOSE_LISTS (MI_SECURE == 0)
+#define KEEP_EMPTY MiB
+#define KEEP_EMPTY_ALL (64 * MiB)
 #define KEEP_FALLBACK (4 * SLICE_SIZE) /* credit of the fallback heap, beside the allowance */
 
 /* A heap starts or ends. Any thread. */
@@ -51,6 +56,9 @@ INTERNAL void keep_end(heap_t* heap);
 INTERNAL void keep_tick(heap_t* heap);
 /* Measures all pages, adjusts the credit, abandons the whole excess. */
 INTERNAL void keep_collect(heap_t* heap);
+
+/* Slices of empty active pages of several slices that the heap may keep. */
+INTERNAL size_t keep_empty_max(void);
 
 typedef struct keep_stats_s {
   size_t allowance; /* bytes */

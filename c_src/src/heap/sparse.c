@@ -89,8 +89,18 @@ static void heap_page_sparse(heap_t* heap, page_t* page) {
  *
  * An empty page is released, because a thread that sleeps has no trims. If the class needs a page
  * again, then the next empty one is kept, after that one of four, of eight, and so on: a thread
- * that empties its page again and again keeps it. */
+ * that empties its page again and again keeps it. Pages of several slices, which have 10 MiB
+ * together, only within the allowance of keep.h. */
 #define KEEPS_MAX 127
+static bool may_keep_empty(heap_t* heap, queue_t* q, const page_t* page) {
+  size_t slices = page_slices(page);
+  if (slices == 1 || q->may_keep) return true;
+  if (heap->keep.empty + slices > keep_empty_max()) return false;
+  heap->keep.empty += (uint32_t)slices;
+  q->may_keep = 1;
+  return true;
+}
+
 static void active_page_counted_down(heap_t* heap, queue_t* q, page_t* page) {
   size_t cls = page_class(page);
   page_set_bias(page, 0);
@@ -100,13 +110,14 @@ static void active_page_counted_down(heap_t* heap, queue_t* q, page_t* page) {
   size_t rest = active_list_length(heap, cls);
   if (page_live(page) > rest) {
     page_set_bias(page, rest);
-  } else if (q->keeps > 0) {
+  } else if (q->keeps > 0 && may_keep_empty(heap, q, page)) {
     q->keeps--;
     q->looks = 0;
   } else {
     q->keeps = q->keeps_next;
-    q->keeps_next = (uint8_t)min_size(q->keeps_next * 2u + 1, KEEPS_MAX);
+    q->keeps_next = (uint8_t)min_size(q->keeps_next * 2u + 1, KEEPS_MAX) & KEEPS_MAX;
     heap_truncate_list(heap, cls, 0);
+    heap_active_released(heap, q, page);
     q->active = NULL;
     page_release(page);
   }

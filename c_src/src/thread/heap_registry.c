@@ -68,7 +68,7 @@ static void heap_struct_count(heap_t* heap) {
   FOR_CLASSES(heap, cls) {
     registry.stats.allocated[cls] += load_relaxed(&heap->queue[cls].allocated);
     store_relaxed(&heap->queue[cls].allocated, 0);
-    heap->queue[cls].keeps = heap->queue[cls].keeps_next = 0;
+    heap->queue[cls].keeps = heap->queue[cls].keeps_next = heap->queue[cls].may_keep = 0;
   }
   memset(heap->classes, 0, sizeof(heap->classes));
   keep_end(heap);
