@@ -84,7 +84,9 @@ INTERNAL void runs_return(heap_t* heap) {
 }
 
 INTERNAL void runs_tick(heap_t* heap, size_t heaps) {
-  heap->runs.most = (uint16_t)(KEPT_SLICES / max_size(heaps, 1));
+  size_t share = KEPT_SLICES / max_size(heaps, 1);
+  /* A small share would be given back before it is used: that costs more than it saves. */
+  heap->runs.most = (uint16_t)(share < 2 * RUN_MAX ? 0 : share);
   if (!heap->runs.used) runs_return(heap);
   heap->runs.used = false;
 }

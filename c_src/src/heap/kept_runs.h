@@ -25,5 +25,6 @@ INTERNAL bool run_keep(page_t* page);
 INTERNAL bool run_take(heap_t* heap, size_t* slices, run_t* run);
 /* Returns all runs, at the end of the thread. */
 INTERNAL void runs_return(heap_t* heap);
-/* At a tick: there are so many heaps. Returns the runs if none was used since the last tick. */
+/* At a tick: there are so many heaps, of which more than four keep nothing. Returns the runs if
+ * none was used since the last tick. */
 INTERNAL void runs_tick(heap_t* heap, size_t heaps);

@@ -45,8 +45,8 @@ static struct {
   _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
   _Atomic(size_t) mappings; /* of moved blocks; relaxed: a budget that is kept roughly */
   _Atomic(uint32_t)
-      dense_slices; /* of the last OS-mapped block, if it was dense; relaxed: a hint */
-} large_state;
+      dense_slices;          /* of the last OS-mapped block, if it was dense; relaxed: a hint */
+} large_state CACHE_ALIGNED; /* the counts that each block changes share a line */
 
 /* ---- the owner word ---- */
 
