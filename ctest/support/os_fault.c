@@ -7,6 +7,7 @@
  * fails at random. Where such a call works OS page by OS page, it has done half of its work, as in
  * the kernel when a range consists of several mappings. With OS_FAULT_LIE=1 a call that is planned
  * to fail reports success. No library can work on such a system; it shows that a test notices.
+ * With OS_FAULT_NO_GUARDS=1 the system does not know the advice for guards.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -167,7 +168,15 @@ int __wrap_mprotect(void* addr, size_t size, int prot) {
   return __real_mprotect(addr, size, prot);
 }
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
 int __wrap_madvise(void* addr, size_t size, int advice) {
+  if (advice == MADV_GUARD_INSTALL && number_from_environment("OS_FAULT_NO_GUARDS") != 0) {
+    errno = EINVAL;
+    return -1;
+  }
   bool advises = advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE;
   if (call_is_refused(advises ? OS_CALL_ADVISE : OS_CALL_PURGE)) {
     if (half_of(size) != 0) (void)__real_madvise(addr, half_of(size), advice);

@@ -172,13 +172,13 @@ INTERNAL void* quarantine_leave_medium(const quarantine_t* q) {
 static struct {
   _Atomic(uint64_t) run[QUARANTINE_RUNS]; /* arena << 48 | slices << 32 | first slice; 0: empty */
   _Atomic(size_t) slices;                 /* relaxed: may be a little late */
-} runs;
+} quarantine_runs;
 
 /* Acquire and release: as for medium blocks. */
 static void exchange_run(size_t i, uint64_t run) {
-  run = swap_acq_rel(&runs.run[i], run);
+  run = swap_acq_rel(&quarantine_runs.run[i], run);
   if (run == 0) return;
-  sub_relaxed(&runs.slices, (uint16_t)(run >> 32));
+  sub_relaxed(&quarantine_runs.slices, (uint16_t)(run >> 32));
   arena_free((uint16_t)(run >> 48), (uint32_t)run, (uint16_t)(run >> 32));
 }
 
@@ -186,16 +186,16 @@ INTERNAL void quarantine_put_run(uint16_t arena, uint32_t slice, uint32_t count)
   mi_assert_internal(count <= UINT16_MAX);
   uint64_t run = (uint64_t)arena << 48 | (uint64_t)count << 32 | slice;
   random_t random = random_start();
-  add_relaxed(&runs.slices, count);
+  add_relaxed(&quarantine_runs.slices, count);
   exchange_run(random_below(random_next(&random), QUARANTINE_RUNS), run);
   size_t tries = QUARANTINE_RUNS; /* bounded: other threads may have emptied the places */
-  while (load_relaxed(&runs.slices) > QUARANTINE_SLICES && tries-- > 0)
+  while (load_relaxed(&quarantine_runs.slices) > QUARANTINE_SLICES && tries-- > 0)
     exchange_run(random_below(random_next(&random), QUARANTINE_RUNS), 0);
 }
 
 INTERNAL void quarantine_leave_runs(void) {
   for (size_t i = 0; i < QUARANTINE_RUNS; i++)
-    if (load_relaxed(&runs.run[i]) != 0) exchange_run(i, 0);
+    if (load_relaxed(&quarantine_runs.run[i]) != 0) exchange_run(i, 0);
 }
 
 INTERNAL void quarantine_lose(quarantine_t* q) {
