@@ -322,7 +322,10 @@ step_catalogue() { ci/faults --check; }
 
 # Each gate fails on the faults that are planted for it. Those of the C tests, the interleavings and the
 # attacks are steps of their own.
-step_planted_faults() { ci/faults; }
+step_planted_faults() {
+  install_cross # some are planted for these targets
+  ci/faults
+}
 step_fuzz_faults() { ci/faults fuzz; }
 
 # The same with wider bounds, with the assertions, and by the other compiler; then its planted faults.
@@ -337,10 +340,13 @@ step_interleave_faults() { ci/faults interleave; }
 
 # Every target that Debian has a compiler and an emulator for.
 step_cross() {
+  install_cross
+  ci/checks/cross
+}
+install_cross() {
   local cross
   mapfile -d ' ' -t cross < <(ci/checks/cross --packages | tr -d '\n')
   install_packages "${cross[@]}"
-  ci/checks/cross
 }
 
 # cargo check for every target whose standard library is installed or available; then a program with
