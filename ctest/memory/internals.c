@@ -600,6 +600,19 @@ static void a_child_returns_what_the_purger_holds(void) {
   REQUIRE(pthread_join(thread, NULL) == 0);
 }
 
+/* The fork met a purge whose slices another thread had allocated before, or after. */
+static void a_child_keeps_the_blocks_that_a_purge_met(void) {
+  char* p = mi_malloc(20 * SLICE_SIZE);
+  REQUIRE(p != NULL);
+  page_t* page = map_descriptor(p);
+  arena_t* a = arena_at(page->arena);
+  size_t i = page->slice - a->first_slice + 3; /* inside: without an owner word */
+  CHECK(run_publish(a, i, 8));
+  run_return();
+  CHECK(!bitmap_any(a->free, i, 8));
+  mi_free(p);
+}
+
 static const check_case_t cases[] = {
     CASE(every_operation_at_every_offset_is_right),
     CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
@@ -622,6 +635,7 @@ static const check_case_t cases[] = {
     CASE(a_child_counts_what_it_has),
     CASE(a_thread_that_stops_at_a_page_stops_no_collection),
     CASE(a_child_returns_what_the_purger_holds),
+    CASE(a_child_keeps_the_blocks_that_a_purge_met),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }

@@ -101,8 +101,28 @@ static bool run_publish(const arena_t* a, size_t i, size_t n) {
   return cas_seq_cst(&purged_run, &none, run);
 }
 
-/* Of the run, slices that are in no page and not free were claimed by a thread that is gone. Secure
- * builds keep such slices elsewhere too, so there the run is lost. */
+/* The slice is allocated and has no owner word. The first slice after the large block or kept run
+ * that it is inside of, for only the first slice of these tells; `i` if it is inside of none. */
+static size_t block_end(const arena_t* a, size_t i) {
+  for (size_t k = i + 1; k-- > 0 && !bitmap_any(a->free, k, 1);) {
+    uint32_t slice = a->first_slice + (uint32_t)k;
+    page_t* page = map_descriptor_of_slice(slice);
+    uintptr_t owner = load_relaxed(&page->owner);
+    if (owner_is_interior(owner)) {
+      k -= owner_distance(owner);
+      page = map_descriptor_of_slice(a->first_slice + (uint32_t)k);
+      owner = load_relaxed(&page->owner);
+    }
+    if (owner_is_large(owner) || (load_relaxed(map_remote(slice)) & REMOTE_KEPT) != 0)
+      return max_size(i, k + page_slices(page));
+    if (owner != 0) break;
+  }
+  return i;
+}
+
+/* The run may be a part of what others have allocated: before its thread claimed it, or after it
+ * was returned. Slices of it that are neither free nor in use were claimed by a thread that is
+ * gone. Secure builds keep such slices elsewhere too, so there the run is lost. */
 static void run_return(void) {
   uint64_t run = load_relaxed(&purged_run);
   store_relaxed(&purged_run, 0);
@@ -112,6 +132,11 @@ static void run_return(void) {
     page_t* page = map_descriptor_of_slice(a->first_slice + (uint32_t)i);
     if (arena_closed_end(a, i) != i || bitmap_any(a->free, i, 1) || load_relaxed(&page->owner) != 0)
       continue;
+    size_t after = block_end(a, i);
+    if (after > i) {
+      i = after - 1;
+      continue;
+    }
     /* It may be inaccessible by now. */
     if (a->commit_on_demand) (void)bitmap_clear(a->committed, i, 1);
     bitmap_set(a->purge, i, 1);
@@ -478,8 +503,8 @@ INTERNAL void arena_unkeep(uint32_t slice, uintptr_t owner) {
 }
 
 INTERNAL void arena_reset_after_fork(void) {
-  run_return();
   (void)arena_return_kept();
+  run_return();
   flight_reset();
   arena_t* a; /* threads that are gone may have changed bits and not counted them */
   for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
