@@ -19,15 +19,15 @@ impl Tracer {
         Ok(Tracer { program })
     }
 
-    /// All calls of the program and of what it starts, but for sched_yield: a waiting thread
-    /// repeats it as often as the scheduler allows.
+    /// All calls of the program and of what it starts, but for sched_yield and futex: how often
+    /// threads wait for each other depends on the scheduler, by a factor of four.
     pub fn count(
         &self,
         launcher: &Launcher,
         start: &Start,
         env: &[(&str, &str)],
     ) -> Result<Calls, String> {
-        let flags = ["-c", "--seccomp-bpf", "-e", "trace=!sched_yield"];
+        let flags = ["-c", "--seccomp-bpf", "-e", "trace=!sched_yield,futex"];
         sum(&self.trace(launcher, start, &flags, env)?)
     }
 
