@@ -114,7 +114,7 @@ static void collecting_gives_back_all_but_os_pages_with_live_blocks(void) {
 
 /* At each 32nd entry into the slow path the thread does work that is due. */
 static void allocate_for_a_while(void) {
-  for (int i = 0; i < 25; i++) {
+  for (int i = 0; i < 60; i++) {
     sleep_ms(15);
     void* p[4096];
     for (int round = 0; round < 10; round++) {

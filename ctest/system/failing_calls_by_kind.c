@@ -29,7 +29,10 @@ static const kind_t kinds[] = {
     {"remap", OS_CALL_REMAP, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"purge lazily", OS_CALL_PURGE, {"MIMALLOC_PURGE_DELAY=0", "MIMALLOC_PURGE_DECOMMITS=0"}, 400},
-    {"protect", OS_CALL_PROTECT, {"MIMALLOC_GUARDED_SAMPLE_RATE=10", "OS_FAULT_NO_GUARDS=1"}, 40},
+    {"protect", /* the block that the C library keeps with a purger may be guarded, too */
+     OS_CALL_PROTECT,
+     {"MIMALLOC_GUARDED_SAMPLE_RATE=10", "OS_FAULT_NO_GUARDS=1", "MIMALLOC_PURGER=0"},
+     40},
     {"move", OS_CALL_MOVE, {"MIMALLOC_PURGE_DELAY=0"}, 400},
     {"advise", OS_CALL_ADVISE, {"MIMALLOC_PURGE_DELAY=1", "MIMALLOC_ARENA_PURGE_MULT=1"}, 400},
     {"release", OS_CALL_RELEASE, {NULL}, 400},
