@@ -35,6 +35,11 @@ static inline size_t map_spread(size_t i) {
   return (i & ~(size_t)511) | ((i & 63) << 3) | ((i >> 6) & 7);
 }
 
+/* The remote word of a page that has an owner, and of a run of slices that a heap keeps, with the
+ * address of the heap struct: see page.h and heap/kept_runs.h. */
+#define REMOTE_OWNED ((uint64_t)1)
+#define REMOTE_KEPT ((uint64_t)4)
+
 #if ADDRESS_BITS > 32
 #define WINDOW_BYTES (WINDOW_SLICES * sizeof(page_t))
 #define WINDOW_COUNT ((size_t)1 << (ADDRESS_BITS - WINDOW_SHIFT))
@@ -83,10 +88,6 @@ static inline bool map_covers(const void* p) {
   return map_reaches(p) && load_relaxed(&map.word[map_window_of((uintptr_t)p)]) != 0;
 }
 
-/* The remote word of a page that has an owner, and of a run of slices that a heap keeps, with the
- * address of the heap struct: see page.h and heap/kept_runs.h. */
-#define REMOTE_OWNED ((uint64_t)1)
-#define REMOTE_KEPT ((uint64_t)4)
 /* The remote word of the page whose first slice is `slice`: see page.h. */
 static inline _Atomic(uint64_t)* map_remote(uint32_t slice) {
   size_t spread = map_spread(slice & (WINDOW_SLICES - 1));
