@@ -307,6 +307,8 @@ static void purge_round(bool force, uint64_t now, long delay) {
 
 /* ---- kept runs go back ---- */
 
+#define KEPT_SLICES_MAX 255 /* of one run, as run_publish can say; a stale bit may lead to more */
+
 /* Acquire, pairs with the exchange in arena_keep: the descriptor. */
 static bool kept_take(uint32_t slice, uint64_t word) {
   return cas_acquire(map_remote(slice), &word, REMOTE_OWNED);
@@ -336,24 +338,46 @@ static void kept_return(arena_t* a, size_t i) {
   arena_return(a, i, n);
 }
 
+/* Returns the run that starts at slice `i`, if it is kept. The child of a fork that meets this
+ * finds the run published: either it is still kept, or it was taken by a thread that is gone. */
+static bool kept_return_one(arena_t* a, size_t i) {
+  uint32_t slice = a->first_slice + (uint32_t)i;
+  size_t most = min_size(page_slices(map_descriptor_of_slice(slice)), KEPT_SLICES_MAX);
+  bool published = run_publish(a, i, most), done = false;
+  (void)and_seq_cst(&a->kept[i / BITS_PER_WORD], ~(UINT64_C(1) << i % BITS_PER_WORD));
+  uint64_t word = load_seq_cst(map_remote(slice));
+  if ((word & REMOTE_KEPT) != 0 && kept_take(slice, word)) {
+    kept_return(a, i);
+    store_relaxed(&a->freed_ms, os_clock_ms());
+    done = true;
+  }
+  if (published) store_release(&purged_run, 0);
+  return done;
+}
+
 INTERNAL bool arena_return_kept(void) {
   bool any = false;
   arena_t* a;
   for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
-      if (load_seq_cst(&a->kept[w]) == 0) continue;
+      uint64_t bits = load_seq_cst(&a->kept[w]);
+      if (bits == 0) continue;
       flight_begin(1); /* the runs whose bits are cleared */
-      for (uint64_t bits = swap_seq_cst(&a->kept[w], 0); bits != 0; bits &= bits - 1) {
-        size_t i = w * BITS_PER_WORD + lowest_bit(bits);
-        uint64_t word = load_seq_cst(map_remote(a->first_slice + (uint32_t)i));
-        if ((word & REMOTE_KEPT) == 0 || !kept_take(a->first_slice + (uint32_t)i, word)) continue;
-        kept_return(a, i);
-        store_relaxed(&a->freed_ms, os_clock_ms());
-        any = true;
-      }
+      for (; bits != 0; bits &= bits - 1)
+        any |= kept_return_one(a, w * BITS_PER_WORD + lowest_bit(bits));
       flight_end(1);
     }
   return any;
+}
+
+/* In the child of a fork: the published run may still be kept, without its bit. */
+static void kept_mark_published(void) {
+  uint64_t run = load_relaxed(&purged_run);
+  arena_t* a = arena_at(run >> 40);
+  size_t i = (uint32_t)run;
+  if (run != 0 && a != NULL &&
+      (load_relaxed(map_remote(a->first_slice + (uint32_t)i)) & REMOTE_KEPT) != 0)
+    bitmap_set(a->kept, i, 1);
 }
 
 static void purge_now(bool force, uint64_t now) {
@@ -503,6 +527,7 @@ INTERNAL void arena_unkeep(uint32_t slice, uintptr_t owner) {
 }
 
 INTERNAL void arena_reset_after_fork(void) {
+  kept_mark_published();
   (void)arena_return_kept();
   run_return();
   flight_reset();
