@@ -613,6 +613,24 @@ static void a_child_keeps_the_blocks_that_a_purge_met(void) {
   mi_free(p);
 }
 
+/* The fork met a thread that was about to return a kept run: its bit is clear. */
+static void a_child_returns_a_run_that_was_on_its_way_back(void) {
+  if (MI_SECURE > 0 || MI_TRACK) return; /* these keep no runs */
+  mi_thread_init();
+  const kept_runs_t* runs = &heap_default->runs;
+  for (int i = 0; i < 1000 && runs->slices == 0; i++) mi_free(mi_malloc(512 * KiB));
+  if (!CHECK(runs->slices > 0)) return;
+  size_t k = 0;
+  while (runs->count[k] == 0) k++;
+  arena_t* a = arena_at(map_descriptor_of_slice(runs->slice[k])->arena);
+  size_t i = runs->slice[k] - a->first_slice, n = runs->count[k];
+  CHECK(run_publish(a, i, n));
+  CHECK_EQ(bitmap_clear(a->kept, i, 1), 1);
+  arena_reset_after_fork();
+  CHECK(bitmap_all(a->free, i, n));
+  CHECK_EQ(lost_slices(), 0);
+}
+
 static const check_case_t cases[] = {
     CASE(every_operation_at_every_offset_is_right),
     CASE(claim_finds_the_first_place_that_fits_and_takes_exactly_that),
@@ -636,6 +654,7 @@ static const check_case_t cases[] = {
     CASE(a_thread_that_stops_at_a_page_stops_no_collection),
     CASE(a_child_returns_what_the_purger_holds),
     CASE(a_child_keeps_the_blocks_that_a_purge_met),
+    CASE(a_child_returns_a_run_that_was_on_its_way_back),
 };
 
 int main(int argc, char** argv) { return CHECK_MAIN(argc, argv, cases); }
