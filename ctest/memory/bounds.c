@@ -185,7 +185,7 @@ static void check_cache(size_t threads) {
   for (size_t i = 0; i < threads; i++)
     worker[i].thread = thread_start(&use_cache, (void*)(uintptr_t)i);
   pthread_barrier_wait(&step);
-  size_t more = rss_bytes() - before, most = LIVE + LIVE / 4 + (16 + threads) * MIB;
+  size_t more = rss_bytes() - before, most = LIVE + LIVE / 4 + (16 + threads * 3 / 2) * MIB;
   check_note("%zu threads: %zu KiB for %d KiB; bound %zu KiB\n", threads, more / KIB,
              (int)(LIVE / KIB), most / KIB);
   if (RSS_IS_MEANINGFUL && MI_TEST_SECURE == 0) CHECK_LE(more, most);
