@@ -153,17 +153,15 @@ INTERNAL void page_release_full(page_t* page) {
 #define EXTEND_MAX ((size_t)32 * KiB) /* and at most */
 
 /* How many blocks are to be linked next. Extending touches memory, so a page grows with its use, by
- * a quarter at a time. Memory that was never touched is linked to the end of an OS page, so a page
- * fault is a call's only one. Not where few blocks share an OS page: a program that reads zeroed
- * memory before it writes it takes two faults where no link was written. */
-#define FEW_IN_OS_PAGE 8
+ * a quarter at a time. Of memory that was never touched the first block of each OS page is handed
+ * out alone, without a link: so the program takes the page fault when it writes to its block, not
+ * inside malloc. The next call links the rest of the OS page. */
 static size_t extend_count(page_t* page) {
   size_t size = page->block_size, begin = page->capacity * size;
   size_t bytes = max_size(EXTEND_MIN, min_size(EXTEND_MAX, begin / 4));
   size_t os_page = os_info.page_size;
-  if (MI_SECURE == 0 && page_has_flag(page, PAGE_ZERO) &&
-      (size <= os_page / FEW_IN_OS_PAGE || size >= os_page))
-    bytes = min_size(bytes, round_up(begin + 1, os_page) - begin + size - 1);
+  if (MI_SECURE == 0 && page_has_flag(page, PAGE_ZERO))
+    bytes = begin % os_page < size ? size : round_up(begin, os_page) - begin + size - 1;
   /* Random order needs a batch of at least 16. It does not touch the blocks. */
   return min_size((size_t)page->reserved - page->capacity,
                   max_size(SECURE_ORDER ? 16 : 1, bytes / size));
