@@ -593,10 +593,13 @@ static void world_end(void) {
     if (option_value(mi_option_purge_delay) >= 0 && bitmap_any(a->dirty, 0, a->slices))
       engine_violation("slices are not purged");
   }
-  large_stats_t stats;
-  large_stats(&stats);
-  if (stats.blocks != 0 || stats.bytes != 0 || stats.reserved != 0)
-    engine_violation("%zu large blocks of %zu bytes are left", stats.blocks, stats.bytes);
+  thread_stats_t stats;
+  thread_stats(&stats);
+  size_t blocks = load_relaxed(&stats.large.allocated) - load_relaxed(&stats.large.freed);
+  size_t bytes =
+      load_relaxed(&stats.large.bytes_allocated) - load_relaxed(&stats.large.bytes_freed);
+  if (blocks != 0 || bytes != 0 || load_relaxed(&large_state.reserved) != 0)
+    engine_violation("%zu large blocks of %zu bytes are left", blocks, bytes);
   if (registry.threads != 1 || registry.stats.heaps != 0)
     engine_violation("%zu threads and %zu heaps are left", registry.threads, registry.stats.heaps);
 }

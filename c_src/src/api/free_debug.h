@@ -9,7 +9,7 @@
 
 #if MI_DEBUG > 0
 static bool list_has(const page_t* page, const block_t* list, const block_t* block) {
-  size_t most = page->capacity; /* a damaged list may be a circle */
+  size_t most = 8 * page->capacity; /* in a gathered list; a damaged list may be a circle */
   for (; list != NULL && most-- > 0; list = list->next)
     if (list == block) return true;
   return false;
@@ -25,12 +25,12 @@ static bool is_free_already(page_t* page, const void* p) {
   if (heap == NULL) return false;
   const block_t* block = (const block_t*)page_block_of(page, p);
   const char* link = (const char*)block->next;
-  if (link != NULL && map_page_checked(link) != page) return false;
-  const queue_t* q = &heap->queue[page_class(page)];
+  const page_t* at = map_page_checked(link);
+  if (link != NULL && (at == NULL || page_class(at) != page_class(page))) return false;
   /* Acquire: reads the links; pairs with the release of each push. Blocks stay on the list until
    * this thread takes them. */
   return list_has(page, page->local, block) || block_is_in_hole(page, block) ||
-         (q->active == page && list_has(page, heap->free_list[page_class(page)], block)) ||
+         list_has(page, heap->free_list[page_class(page)], block) ||
          list_has(page, remote_list(load_acquire(map_remote(page->slice))), block);
 }
 

@@ -89,6 +89,16 @@ static void add_large(const scope_t* scope, const large_view_t* view, counts_t* 
   f->span += view->reserved;
 }
 
+/* Of large blocks, at about the same moment: the heaps are read one after the other. */
+static size_t large_live(const large_counts_t* n) {
+  size_t allocated = load_relaxed(&n->allocated);
+  return allocated - min_size(allocated, load_relaxed(&n->freed));
+}
+static size_t large_live_bytes(const large_counts_t* n) {
+  size_t allocated = load_relaxed(&n->bytes_allocated);
+  return allocated - min_size(allocated, load_relaxed(&n->bytes_freed));
+}
+
 /* large.c counts the large blocks of the whole process. */
 static bool is_of_all(const scope_t* scope) { return scope->heap == NULL && scope->thread == NULL; }
 
@@ -156,7 +166,7 @@ static void add_count(mi_stat_count_t* c, size_t total, size_t current) {
 /* Fills in what one heap has, or all together: the pages and blocks that exist now, and allocations
  * over time. Totals that are not known here stay 0. */
 static void fill_blocks(mi_stats_t* s, const counts_t* f, const thread_stats_t* over_time) {
-  const size_t *blocks = over_time->allocated, large_blocks = over_time->large;
+  const size_t *blocks = over_time->allocated, large_blocks = over_time->large.allocated;
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
     size_t size = class_block_size(cls), bin = bin_of_class(cls);
     add_count(&s->malloc_bins[bin], blocks[cls], f->live[cls]);
@@ -191,8 +201,8 @@ static void fill_process(mi_stats_t* s, const snapshot_t* r) {
     add_count(&s->pages, page_total(cls), 0);
   }
   s->pages_retire.total = s->pages.total - (s->pages.current - s->page_bins[MI_BIN_HUGE].current);
-  add_count(&s->pages, r->threads.large, 0);
-  add_count(&s->malloc_huge, r->large.total_bytes, 0);
+  add_count(&s->pages, r->threads.large.allocated, 0);
+  add_count(&s->malloc_huge, r->threads.large.bytes_allocated, 0);
   s->malloc_guarded_count.total = (int64_t)r->large.guarded;
   add_count(&s->reserved, 0, r->arenas.reserved + r->large.reserved);
   add_count(&s->committed, 0, committed_now(&r->arenas, &r->large));
@@ -280,8 +290,8 @@ static void gather_process(mi_stats_t* s) {
   arena_stats(&snapshot.arenas);
   large_stats(&snapshot.large);
   thread_stats(&snapshot.threads);
-  counts.large = snapshot.large.blocks;
-  counts.large_bytes = snapshot.large.bytes;
+  counts.large = large_live(&snapshot.threads.large);
+  counts.large_bytes = large_live_bytes(&snapshot.threads.large);
   counts.span = snapshot.arenas.in_use + snapshot.large.reserved;
   fill_blocks(s, &counts, &snapshot.threads);
   fill_process(s, &snapshot);
@@ -291,7 +301,7 @@ static void gather_process(mi_stats_t* s) {
 #if MI_MALLOC_OVERRIDE
 INTERNAL void stats_blocks(block_stats_t* stats) {
   counts_t counts;
-  large_stats_t large;
+  thread_stats_t threads;
   large_view_t view;
   size_t os_mapped_live = 0;
   memset(stats, 0, sizeof(*stats));
@@ -302,13 +312,14 @@ INTERNAL void stats_blocks(block_stats_t* stats) {
     stats->live_bytes += counts.live[cls] * size;
     if (room > counts.live[cls]) stats->unused += room - counts.live[cls];
   }
-  large_stats(&large);
+  thread_stats(&threads);
   for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
     stats->os_mapped++;
     stats->os_mapped_bytes += view.reserved;
     os_mapped_live += view.usable;
   }
-  if (large.bytes > os_mapped_live) stats->live_bytes += large.bytes - os_mapped_live;
+  size_t live = large_live_bytes(&threads.large);
+  if (live > os_mapped_live) stats->live_bytes += live - os_mapped_live;
 }
 #endif
 

@@ -25,10 +25,10 @@ INTERNAL void heap_release_excess_to(heap_t* heap, size_t slices) {
 /* Puts back the rest of an active free list; the number of blocks. */
 static size_t return_blocks(const queue_t* q, page_t* page, block_t* list) {
   size_t count = 0;
-  if (q->active == NULL) { /* loose; each block still in hand keeps the page from being released */
+  if (q->active == NULL || (q->list & LIST_GATHERED) != 0) {
     for (block_t* next; list != NULL; list = next, count++) {
       next = block_next(page, list);
-      (void)remote_free(page, list, false);
+      (void)remote_free(map_page_checked(list), list, false);
     }
     return count;
   }

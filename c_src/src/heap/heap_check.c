@@ -53,7 +53,8 @@ INTERNAL void check_heap(heap_t* heap) {
   for (size_t cls = 0; cls < CLASS_COUNT; cls++) {
     queue_t* q = &heap->queue[cls];
     mi_assert(heap->free_list[cls] == NULL || q->active != NULL || !heap_keeps_all(heap));
-    if (q->active != NULL) check_page(heap, q->active, cls, heap->free_list[cls]);
+    bool gathered = (q->list & LIST_GATHERED) != 0;
+    if (q->active != NULL) check_page(heap, q->active, cls, gathered ? NULL : heap->free_list[cls]);
     page_t* last = NULL;
     for (page_t* page = q->first; page != NULL; last = page, page = page->next) {
       mi_assert(page != q->active && page->prev == last);

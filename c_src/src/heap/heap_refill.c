@@ -24,8 +24,24 @@ static void* heap_activate_list(heap_t* heap, size_t cls, queue_t* q, block_t* l
                                 uint8_t kind) {
   q->list = kind;
   bump_counter(&q->allocated, count);
-  if (MI_SECURE == 0 && kind != 0 && count == 1) return list; /* it has no link: page_extend */
+  /* It has no link: page_extend. */
+  if (MI_SECURE == 0 && (kind & LIST_EXTENDED) != 0 && count == 1) return list;
   return heap_allocate(heap, cls, list);
+}
+
+/* Takes never-used blocks of the active page, which has no other free ones; NULL if there are none.
+ */
+static void* refill_by_extension(heap_t* heap, size_t cls, queue_t* q, page_t* page) {
+  size_t count;
+  block_t* list = page_extend(page, &count);
+  if (list == NULL) return NULL;
+  q->ahead = blocks_ahead(q) & 15;
+  q->looks = LOOKS_MAX;
+  /* All but the first block, which is allocated now. */
+  if (MI_RELEASES_EMPTY) page_set_bias(page, count - 1);
+  return heap_activate_list(heap, cls, q, list, count,
+                            (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
+                                      (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0)));
 }
 
 /* Whether the page may be extended if it has no free block. */
@@ -35,7 +51,6 @@ typedef enum fresh_e { FRESH_NEVER, FRESH_IF_NONE_FREE } fresh_t;
  * else the blocks of a hole, else never-used blocks. NULL if there are none. */
 static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page, fresh_t fresh) {
   size_t count, added;
-  uint8_t kind = 0;
   q->active = page;
   q->ahead = 0;
   page_set_bias(page, 0);
@@ -58,15 +73,9 @@ static void* refill_from_page(heap_t* heap, size_t cls, queue_t* q, page_t* page
   } else if ((list = page_take_remote(page, &count)) != NULL) {
     heap->keep.by_others += count;
   } else if (fresh != FRESH_NEVER && (list = hole_fill(page, &count)) == NULL) {
-    list = page_extend(page, &count);
-    q->ahead = queue_may_go_ahead(q) ? AHEAD_MAX : 0;
-    kind = (uint8_t)((SECURE_ORDER ? 0 : LIST_EXTENDED) |
-                     (page_has_flag(page, PAGE_ZERO) ? LIST_ZERO : 0));
-    /* All but the first block, which is allocated now. */
-    if (MI_RELEASES_EMPTY && list != NULL) page_set_bias(page, count - 1);
-    q->looks = LOOKS_MAX;
+    return refill_by_extension(heap, cls, q, page);
   }
-  return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, kind);
+  return list == NULL ? NULL : heap_activate_list(heap, cls, q, list, count, 0);
 }
 
 /* Tries up to `probes` pages of the partial list: the fullest of the first ones, else the oldest,
@@ -152,6 +161,53 @@ static void* refill_from_fullest(heap_t* heap, size_t cls, queue_t* q) {
   if (page_has_flag(page, PAGE_FULL)) mark_full(heap, page, false);
   queue_push(heap, q, old);
   return refill_from_page(heap, cls, q, page, FRESH_NEVER);
+}
+
+#define GATHER_PAGES 4
+#define GATHER_BYTES (128 * KiB)
+
+/* Takes the local list of a page of the partial list; the number of its blocks. */
+static size_t take_local_list(page_t* page, block_t** list) {
+  size_t count = page->capacity - page_used(page);
+  if (*list != NULL) page_append(page, page->local, *list);
+  *list = page->local;
+  page->local = NULL;
+  page_set_used(page, page->capacity);
+  return count;
+}
+
+/* Gathers from the first pages of the partial list. */
+static void* refill_by_gathering(heap_t* heap, size_t cls, queue_t* q) {
+  page_t *page = q->first, *emptier = NULL;
+  size_t count = 0, most = GATHER_BYTES / class_block_size(cls);
+  block_t* list = NULL;
+  for (int probes = GATHER_PAGES; page != NULL && probes > 0 && count <= most; probes--) {
+    size_t capacity = page->capacity, used = page_used(page);
+    if (used != capacity && used * 2 >= capacity)
+      count += take_local_list(page, &list);
+    else if (used != capacity && (emptier == NULL || used > page_used(emptier)))
+      emptier = page;
+    page = page->next;
+  }
+  if (list == NULL && emptier != NULL) count = take_local_list(emptier, &list);
+  if (list == NULL) return NULL;
+  if (page != NULL && !heap_keeps_all(heap)) queue_rotate(q, page); /* else full pages are last */
+  heap->keep.by_owner += count;
+  return heap_activate_list(heap, cls, q, list, count, LIST_GATHERED);
+}
+
+INTERNAL NOINLINE void* heap_refill_usual(heap_t* heap, size_t cls) {
+  queue_t* q = &heap->queue[cls];
+  page_t* page = q->active;
+  if (page == NULL || (heap->heartbeat & heap->tick_mask) == 0 || heap->keep.loose) return NULL;
+  if (q->first != NULL && !GATHERS(cls)) return NULL;
+  heap_enter(heap);
+  void* block = q->first == NULL ? NULL : refill_by_gathering(heap, cls, q);
+  if (block == NULL && page->capacity < page->reserved && page->local == NULL &&
+      load_relaxed(&page->holes) == 0 && !page_has_remote(page))
+    block = refill_by_extension(heap, cls, q, page);
+  heap_leave(heap);
+  return block;
 }
 
 #define LOOSE_SAMPLE 8 /* one of so many pages stays active, which shows who frees its blocks */

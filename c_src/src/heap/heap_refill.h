@@ -7,6 +7,17 @@
  */
 INTERNAL void* heap_refill(heap_t* heap, size_t cls);
 
+/* The common cases, in fewer steps: never-used blocks of the active page, or a gathered list.
+ * NULL: heap_refill must search, or a tick is due.
+ *
+ * Gathered lists, in classes whose pages have few blocks. The blocks that the thread has freed in
+ * the first pages of the partial list become the active free list, and these pages move to its end.
+ * The blocks count as used there, as if the program held them. Pages of which more than half is
+ * free may become empty, so one of them is used only if there are no others. */
+INTERNAL void* heap_refill_usual(heap_t* heap, size_t cls);
+/* Secure and tracking builds need to know the page of a block. */
+#define GATHERS(cls) (MI_SECURE == 0 && !MI_TRACK && (cls) >= FIRST_GEOMETRIC)
+
 #define TICK_EVERY 32 /* entries into the slow path; a power of two */
 #define LIST_MIN 40   /* a shorter list is refilled with never-used blocks */
 
@@ -18,16 +29,20 @@ static inline bool page_refills_short_lists(page_t* page) {
          (page->capacity + (size_t)1) * page->block_size <= SHORT_REFILL_MAX;
 }
 
-/* In a class above SMALL_MAX from which many bytes were taken, so many never-used blocks follow the
- * extension of a page one by one, before the heap searches again. They are in no list, so none is
- * touched before it is allocated. Only in memory that was used before: there it costs no page fault
- * to take them before the free blocks of other pages. */
-#define AHEAD_MAX 3
+/* In a class above SMALL_MAX so many never-used blocks follow the extension of a page one by one,
+ * before the heap searches again. They are in no list, so none is touched before it is allocated.
+ * Many if the heap has no other page to search. Else a few, if many bytes were taken from the class
+ * and the memory was used before: there it costs no page fault to take them before the free blocks
+ * of other pages. */
+#define AHEAD_MAX 15
+#define AHEAD_SOME 3
 #define AHEAD_FROM ((size_t)8 * MiB)
-static inline bool queue_may_go_ahead(const queue_t* q) {
+static inline uint8_t blocks_ahead(const queue_t* q) {
   size_t size = q->active->block_size;
-  return MI_SECURE == 0 && size > SMALL_MAX && !page_has_flag(q->active, PAGE_ZERO) &&
-         load_relaxed(&q->allocated) * size >= AHEAD_FROM;
+  if (MI_SECURE > 0 || size <= SMALL_MAX) return 0;
+  if (q->first == NULL) return AHEAD_MAX;
+  bool used = !page_has_flag(q->active, PAGE_ZERO);
+  return used && load_relaxed(&q->allocated) * size >= AHEAD_FROM ? AHEAD_SOME : 0;
 }
 
 /* The next never-used block of the active page; NULL if there is none, or the heap must search. */

@@ -5,10 +5,10 @@
 #include "../page/page.h"
 #include "quarantine.h"
 
-/* Pages of one class. The blocks of the heap's active free list lie in the page `active`. The
- * partial list, from `first` to `last`, has the other pages that the heap owns, oldest first.
- * Without an active page the list is *loose*: its blocks lie in a page that the heap has abandoned.
- */
+/* Pages of one class. The blocks of the heap's active free list lie in the page `active`, unless
+ * the list is *gathered*. The partial list, from `first` to `last`, has the other pages that the
+ * heap owns, oldest first. Without an active page the list is *loose*: its blocks lie in a page
+ * that the heap has abandoned. */
 typedef struct queue_s {
   page_t* active;
   page_t* first;
@@ -25,8 +25,9 @@ typedef struct queue_s {
 
 enum {
   LIST_EXTENDED =
-      1,        /* never-used blocks: the rest of the list is adjacent, up to the page's capacity */
-  LIST_ZERO = 2 /* and their memory is zero */
+      1, /* never-used blocks: the rest of the list is adjacent, up to the page's capacity */
+  LIST_ZERO = 2,    /* and their memory is zero */
+  LIST_GATHERED = 4 /* its blocks lie in several pages, see heap_refill.h */
 };
 
 #define LOOKS_MAX 8
@@ -52,16 +53,23 @@ typedef struct keep_s {
 
 /* The runs of slices that a heap keeps, see kept_runs.h. Of some it may not know yet that others
  * have taken them. */
-#define KEPT_RUNS 16
+#define KEPT_RUNS 32
 #define RUN_MAX 16 /* slices: 1 MiB */
 typedef struct kept_runs_s {
   uint32_t slice[KEPT_RUNS];    /* the first one */
   uint8_t count[KEPT_RUNS];     /* 0: the place is empty */
-  uint16_t places[RUN_MAX + 1]; /* by count: the places of such runs, a bit for each */
+  uint32_t places[RUN_MAX + 1]; /* by count: the places of such runs, a bit for each */
   uint16_t slices, most;        /* in all, and at most */
   uint8_t oldest;               /* the place that the next run gets */
   bool used;                    /* a run was taken since the last tick */
 } kept_runs_t;
+
+/* Large blocks that the heap's thread has allocated and freed, over time, and their usable bytes.
+ * Relaxed: statistics. */
+typedef struct large_counts_s {
+  _Atomic(size_t) allocated, freed;
+  _Atomic(size_t) bytes_allocated, bytes_freed;
+} large_counts_t;
 
 typedef struct page_list_s {
   page_t *first, *last;
@@ -91,9 +99,9 @@ typedef struct mi_heap_s {
   bool asks_program;                         /* inside an aligned function of the program, too */
   size_t trim_class;                         /* the next trim starts after this class */
   kept_runs_t runs;                          /* backing heaps */
-  long guarded_in;             /* allocations until a guarded one, see guard_sampling.h */
-  _Atomic(int) busy;           /* inside a slow path: the child of a fork must not touch the heap */
-  _Atomic(size_t) large_count; /* large blocks allocated, over time */
+  long guarded_in;   /* allocations until a guarded one, see guard_sampling.h */
+  _Atomic(int) busy; /* inside a slow path: the child of a fork must not touch the heap */
+  large_counts_t large_counts;
   /* Rarely written: other threads read these. */
   _Alignas(64) _Atomic(struct mi_heap_s*) backing; /* backing heap of its thread; NULL: unused */
   _Atomic(uint32_t) generation; /* of the process that the heap lives in, see fork.c */

@@ -16,12 +16,12 @@ static void run_note(kept_runs_t* runs, size_t k, uint32_t slice, size_t count) 
   runs->slice[k] = slice;
   runs->count[k] = (uint8_t)count;
   runs->slices = (uint16_t)(runs->slices + count);
-  runs->places[count] = (uint16_t)(runs->places[count] | 1u << k);
+  runs->places[count] = runs->places[count] | 1u << k;
 }
 
 static void run_forget(kept_runs_t* runs, size_t k) {
   size_t count = runs->count[k];
-  runs->places[count] = (uint16_t)(runs->places[count] & ~(1u << k));
+  runs->places[count] = runs->places[count] & ~(1u << k);
   runs->slices = (uint16_t)(runs->slices - count);
   runs->count[k] = 0;
 }

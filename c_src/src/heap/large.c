@@ -41,12 +41,12 @@
 static os_lock_t large_lock = OS_LOCK_INIT;
 
 static struct {
-  page_list_t os_mapped;                                         /* list of OS-mapped blocks */
-  _Atomic(size_t) reserved, blocks, bytes, total_bytes, guarded; /* relaxed: statistics */
-  _Atomic(size_t) mappings; /* of moved blocks; relaxed: a budget that is kept roughly */
+  page_list_t os_mapped;             /* list of OS-mapped blocks */
+  _Atomic(size_t) reserved, guarded; /* relaxed: statistics */
+  _Atomic(size_t) mappings;          /* of moved blocks; relaxed: a budget that is kept roughly */
   _Atomic(uint32_t)
-      dense_slices;          /* of the last OS-mapped block, if it was dense; relaxed: a hint */
-} large_state CACHE_ALIGNED; /* the counts that each block changes share a line */
+      dense_slices; /* of the last OS-mapped block, if it was dense; relaxed: a hint */
+} large_state;
 
 /* ---- the owner word ---- */
 
@@ -55,6 +55,43 @@ INTERNAL void set_usable(page_t* page, size_t usable) {
   page->block_size = usable;
   /* Release: after the owner word of the life before became 0, see above. */
   store_release(map_remote(page->slice), usable | REMOTE_LARGE | REMOTE_OWNED);
+}
+
+/* ---- counts ---- */
+
+/* Of heaps that have ended, and of threads without one. */
+static large_counts_t ended_counts;
+
+/* Only its thread writes the counts of a heap. */
+static void add_to_count(heap_t* heap, _Atomic(size_t)* count, size_t n) {
+  if (likely(heap_is_real(heap)))
+    bump_counter(count, n);
+  else
+    add_relaxed(count, n);
+}
+static large_counts_t* counts_of(heap_t* heap) {
+  return likely(heap_is_real(heap)) ? &heap->large_counts : &ended_counts;
+}
+static void count_allocated(heap_t* heap, size_t blocks, size_t bytes) {
+  add_to_count(heap, &counts_of(heap)->allocated, blocks);
+  add_to_count(heap, &counts_of(heap)->bytes_allocated, bytes);
+}
+static void count_freed(size_t blocks, size_t bytes) {
+  add_to_count(heap_default, &counts_of(heap_default)->freed, blocks);
+  add_to_count(heap_default, &counts_of(heap_default)->bytes_freed, bytes);
+}
+static void add_counts(large_counts_t* to, const large_counts_t* from) {
+  add_relaxed(&to->allocated, load_relaxed(&from->allocated));
+  add_relaxed(&to->freed, load_relaxed(&from->freed));
+  add_relaxed(&to->bytes_allocated, load_relaxed(&from->bytes_allocated));
+  add_relaxed(&to->bytes_freed, load_relaxed(&from->bytes_freed));
+}
+INTERNAL void large_count_ended(heap_t* heap) {
+  add_counts(&ended_counts, &heap->large_counts);
+  memset(&heap->large_counts, 0, sizeof(heap->large_counts));
+}
+INTERNAL void large_add_counts(large_counts_t* sum, const heap_t* heap) {
+  add_counts(sum, heap == NULL ? &ended_counts : &heap->large_counts);
 }
 
 /* ---- lists ---- */
@@ -162,13 +199,13 @@ INTERNAL void large_set_mappings(page_t* page, size_t count) {
   page->mappings = (uint16_t)count;
 }
 
-/* Moved blocks may hold so many mappings, and one more for so many bytes of large blocks: so the
+/* Moved blocks may hold so many mappings, and one more for so many bytes in use: so the
  * larger blocks are moved, where a copy costs more. In all a quarter of the system's limit. */
 #define MAPPINGS_FREE 1024
 #define MAPPING_BYTES (16 * MiB)
 
 INTERNAL bool large_may_move(void) {
-  size_t most = MAPPINGS_FREE + load_relaxed(&large_state.bytes) / MAPPING_BYTES;
+  size_t most = MAPPINGS_FREE + arena_slices_in_use() / (MAPPING_BYTES / SLICE_SIZE);
   return load_relaxed(&large_state.mappings) < min_size(most, os_mapping_limit() / 4);
 }
 
@@ -191,19 +228,6 @@ INTERNAL bool large_unguard(page_t* page) {
 /* Secure builds: larger blocks, in slices, are OS-mapped, each at a random address that is hardly
  * ever used twice. */
 #define LARGE_APART CLOSE_LIGHTLY_MAX
-
-/* Allocations of heaps that have ended, and of threads without one. Relaxed: statistics. */
-static _Atomic(size_t) ended_allocations;
-static void count_allocation(heap_t* heap) {
-  if (heap_is_real(heap))
-    bump_counter(&heap->large_count, 1);
-  else
-    add_relaxed(&ended_allocations, 1);
-}
-INTERNAL void large_count_ended(heap_t* heap) {
-  add_relaxed(&ended_allocations, load_relaxed(&heap->large_count));
-  store_relaxed(&heap->large_count, 0);
-}
 
 /* A run of slices from an arena. A very large run is OS-mapped instead, so that it does not use up
  * the arenas. If one source fails the other is tried; `slice` is 0 if both fail. */
@@ -251,10 +275,7 @@ static void large_publish(heap_t* heap, page_t* page) {
   /* Release, pairs with the acquire in large_view: the size. */
   store_release(&page->owner, (heap_is_real(heap) ? (uintptr_t)heap : 0) | OWNER_LARGE);
   if (heap_keeps_all(heap)) heap_link(heap, page);
-  count_allocation(heap);
-  add_relaxed(&large_state.blocks, 1);
-  add_relaxed(&large_state.bytes, page->block_size);
-  add_relaxed(&large_state.total_bytes, page->block_size);
+  count_allocated(heap, 1, page->block_size);
 }
 
 INTERNAL page_t* large_new(heap_t* heap, size_t usable, size_t slices, size_t align, bool* zero) {
@@ -331,8 +352,7 @@ static bool large_take(page_t* page, uintptr_t* owner) {
     if (!owner_is_large(*owner)) return false;
     /* Acquire, pairs with the release in large_abandon. */
   } while (!cas_acquire(&page->owner, owner, 0));
-  sub_relaxed(&large_state.blocks, 1);
-  sub_relaxed(&large_state.bytes, page->block_size);
+  count_freed(1, page->block_size);
   return true;
 }
 
@@ -482,16 +502,14 @@ INTERNAL bool large_contains(const void* p) {
 
 INTERNAL void large_stats(large_stats_t* stats) {
   stats->reserved = load_relaxed(&large_state.reserved);
-  stats->blocks = load_relaxed(&large_state.blocks);
-  stats->bytes = load_relaxed(&large_state.bytes);
-  stats->total_bytes = load_relaxed(&large_state.total_bytes);
-  stats->ended_allocations = load_relaxed(&ended_allocations);
   stats->guarded = load_relaxed(&large_state.guarded);
 }
 
 INTERNAL void large_count_resized(size_t before, size_t after) {
-  add_relaxed(&large_state.bytes, after - before);
-  if (after > before) add_relaxed(&large_state.total_bytes, after - before);
+  if (after > before)
+    count_allocated(heap_default, 0, after - before);
+  else
+    count_freed(0, before - after);
 }
 
 INTERNAL void large_count_unmapped(size_t size) {

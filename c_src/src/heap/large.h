@@ -43,11 +43,7 @@ INTERNAL bool large_contains(const void* p);
 
 typedef struct large_stats_s {
   size_t reserved; /* bytes of OS-mapped blocks */
-  size_t blocks;   /* live large blocks, and their usable bytes */
-  size_t bytes;
-  size_t total_bytes;       /* over time */
-  size_t ended_allocations; /* over time, of heaps that have ended and of threads without a heap */
-  size_t guarded;           /* guarded blocks, over time */
+  size_t guarded;  /* guarded blocks, over time */
 } large_stats_t;
 INTERNAL void large_stats(large_stats_t* stats);
 
@@ -108,3 +104,6 @@ INTERNAL void large_count_span(page_t* page, size_t before);
 INTERNAL void large_count_unmapped(size_t size);
 /* Adds the count of a heap that ends to the count of the process. */
 INTERNAL void large_count_ended(heap_t* heap);
+/* Adds the counts of a heap to `sum`; NULL: of the heaps that have ended, and of threads without
+ * one. */
+INTERNAL void large_add_counts(large_counts_t* sum, const heap_t* heap);

@@ -16,6 +16,15 @@ static inline size_t page_charge(const heap_t* heap, const page_t* page, size_t 
 INTERNAL void queue_push(heap_t* heap, queue_t* q, page_t* page);
 INTERNAL void queue_push_front(heap_t* heap, queue_t* q, page_t* page);
 INTERNAL void queue_remove(heap_t* heap, queue_t* q, page_t* page);
+/* Moves the pages before `first`, which is not the first one, to the end. */
+static inline void queue_rotate(queue_t* q, page_t* first) {
+  q->last->next = q->first;
+  q->first->prev = q->last;
+  q->last = first->prev;
+  q->last->next = NULL;
+  q->first = first;
+  first->prev = NULL;
+}
 
 /* Of the first QUEUE_PROBES pages, the one with the most blocks in use that still has enough free
  * ones to be worth the switch. So the others may become empty. NULL if no page has enough. */

@@ -435,12 +435,14 @@ INTERNAL bool arena_purge_is_large(size_t slices) {
 
 /* ---- freeing ---- */
 
-#define EXCESS_SLICES ((size_t)16) /* looks for an excess once in so many freed slices: 1 MiB */
+/* Looks for an excess once in so many freed slices: 1 MiB, and 4 MiB where heaps keep runs, which
+ * they often take again. */
+#define EXCESS_SLICES ((size_t)16)
+#define KEPT_EXCESS (4 * EXCESS_SLICES)
 
 /* So many slices wait in the arena, and the last `count` do so since now. */
-static bool may_be_excess(size_t waiting, size_t count) {
-  return waiting >= WAITING_MIN && waiting / EXCESS_SLICES != (waiting - count) / EXCESS_SLICES &&
-         !has_purger();
+static bool may_be_excess(size_t waiting, size_t count, size_t step) {
+  return waiting >= WAITING_MIN && waiting / step != (waiting - count) / step && !has_purger();
 }
 
 /* Purges about as much as was freed if more waits than may. A round that has just spent its budget
@@ -485,7 +487,8 @@ INTERNAL void arena_free(uint16_t arena, uint32_t slice, uint32_t count) {
     } else if (now >= at) {
       arena_purge_due(false);
     }
-    if (may_be_excess(waiting, count)) purge_excess(max_size(count, EXCESS_SLICES), now, delay);
+    if (may_be_excess(waiting, count, EXCESS_SLICES))
+      purge_excess(max_size(count, EXCESS_SLICES), now, delay);
   }
 }
 
@@ -505,7 +508,8 @@ INTERNAL void arena_keep(uint16_t arena, uint32_t slice, size_t n, uintptr_t own
     bitmap_set(a->kept, i, 1);
     schedule_if_none();
   }
-  if (may_be_excess(waiting, n)) purge_excess(EXCESS_SLICES, os_clock_ms(), purge_delay_ms());
+  if (may_be_excess(waiting, n, KEPT_EXCESS))
+    purge_excess(KEPT_EXCESS, os_clock_ms(), purge_delay_ms());
 }
 
 INTERNAL size_t arena_take_kept(uint32_t slice, uintptr_t owner) {

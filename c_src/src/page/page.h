@@ -75,6 +75,10 @@ INTERNAL push_t page_push_remote(page_t* page, block_t* block, bool reclaim);
 /* Claims the abandoned page that starts at `slice`, with all blocks that were freed in it; false if
  * the page is owned or free. */
 INTERNAL bool page_claim(uint32_t slice);
+/* Owner: other threads have pushed blocks. Relaxed: no link is followed. */
+static inline bool page_has_remote(const page_t* page) {
+  return remote_list(load_relaxed(map_remote(page->slice))) != NULL;
+}
 /* Owner: takes the list that other threads have pushed; NULL if it is empty. */
 INTERNAL block_t* page_take_remote(page_t* page, size_t* count);
 /* Owner: abandons the page; false, and still owned, if other threads have pushed a block. */

@@ -273,7 +273,7 @@ INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg) 
 
 INTERNAL void thread_stats_add(heap_t* heap, void* arg) {
   thread_stats_t* stats = arg;
-  stats->large += load_relaxed(&heap->large_count);
+  large_add_counts(&stats->large, heap);
   for (size_t cls = 0; cls < CLASS_COUNT; cls++)
     stats->allocated[cls] += load_relaxed(&heap->queue[cls].allocated);
 }
@@ -282,10 +282,8 @@ INTERNAL void thread_stats(thread_stats_t* stats) {
   heaps_recover();
   os_lock(&heap_lock);
   *stats = registry.stats;
-  large_stats_t large_blocks;
-  large_stats(&large_blocks);
+  large_add_counts(&stats->large, NULL);
   os_unlock(&heap_lock);
   stats->threads = registry_threads();
-  stats->large = large_blocks.ended_allocations;
   heaps_for_each(&thread_stats_add, stats);
 }

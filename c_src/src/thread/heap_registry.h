@@ -69,10 +69,10 @@ INTERNAL void registry_clear(void);
 INTERNAL void heaps_for_each(void (*visit)(heap_t* heap, void* arg), void* arg);
 
 typedef struct thread_stats_s {
-  size_t threads;                /* threads with a heap now */
-  size_t threads_total;          /* over time */
-  size_t heaps;                  /* live first-class heaps */
-  size_t large;                  /* large blocks allocated, over time */
+  size_t threads;       /* threads with a heap now */
+  size_t threads_total; /* over time */
+  size_t heaps;         /* live first-class heaps */
+  large_counts_t large;
   size_t allocated[CLASS_COUNT]; /* blocks allocated, over time, and those in active free lists */
   size_t heaps_lost;             /* heaps that a fork found inside a slow path */
 } thread_stats_t;

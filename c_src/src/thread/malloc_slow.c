@@ -3,7 +3,7 @@
  * Threads: the heap's own.
  *
  * The steps, in this order:
- *   1. adopt the local list of the active page (heap_take_local)
+ *   1. adopt the local list of the active page (heap_take_local), else heap_refill_usual
  *   2. make a heap for the thread, if it has none
  *   3. do the work of a tick, if one is due
  *   4. search (heap_refill.c)
@@ -99,11 +99,16 @@ static NOINLINE void* malloc_slow_search(heap_t* heap, size_t cls) {
   return likely(block != NULL) ? block : malloc_slow_retry(heap, cls);
 }
 
+static NOINLINE void* malloc_slow_usual(heap_t* heap, size_t cls) {
+  void* block = heap_refill_usual(heap, cls);
+  return likely(block != NULL) ? block : malloc_slow_search(heap, cls);
+}
+
 INTERNAL NOINLINE void* malloc_slow(heap_t* heap, size_t cls) {
   /* The common case. A fork in the middle leaks the list in the child, where this thread does not
    * exist. */
   block_t* block = heap_take_local(heap, cls);
-  return likely(block != NULL) ? block : malloc_slow_search(heap, cls);
+  return likely(block != NULL) ? block : malloc_slow_usual(heap, cls);
 }
 
 /* ---- a large block ---- */
