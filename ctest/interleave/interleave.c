@@ -488,14 +488,20 @@ static void thp_finish(void) {
 
 /* ---- holes ---- */
 
+/* A block; no tick comes with it. */
+static char* take_without_tick(size_t size) {
+  heap_default->heartbeat = 1;
+  return take(size);
+}
+
 #define SMALL_BLOCKS 64 /* in a page */
 /* A page of thread 0 with a few blocks in use, which thread 0 has given up for that. */
 static void sparse_page(size_t out) {
   char* all[SMALL_BLOCKS];
   world_begin(16, 10);
   as(0);
-  for (size_t i = 0; i < SMALL_BLOCKS; i++) all[i] = take(SMALL);
-  block[9] = take(SMALL); /* the page of the others is not current any more */
+  for (size_t i = 0; i < SMALL_BLOCKS; i++) all[i] = take_without_tick(SMALL);
+  block[9] = take_without_tick(SMALL); /* the page of the others is not current any more */
   for (size_t i = 0; i < SMALL_BLOCKS; i++) {
     if (i % 30 != 0 || i / 30 >= out) give(all[i]);
     if (i % 30 == 0) block[i / 30] = all[i];
@@ -532,8 +538,8 @@ static void holes_two_setup(void) {
   sparse_page(3);
   as(0);
   char* all[OTHER_BLOCKS];
-  for (size_t i = 0; i < OTHER_BLOCKS; i++) all[i] = take(OTHER);
-  block[10] = take(OTHER);
+  for (size_t i = 0; i < OTHER_BLOCKS; i++) all[i] = take_without_tick(OTHER);
+  block[10] = take_without_tick(OTHER);
   for (size_t i = 0; i < OTHER_BLOCKS; i++)
     if (i % 20 != 0) give(all[i]);
   block[3] = all[0];

@@ -48,7 +48,7 @@ static inline uint8_t blocks_ahead(const queue_t* q) {
 /* The next never-used block of the active page; NULL if there is none, or the heap must search. */
 static inline void* heap_take_ahead(queue_t* q, page_t* page) {
   size_t capacity = page->capacity;
-  if (q->ahead == 0 || capacity == page->reserved) return NULL;
+  if (q->ahead == 0 || capacity == page->reserved || page_has_remote(page)) return NULL;
   q->ahead--;
   page->capacity = (uint16_t)(capacity + 1);
   compiler_fence(); /* a fork must not find a used block above the capacity */
