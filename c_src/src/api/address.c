@@ -7,7 +7,6 @@
 #include "address.h"
 #include "../heap/large.h"
 #include "../memory/arena_list.h"
-#include "../memory/page_map.h"
 #include "../thread/init.h"
 #include "mimalloc.h"
 

@@ -6,7 +6,6 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "../runtime/log.h"
 
 /* A larger alignment with an offset is refused: the block would be mostly padding. */
 #define OFFSET_ALIGN_MAX (16 * MiB)

@@ -5,7 +5,6 @@
 #include "block_size.h"
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
-#include "../memory/page_map.h"
 #include "mimalloc.h"
 
 INTERNAL page_t* block_page(const void* p, const char* what) {

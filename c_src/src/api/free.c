@@ -5,9 +5,7 @@
  *
  * Threads: any.
  */
-#include "malloc.h"
 #include "../base/checker.h"
-#include "../heap/heap_free.h"
 #include "../runtime/log.h"
 #include <errno.h>
 

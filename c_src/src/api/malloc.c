@@ -6,8 +6,6 @@
  * Threads: any.
  */
 #include "malloc.h"
-#include "block_size.h"
-#include "../runtime/log.h"
 
 void* mi_malloc(size_t size) mi_attr_noexcept { return malloc_default(size); }
 

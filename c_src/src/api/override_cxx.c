@@ -23,7 +23,6 @@
 #include "cxx.h"
 #include "cxx_catch.h"
 #include "cxx_runtime.h"
-#include "mimalloc.h"
 
 typedef struct {
   int x;

@@ -10,7 +10,6 @@
 #include "../runtime/log.h"
 #include "../memory/meta.h"
 #include "../runtime/options.h"
-#include "../os/os.h"
 #include "../heap/keep.h"
 #include "../thread/purger.h"
 #include "../thread/init.h"

@@ -16,7 +16,6 @@
 #include "address.h"
 #include "../memory/arena_list.h"
 #include "../heap/large.h"
-#include "../page/page.h"
 #include "../thread/init.h"
 #include "../memory/arena_reserve.h"
 

@@ -9,7 +9,6 @@
 #pragma once
 
 #include "../base/atomic.h"
-#include "../base/base.h"
 #include "../base/size_class.h"
 #include "owner.h"
 #include "page_secure.h"

@@ -4,8 +4,6 @@
  * Threads: any.
  */
 #include "canary.h"
-#include "../runtime/random.h"
-#include "violation.h"
 
 #if MI_SECURE > 0
 

@@ -5,8 +5,6 @@
  */
 #include "checked_block.h"
 #include "../memory/page_map.h"
-#include "page.h"
-#include "violation.h"
 
 #if MI_SECURE > 0
 

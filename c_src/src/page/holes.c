@@ -36,8 +36,6 @@
 #include "../memory/thp.h"
 #include "../runtime/options.h"
 #include "abandoned.h"
-#include "block_state.h"
-#include "block_words.h"
 
 /* ---- one thread at a time ---- */
 

@@ -1,6 +1,5 @@
 /* violation.c - see violation.h. */
 #include "violation.h"
-#include "../os/os.h"
 #include "../runtime/log.h"
 
 #if MI_SECURE > 0

@@ -10,7 +10,6 @@
 #include "options.h"
 #include "../base/atomic.h"
 #include "log.h"
-#include "../os/os.h"
 
 #define LEGACY_MAX 2
 
