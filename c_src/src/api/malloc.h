@@ -87,10 +87,7 @@ static inline void* pop_block(heap_t* heap, size_t cls, size_t size) {
   mi_assert_internal(size >= POP_MIN);
   return checked_new(heap->queue[cls].active, *list, list, size);
 #else
-  track_enter();
-  void* p = heap_pop(heap, cls);
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(heap_pop(heap, cls)), size, false);
 #endif
 }
 
@@ -103,10 +100,7 @@ static inline void* pop_small(heap_t* heap, size_t size) {
   return pop_block(heap, class_of_small(size + CANARY_SIZE), size);
 #else
   if (unlikely(size > SMALL_MAX)) return NULL;
-  track_enter();
-  void* p = pop_rounded(heap, round_up(size, DEFAULT_ALIGN));
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(pop_rounded(heap, round_up(size, DEFAULT_ALIGN))), size, false);
 #endif
 }
 
@@ -128,13 +122,9 @@ static inline void* malloc_in(heap_t* heap, size_t size) {
 }
 #else
 static inline void* malloc_in(heap_t* heap, size_t size) {
-  track_enter();
-  void* p = malloc_raw(heap, size);
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(malloc_raw(heap, size)), size, false);
 }
 #endif
-static inline void* malloc_default(size_t size) { return malloc_in(heap_default, size); }
 
 /* ---- zeroed ---- */
 
@@ -158,12 +148,8 @@ static inline void* zalloc_raw(heap_t* heap, size_t size) {
 }
 static inline void* zalloc_in(heap_t* heap, size_t size) {
   if (SECURE_ZERO && likely(size <= MEDIUM_MAX - CANARY_SIZE)) return malloc_in(heap, size);
-  track_enter();
-  void* p = zalloc_raw(heap, size);
-  track_leave();
-  return finish_block(p, size, true);
+  return finish_block(untracked(zalloc_raw(heap, size)), size, true);
 }
-static inline void* zalloc_default(size_t size) { return zalloc_in(heap_default, size); }
 /* The product of `count` and `size` overflows: sets errno and returns NULL, after a report in debug
  * builds. */
 INTERNAL void* array_overflow(size_t count, size_t size);

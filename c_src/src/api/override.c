@@ -135,7 +135,7 @@ static void* aligned_as_program_has(size_t alignment, size_t size) {
     if (((uintptr_t)p & (alignment - 1)) == 0) return p;
     visible(free)(p);
   }
-  return malloc_aligned(size, alignment);
+  return malloc_aligned(heap_default, size, alignment);
 }
 
 /* The function of the program may itself call one of these functions; that inner call returns our
@@ -147,7 +147,7 @@ static COLD void* aligned_by_program(size_t alignment, size_t size) {
   heap_t* heap = thread_backing();
   bool asks = false;
   if (heap != NULL ? heap->asks_program : !cas_relaxed(&ended_asks, &asks, true))
-    return malloc_aligned(size, alignment);
+    return malloc_aligned(heap_default, size, alignment);
   if (heap != NULL) heap->asks_program = true;
   void* p = aligned_as_program_has(alignment, size);
   if (heap != NULL)
@@ -177,7 +177,7 @@ static int aligned_posix(void** p, size_t alignment, size_t size) {
  * and gets our block. */
 static COLD void* aligned_unless_wrapped(bool visible, size_t alignment, size_t size) {
   return visible && is_power_of_two(alignment) ? aligned_by_program(alignment, size)
-                                               : malloc_aligned(size, alignment);
+                                               : malloc_aligned(heap_default, size, alignment);
 }
 
 static void* aligned_c11(size_t alignment, size_t size) {
@@ -231,7 +231,7 @@ ALIAS(mi_valloc) void* __libc_valloc(size_t size);
 ALIAS(mi_pvalloc) void* __libc_pvalloc(size_t size);
 ALIAS(mi_posix_memalign) int __posix_memalign(void** p, size_t alignment, size_t size);
 EXPORT void* __libc_memalign(size_t alignment, size_t size) {
-  return malloc_aligned(size, memalign_alignment(alignment));
+  return malloc_aligned(heap_default, size, memalign_alignment(alignment));
 }
 #endif
 
