@@ -46,15 +46,12 @@ static bool visit_owned(visit_t* v, page_t* page) {
   heap_enter(v->visitor);
   page_reclaim(page);
   page_mark_free(page, free);
-  size_t used = page_live(page);
-#if SECURE_QUARANTINE
-  used = 0; /* blocks in quarantine are not in use */
-  for (size_t i = 0; i < capacity; i++) {
+  size_t used = SECURE_QUARANTINE ? 0 : page_live(page); /* blocks in quarantine are not in use */
+  for (size_t i = 0; SECURE_QUARANTINE && i < capacity; i++) {
     bool live = block_is_live(page, start + i * size);
     free[i / 64] |= (uint64_t)!live << (i % 64);
     used += live;
   }
-#endif
   /* The canary at the end of a block is not usable. */
   size_t usable = size - (page_class(page) == 0 ? 0 : CANARY_SIZE);
   mi_heap_area_t area = {start, page_slices(page) * SLICE_SIZE, capacity * size, used, usable,

@@ -4,7 +4,6 @@
  * Threads: any. The thread that changes a block's entry from STATE_LIVE to STATE_FREED owns it.
  */
 #include "checked_block.h"
-#include "../memory/page_map.h"
 
 #if MI_SECURE > 0
 

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include "../memory/page_map.h"
 #include "canary.h"
 
 #if MI_SECURE > 0
@@ -24,7 +25,10 @@ INTERNAL page_t* checked_live(const void* p, const char* what);
 /* The same, and marks the block as freed; the caller must then free it. `own`: the owner word of
  * the calling thread's pages. */
 INTERNAL page_t* checked_take(void* p, uintptr_t own);
-
+#else
+static inline page_t* checked_live(const void* p, const char* what) {
+  return (void)what, map_page_checked(p);
+}
 #endif
 
 #if SECURE_CANARIES
