@@ -5,7 +5,6 @@
  * Threads: any.
  */
 #include "address.h"
-#include "../heap/large.h"
 #include "../memory/arena_list.h"
 #include "../thread/init.h"
 #include "mimalloc.h"
@@ -70,6 +69,25 @@ static bool area_around(const void* p, area_t* area) {
     if (is_inside(p, area)) return true;
   }
   return false;
+}
+
+INTERNAL bool pages_walk(page_fun* on_page, large_fun* on_large, void* arg) {
+  arena_t* a;
+  large_view_t view;
+  for (size_t k = 0; (a = arena_at(k)) != NULL; k++) {
+    page_t* page;
+    for (size_t i = 0; (page = arena_next_page(a, &i)) != NULL;) {
+      uint32_t slice = a->first_slice + (uint32_t)(i - 1);
+      uintptr_t owner = load_relaxed(&page->owner);
+      if (owner_is_of_blocks(owner) && !on_page(arg, page, slice, owner)) return false;
+      if (on_large == NULL || !owner_is_large(owner)) continue;
+      if (large_view(slice, &view) && !on_large(arg, &view)) return false;
+    }
+  }
+  if (on_large == NULL) return true;
+  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1)
+    if (!on_large(arg, &view)) return false;
+  return true;
 }
 
 bool mi_heap_contains_block(mi_heap_t* heap, const void* p) {
