@@ -67,7 +67,6 @@
 #include "api/arena_api.c"
 #include "api/arena_print.c"
 #include "api/options_api.c"
-#include "api/limit_api.c"
 #include "api/usable_variants.c"
 #include "api/address.c"
 #include "api/visit.c"

@@ -11,8 +11,6 @@
 
 #if MI_SECURE > 0
 #include "free_secure.h"
-#elif MI_DEBUG > 0 || MI_TRACK
-#include "free_debug.h"
 #else
 #include "free_default.h"
 #endif
