@@ -19,6 +19,7 @@
 #include "memory/meta.c"
 #include "memory/page_map.c"
 #include "memory/arena_list.c"
+#include "memory/page_search.c"
 #include "memory/slice_count.c"
 #include "memory/slice_reuse.c"
 #include "memory/thp.c"

@@ -6,6 +6,7 @@
  */
 #include "address.h"
 #include "../memory/arena_list.h"
+#include "../memory/page_search.h"
 #include "../thread/init.h"
 #include "mimalloc.h"
 
@@ -40,16 +41,15 @@ static bool area_of_page(size_t slice, area_t* area) {
   return true;
 }
 
-/* The first slice of the page that contains this slice; 0: none. Slices inside a large block may
- * have no owner word, so the search goes back to the nearest slice that has one. */
+/* The first slice of the page that contains this slice; 0: none. */
 static size_t first_slice_of(size_t slice) {
-  uintptr_t owner = 0;
-  arena_t* a = arena_of(slice_address(slice));
-  if (map_covers(slice_address(slice)))
-    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)slice)->owner);
-  while (owner == 0 && a != NULL && slice > a->first_slice &&
-         arena_is_held(a, slice - a->first_slice))
-    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)--slice)->owner);
+  const char* p = slice_address(slice);
+  arena_t* a = arena_of(p);
+  if (a != NULL) {
+    size_t i = page_first_slice(a, slice - a->first_slice, false);
+    return i == SIZE_MAX ? 0 : a->first_slice + i;
+  }
+  uintptr_t owner = map_covers(p) ? load_relaxed(&map_descriptor(p)->owner) : 0;
   if (owner == 0) return 0;
   return owner_is_interior(owner) ? slice - owner_distance(owner) : slice;
 }

@@ -78,8 +78,6 @@ OWN(DELETE_ARRAY) void own_DELETE_ARRAY(void* p);
 OWN(DELETE_ALIGNED) void own_DELETE_ALIGNED(void* p, size_t al);
 OWN(DELETE_ARRAY_ALIGNED) void own_DELETE_ARRAY_ALIGNED(void* p, size_t al);
 
-#define is_ours(name) (visible(name) == &own_##name)
-
 /* ---- arrays ---- */
 
 /* A tail call is a jump, so new finds the return address of our caller. Debug builds make no tail

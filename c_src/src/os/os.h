@@ -148,22 +148,17 @@ INTERNAL char* os_real_path(const char* path, char* resolved);
 
 /* ---- symbols of the program and of its libraries, see elf.c; NULL: not found ---- */
 
+typedef enum os_where_e {
+  OS_DEFINED_AT, /* in the object that contains the address, if that object defines the name */
+  OS_BOUND_AT,   /* what the loader has bound the name to there, if the object holds it as data */
+  OS_ANYWHERE    /* in the first loaded object that defines it */
+} os_where_t;
 #if OS_TELLS_SYMBOLS
-/* The address of `name` in the object that contains `address`, if that object defines it. */
-INTERNAL void* os_symbol_of(const void* address, const char* name);
-/* The address that the loader has bound `name` to in the object that contains `address`, if that
- * object holds the address as data. */
-INTERNAL void* os_symbol_bound(const void* address, const char* name);
-/* The address of `name` in the first loaded object that defines it. */
-INTERNAL void* os_symbol_any(const char* name);
+INTERNAL void* os_symbol(os_where_t where, const void* address, const char* name);
 #else
-static inline void* os_symbol_of(const void* address, const char* name) {
-  return (void)address, (void)name, NULL;
+static inline void* os_symbol(os_where_t where, const void* address, const char* name) {
+  return (void)where, (void)address, (void)name, NULL;
 }
-static inline void* os_symbol_bound(const void* address, const char* name) {
-  return (void)address, (void)name, NULL;
-}
-static inline void* os_symbol_any(const char* name) { return (void)name, NULL; }
 #endif
 
 /* ---- threads ---- */
