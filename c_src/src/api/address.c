@@ -72,9 +72,8 @@ static bool area_around(const void* p, area_t* area) {
 }
 
 INTERNAL bool pages_walk(page_fun* on_page, large_fun* on_large, void* arg) {
-  arena_t* a;
   large_view_t view;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++) {
+  FOR_ARENAS(a) {
     page_t* page;
     for (size_t i = 0; (page = arena_next_page(a, &i)) != NULL;) {
       uint32_t slice = a->first_slice + (uint32_t)(i - 1);

@@ -7,7 +7,6 @@
  */
 #include "../base/checker.h"
 #include "../runtime/log.h"
-#include <errno.h>
 
 #if MI_SECURE > 0
 #include "free_secure.h"

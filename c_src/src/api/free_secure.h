@@ -7,7 +7,6 @@
 #include "../thread/init.h"
 #include "../page/checked_block.h"
 #include "../page/block_state.h"
-#include <errno.h>
 
 #if MI_SECURE > 0
 

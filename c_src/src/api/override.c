@@ -18,7 +18,6 @@
 #include "aligned.h"
 #include "stats.h"
 #include "../memory/arena_reserve.h"
-#include <errno.h>
 #include <stdio.h>
 
 /* ---- malloc, and what a program replaces with it ---- */

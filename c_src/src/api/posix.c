@@ -5,7 +5,6 @@
 #include "aligned.h"
 #include "malloc.h"
 #include "realloc.h"
-#include <errno.h>
 #include <stdlib.h>
 
 void mi_cfree(void* p) mi_attr_noexcept {

@@ -3,7 +3,6 @@
 #include "arena_list.h"
 #include "slice_count.h"
 #include "../runtime/log.h"
-#include <errno.h>
 
 static struct {
   _Atomic(size_t) ends;       /* guards at the end of pages and blocks that are mappings */
@@ -23,8 +22,8 @@ static char* address_of(const arena_t* a, size_t i) {
 /* Counts runs, because neighbouring closed slices share a mapping. */
 static size_t count_closed(void) {
   size_t runs = 0;
-  arena_t* a;
-  for (size_t k = 0; MI_SECURE > 0 && (a = arena_at(k)) != NULL; k++) {
+  if (MI_SECURE == 0) return 0;
+  FOR_ARENAS(a) {
     uint64_t before = 0;
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
       uint64_t bits = load_relaxed(&a->shut[w]);

@@ -10,7 +10,6 @@
 #include "../base/atomic.h"
 #include "unix_common.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #if defined(__linux__)

@@ -181,12 +181,12 @@ static bool purge_word(arena_t* a, size_t w, bool all, size_t* bytes) {
 
 /* True if `*bytes` did not suffice, or another thread is at it. */
 static bool purge_pages(bool all, size_t* bytes, bool* waits) {
-  arena_t* a;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
+  FOR_ARENAS(a) {
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
       if (!purge_word(a, w, all, bytes)) return true;
       *waits |= load_relaxed(&a->sparse[w]) != 0; /* what is published later sets the time itself */
     }
+  }
   return false;
 }
 
