@@ -10,34 +10,18 @@
 #include "../thread/init.h"
 #include "mimalloc.h"
 
-typedef struct area_s {
-  uintptr_t name;    /* owner id: address of a heap, or a tag */
-  char* start;       /* of the blocks */
-  size_t block_size; /* of a large block: its usable bytes */
-  size_t blocks;     /* that fit */
-} area_t;
-
-static area_t area_of_view(const large_view_t* view) {
-  return (area_t){view->heap, view->start, view->usable, 1};
-}
-
 /* The page that starts at this slice; false if no page starts there now. The answer for a small
- * page holds as long as the page lives. */
-static bool area_of_page(size_t slice, area_t* area) {
+ * page, whose blocks it takes for one, holds as long as the page lives. */
+static bool area_of_page(size_t slice, large_view_t* area) {
   page_t* page = map_descriptor_of_slice((uint32_t)slice);
   uintptr_t owner = load_relaxed(&page->owner);
   if (owner == 0 || owner_is_interior(owner)) return false;
-  if (owner_is_large(owner)) {
-    large_view_t view;
-    if (!large_view((uint32_t)slice, &view)) return false;
-    *area = area_of_view(&view);
-    return true;
-  }
+  if (owner_is_large(owner)) return large_view((uint32_t)slice, area);
   size_t cls = page_class(page);
   if (cls >= CLASS_COUNT) return false; /* it became a large block meanwhile */
-  size_t size = class_block_size(cls);
-  *area =
-      (area_t){owner_id(owner), slice_address(slice), size, class_slices(cls) * SLICE_SIZE / size};
+  size_t span = class_slices(cls) * SLICE_SIZE;
+  *area = (large_view_t){owner_id(owner), slice_address(slice), span,
+                         span - span % class_block_size(cls)};
   return true;
 }
 
@@ -54,20 +38,17 @@ static size_t first_slice_of(size_t slice) {
   return owner_is_interior(owner) ? slice - owner_distance(owner) : slice;
 }
 
-static bool is_inside(const void* p, const area_t* area) {
-  return (uintptr_t)p - (uintptr_t)area->start < area->block_size * area->blocks;
+static bool is_inside(const void* p, const large_view_t* area) {
+  return (uintptr_t)p - (uintptr_t)area->start < area->usable;
 }
 
 /* The area that contains the address; false when no area does. Any address may be passed. */
-static bool area_around(const void* p, area_t* area) {
+static bool area_around(const void* p, large_view_t* area) {
   size_t slice = p == NULL ? 0 : first_slice_of((uintptr_t)p >> SLICE_SHIFT);
   if (slice != 0) return area_of_page(slice, area) && is_inside(p, area);
   if (p == NULL || arena_contains(p)) return false;
-  large_view_t view;
-  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
-    *area = area_of_view(&view);
+  for (const char* from = NULL; large_next_os_mapped(from, area); from = area->start + 1)
     if (is_inside(p, area)) return true;
-  }
   return false;
 }
 
@@ -90,8 +71,8 @@ INTERNAL bool pages_walk(page_fun* on_page, large_fun* on_large, void* arg) {
 }
 
 bool mi_heap_contains_block(mi_heap_t* heap, const void* p) {
-  area_t area;
-  return heap != NULL && area_around(p, &area) && area.name == (uintptr_t)heap;
+  large_view_t area;
+  return heap != NULL && area_around(p, &area) && area.heap == (uintptr_t)heap;
 }
 
 bool mi_heap_check_owned(mi_heap_t* heap, const void* p) {
@@ -103,9 +84,9 @@ bool mi_check_owned(const void* p) {
 }
 
 mi_heap_t* mi_heap_of(const void* p) {
-  area_t area;
+  large_view_t area;
   if (!area_around(p, &area)) return NULL;
-  heap_t* heap = live_heap_of(area.name);
+  heap_t* heap = live_heap_of(area.heap);
   return heap != NULL ? heap : process_main_heap();
 }
 
@@ -115,7 +96,7 @@ bool mi_heap_contains(const mi_heap_t* heap, const void* p) {
 }
 
 bool mi_any_heap_contains(const void* p) {
-  area_t area;
+  large_view_t area;
   return area_around(p, &area);
 }
 

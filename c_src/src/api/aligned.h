@@ -1,4 +1,4 @@
-/* aligned.h - allocation at a given alignment. */
+/* aligned.h - allocation at a given alignment, beside the fast paths of malloc.h. */
 #pragma once
 
 #include "malloc.h"

@@ -14,7 +14,6 @@
 
 #if MI_MALLOC_OVERRIDE && defined(__ELF__)
 
-#include "malloc.h"
 #include "aligned.h"
 #include "stats.h"
 #include "../memory/arena_reserve.h"

@@ -3,7 +3,6 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "malloc.h"
 #include "realloc.h"
 #include <stdlib.h>
 

@@ -5,7 +5,6 @@
  */
 #include "realloc.h"
 #include "aligned.h"
-#include "malloc.h"
 #include "block_size.h"
 #include "../heap/heap_free.h"
 #include "../heap/large_move.h"

@@ -3,7 +3,6 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "malloc.h"
 #include "block_size.h"
 
 static void* with_usable_size(void* p, size_t* block_size) {

@@ -80,13 +80,8 @@ INTERNAL bool os_open(void* p, size_t size);
 INTERNAL bool os_unguard(void* p, size_t size);
 /* The first os_guard finds out which kind of guard the system has. Light guards are no mappings.
  * The others are, and a process may have only a limited number of mappings. */
-#if OS_UNIX
 INTERNAL bool os_guards_are_light(void);
 INTERNAL bool os_guards_are_mappings(void);
-#else
-static inline bool os_guards_are_light(void) { return false; }
-static inline bool os_guards_are_mappings(void) { return false; }
-#endif
 /* Replaces a mapping of the library by fresh zero memory, so that it can merge with its
  * neighbours. */
 INTERNAL bool os_remap(void* p, size_t size);
