@@ -65,21 +65,6 @@ void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
   return finish_block(p, size, true);
 }
 
-#if MI_TRACK
-INTERNAL void* finish_block(void* p, size_t size, bool zero) {
-  if (p != NULL) track_alloc(p, size, block_usable(map_page_checked(p), p), zero);
-  return p;
-}
-
-INTERNAL void* finish_resized(page_t* page, void* p, size_t size) {
-  size_t usable = block_usable(page, p);
-  (void)track_free(p, usable);
-  track_alloc(p, size, usable, false);
-  track_open(p, size);
-  return p;
-}
-#endif
-
 /* ---- arrays ---- */
 
 INTERNAL COLD void* array_overflow(size_t count, size_t size) {
@@ -126,8 +111,6 @@ DEFINE_BOTH(char*, strndup, (const char* s, size_t n), strndup_in(heap, s, n))
 
 /* ---- from a heap that the caller names ---- */
 
-#if MI_CHECKS_HEAPS
 INTERNAL COLD heap_t* heap_named_slow(heap_t* heap) {
   return heap_belongs_here(heap, "is used by") ? heap : heap_default;
 }
-#endif

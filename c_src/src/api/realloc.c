@@ -61,10 +61,8 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
     canary_clear(page, p);
   }
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
-#if MI_TRACK
     (void)track_free(p, old);
     track_open(p, old);
-#endif
     void* q = move_or_report(r->heap, page, newsize, r->align);
     if (q == NULL) {
       canary_write(page, p, old);
