@@ -96,11 +96,8 @@ static inline void store_word(char* at, uint64_t word) { memcpy(at, &word, sizeo
 
 /* Mask of the last `n` bytes, 1 to 8, of a word in memory. */
 static inline uint64_t last_bytes(size_t n) {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-  return ~UINT64_C(0) >> (8 * (8 - n));
-#else
-  return ~UINT64_C(0) << (8 * (8 - n));
-#endif
+  bool is_big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+  return is_big_endian ? ~UINT64_C(0) >> (8 * (8 - n)) : ~UINT64_C(0) << (8 * (8 - n));
 }
 
 /* Small blocks have less than two words of padding, unless an alignment was asked for. So the short
