@@ -11,11 +11,11 @@
 #include "../base/atomic.h"
 #include "log.h"
 
-#define NAMES_MAX 3
+#define OPTION_NAMES 3
 
 typedef struct option_s {
   long min, max;
-  const char* names[NAMES_MAX]; /* those after the first, of other versions, raise a warning */
+  const char* names[OPTION_NAMES]; /* those after the first, of other versions, raise a warning */
   unsigned flags;
   _Atomic(int) source;  /* a source_t */
   _Atomic(int) refused; /* 1: a value from the program was refused and reported */
@@ -45,7 +45,7 @@ _Static_assert(OPTION_DEFAULT(GUARDED_MIN) <= OPTION_DEFAULT(GUARDED_MAX),
 
 INTERNAL bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
 /* Each name of the option, by its index `k`. */
-#define FOR_NAMES(o, k) for (int k = 0; k < NAMES_MAX && option_table[o].names[k] != NULL; k++)
+#define FOR_NAMES(o, k) for (int k = 0; k < OPTION_NAMES && option_table[o].names[k] != NULL; k++)
 
 static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & KIB) != 0; }
 
