@@ -25,10 +25,10 @@ static const char* names[NAMES_MAX]; /* all of them, older ones last */
 static size_t name_count;
 
 static void names_init(void) {
-  for (int i = 0; i < OPTION_COUNT; i++) names[name_count++] = option_table[i].name;
+  for (int i = 0; i < OPTION_COUNT; i++) names[name_count++] = option_table[i].names[0];
   for (int i = 0; i < OPTION_COUNT; i++)
-    for (int k = 0; k < LEGACY_MAX; k++)
-      if (option_table[i].legacy[k] != NULL) names[name_count++] = option_table[i].legacy[k];
+    for (int k = 1; k < OPTION_NAMES; k++)
+      if (option_table[i].names[k] != NULL) names[name_count++] = option_table[i].names[k];
   FUZZ_CHECK(name_count <= NAMES_MAX);
 }
 
@@ -132,9 +132,9 @@ static const char* rule_find(char** entries, const char* name) {
 
 static void rule_environment(char** entries) {
   for (int o = 0; o < OPTION_COUNT; o++) {
-    const char* value = rule_find(entries, option_table[o].name);
-    for (int k = 0; value == NULL && k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++)
-      value = rule_find(entries, option_table[o].legacy[k]);
+    const char* value = NULL;
+    for (int k = 0; value == NULL && k < OPTION_NAMES && option_table[o].names[k] != NULL; k++)
+      value = rule_find(entries, option_table[o].names[k]);
     if (value != NULL) rule_text(o, value, strlen(value), FROM_ENVIRONMENT);
   }
 }
@@ -145,9 +145,8 @@ static void rule_entry(const char* entry, size_t n) {
   const char* equals = memchr(entry, '=', n);
   size_t name = equals != NULL ? (size_t)(equals - entry) : n;
   for (int o = 0; o < OPTION_COUNT; o++) {
-    const char* all[] = {option_table[o].name, option_table[o].legacy[0],
-                         option_table[o].legacy[1]};
-    for (int k = 0; k < 3; k++) {
+    const char* const* all = option_table[o].names;
+    for (int k = 0; k < OPTION_NAMES; k++) {
       if (all[k] == NULL || strlen(all[k]) != name || !same_ignoring_case(entry, all[k], name))
         continue;
       if (equals != NULL)
@@ -181,7 +180,7 @@ static void check_all(const char* when) {
   for (int o = 0; o < _mi_option_last; o++) {
     long value = mi_option_get((mi_option_t)o);
     if (value != expected[o] || option_table[o].source != expected_source[o])
-      FUZZ_FAIL("%s: %s is %ld from %d, not %ld from %d", when, option_table[o].name, value,
+      FUZZ_FAIL("%s: %s is %ld from %d, not %ld from %d", when, option_table[o].names[0], value,
                 (int)option_table[o].source, expected[o], expected_source[o]);
     FUZZ_CHECK(mi_option_is_enabled((mi_option_t)o) == (value != 0));
     __extension__ unsigned __int128 size = value < 0 ? 0 : (unsigned long)value;

@@ -42,6 +42,7 @@ static inline void* seen_memcpy(void* p, const void* q, size_t n) {
 #include "memory/meta.c"
 #include "memory/page_map.c"
 #include "memory/arena_list.c"
+#include "memory/page_search.c"
 #include "memory/slice_count.c"
 #include "memory/slice_reuse.c"
 #include "memory/thp.c"

@@ -5,77 +5,74 @@
  * Threads: any.
  */
 #include "address.h"
-#include "../heap/large.h"
 #include "../memory/arena_list.h"
-#include "../memory/page_map.h"
+#include "../memory/page_search.h"
 #include "../thread/init.h"
 #include "mimalloc.h"
 
-typedef struct area_s {
-  uintptr_t name;    /* owner id: address of a heap, or a tag */
-  char* start;       /* of the blocks */
-  size_t block_size; /* of a large block: its usable bytes */
-  size_t blocks;     /* that fit */
-} area_t;
-
-static area_t area_of_view(const large_view_t* view) {
-  return (area_t){view->heap, view->start, view->usable, 1};
-}
-
 /* The page that starts at this slice; false if no page starts there now. The answer for a small
- * page holds as long as the page lives. */
-static bool area_of_page(size_t slice, area_t* area) {
+ * page, whose blocks it takes for one, holds as long as the page lives. */
+static bool area_of_page(size_t slice, large_view_t* area) {
   page_t* page = map_descriptor_of_slice((uint32_t)slice);
   uintptr_t owner = load_relaxed(&page->owner);
   if (owner == 0 || owner_is_interior(owner)) return false;
-  if (owner_is_large(owner)) {
-    large_view_t view;
-    if (!large_view((uint32_t)slice, &view)) return false;
-    *area = area_of_view(&view);
-    return true;
-  }
+  if (owner_is_large(owner)) return large_view((uint32_t)slice, area);
   size_t cls = page_class(page);
   if (cls >= CLASS_COUNT) return false; /* it became a large block meanwhile */
-  size_t size = class_block_size(cls);
-  *area =
-      (area_t){owner_id(owner), slice_address(slice), size, class_slices(cls) * SLICE_SIZE / size};
+  size_t span = class_slices(cls) * SLICE_SIZE;
+  *area = (large_view_t){owner_id(owner), slice_address(slice), span,
+                         span - span % class_block_size(cls)};
   return true;
 }
 
-/* The first slice of the page that contains this slice; 0: none. Slices inside a large block may
- * have no owner word, so the search goes back to the nearest slice that has one. */
+/* The first slice of the page that contains this slice; 0: none. */
 static size_t first_slice_of(size_t slice) {
-  uintptr_t owner = 0;
-  arena_t* a = arena_of(slice_address(slice));
-  if (map_covers(slice_address(slice)))
-    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)slice)->owner);
-  while (owner == 0 && a != NULL && slice > a->first_slice &&
-         arena_is_held(a, slice - a->first_slice))
-    owner = load_relaxed(&map_descriptor_of_slice((uint32_t)--slice)->owner);
+  const char* p = slice_address(slice);
+  arena_t* a = arena_of(p);
+  if (a != NULL) {
+    size_t i = page_first_slice(a, slice - a->first_slice, false);
+    return i == SIZE_MAX ? 0 : a->first_slice + i;
+  }
+  uintptr_t owner = map_covers(p) ? load_relaxed(&map_descriptor(p)->owner) : 0;
   if (owner == 0) return 0;
   return owner_is_interior(owner) ? slice - owner_distance(owner) : slice;
 }
 
-static bool is_inside(const void* p, const area_t* area) {
-  return (uintptr_t)p - (uintptr_t)area->start < area->block_size * area->blocks;
+static bool is_inside(const void* p, const large_view_t* area) {
+  return (uintptr_t)p - (uintptr_t)area->start < area->usable;
 }
 
 /* The area that contains the address; false when no area does. Any address may be passed. */
-static bool area_around(const void* p, area_t* area) {
+static bool area_around(const void* p, large_view_t* area) {
   size_t slice = p == NULL ? 0 : first_slice_of((uintptr_t)p >> SLICE_SHIFT);
   if (slice != 0) return area_of_page(slice, area) && is_inside(p, area);
   if (p == NULL || arena_contains(p)) return false;
-  large_view_t view;
-  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1) {
-    *area = area_of_view(&view);
+  for (const char* from = NULL; large_next_os_mapped(from, area); from = area->start + 1)
     if (is_inside(p, area)) return true;
-  }
   return false;
 }
 
+INTERNAL bool pages_walk(page_fun* on_page, large_fun* on_large, void* arg) {
+  large_view_t view;
+  FOR_ARENAS(a) {
+    page_t* page;
+    for (size_t i = 0; (page = arena_next_page(a, &i)) != NULL;) {
+      uint32_t slice = a->first_slice + (uint32_t)(i - 1);
+      uintptr_t owner = load_relaxed(&page->owner);
+      if (owner_is_of_blocks(owner) && !on_page(arg, page, slice, owner)) return false;
+      if (on_large == NULL || !owner_is_large(owner)) continue;
+      if (large_view(slice, &view) && !on_large(arg, &view)) return false;
+    }
+  }
+  if (on_large == NULL) return true;
+  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1)
+    if (!on_large(arg, &view)) return false;
+  return true;
+}
+
 bool mi_heap_contains_block(mi_heap_t* heap, const void* p) {
-  area_t area;
-  return heap != NULL && area_around(p, &area) && area.name == (uintptr_t)heap;
+  large_view_t area;
+  return heap != NULL && area_around(p, &area) && area.heap == (uintptr_t)heap;
 }
 
 bool mi_heap_check_owned(mi_heap_t* heap, const void* p) {
@@ -87,9 +84,9 @@ bool mi_check_owned(const void* p) {
 }
 
 mi_heap_t* mi_heap_of(const void* p) {
-  area_t area;
+  large_view_t area;
   if (!area_around(p, &area)) return NULL;
-  heap_t* heap = live_heap_of(area.name);
+  heap_t* heap = live_heap_of(area.heap);
   return heap != NULL ? heap : process_main_heap();
 }
 
@@ -99,7 +96,7 @@ bool mi_heap_contains(const mi_heap_t* heap, const void* p) {
 }
 
 bool mi_any_heap_contains(const void* p) {
-  area_t area;
+  large_view_t area;
   return area_around(p, &area);
 }
 

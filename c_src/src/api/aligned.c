@@ -6,7 +6,6 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "../runtime/log.h"
 
 /* A larger alignment with an offset is refused: the block would be mostly padding. */
 #define OFFSET_ALIGN_MAX (16 * MiB)
@@ -84,9 +83,7 @@ INTERNAL size_t class_of_aligned(size_t size, size_t align, size_t offset) {
 INTERNAL void* malloc_aligned_in(heap_t* heap, size_t size, size_t align, size_t offset,
                                  bool zero) {
   if (unlikely(!is_power_of_two(align))) return bad_alignment(align);
-  track_enter();
-  void* p = malloc_aligned_raw(heap, size, align, offset, zero);
-  track_leave();
+  void* p = untracked(malloc_aligned_raw(heap, size, align, offset, zero));
   return finish_block(p, size, zero);
 }
 
@@ -99,6 +96,8 @@ static inline void* calloc_aligned_in(heap_t* heap, size_t count, size_t size, s
   return malloc_aligned_in(heap, total, alignment, offset, true);
 }
 
+DEFINE_BOTH(void*, malloc_aligned, (size_t size, size_t alignment),
+            malloc_aligned(heap, size, alignment))
 DEFINE_BOTH(void*, malloc_aligned_at, (size_t size, size_t alignment, size_t offset),
             malloc_aligned_in(heap, size, alignment, offset, false))
 DEFINE_BOTH(void*, zalloc_aligned_at, (size_t size, size_t alignment, size_t offset),
@@ -109,10 +108,3 @@ DEFINE_BOTH(void*, calloc_aligned_at, (size_t count, size_t size, size_t alignme
             calloc_aligned_in(heap, count, size, alignment, offset))
 DEFINE_BOTH(void*, calloc_aligned, (size_t count, size_t size, size_t alignment),
             calloc_aligned_in(heap, count, size, alignment, 0))
-
-void* mi_malloc_aligned(size_t size, size_t alignment) mi_attr_noexcept {
-  return malloc_aligned(size, alignment);
-}
-void* mi_heap_malloc_aligned(mi_heap_t* heap, size_t size, size_t alignment) mi_attr_noexcept {
-  return malloc_aligned_in(heap_named(heap), size, alignment, 0, false);
-}

@@ -1,4 +1,4 @@
-/* aligned.h - allocation at a given alignment. */
+/* aligned.h - allocation at a given alignment, beside the fast paths of malloc.h. */
 #pragma once
 
 #include "malloc.h"
@@ -13,16 +13,16 @@ INTERNAL size_t class_of_aligned(size_t size, size_t align, size_t offset);
 /* Pops a block for the common request: the alignment is a power of two and the rounded size is
  * small. NULL: the caller takes the slow path. A sum that wraps round to 0 is not small, for 0 - 1
  * is not. */
-static inline void* pop_aligned(size_t size, size_t align) {
+static inline void* pop_aligned(heap_t* heap, size_t size, size_t align) {
   size_t mask = (align - 1) | (DEFAULT_ALIGN - 1);
   size_t rounded = (size + CANARY_SIZE + mask) & ~mask;
   if (unlikely((align & (align - 1)) != 0 || size - POP_MIN >= SMALL_MAX ||
                rounded - 1 >= SMALL_MAX))
     return NULL;
-  return pop_block(heap_default, rounded / 8, size);
+  return pop_block(heap, rounded / 8, size);
 }
 
-static inline void* malloc_aligned(size_t size, size_t align) {
-  void* p = pop_aligned(size, align);
-  return likely(p != NULL) ? p : malloc_aligned_in(heap_default, size, align, 0, false);
+static inline void* malloc_aligned(heap_t* heap, size_t size, size_t align) {
+  void* p = pop_aligned(heap, size, align);
+  return likely(p != NULL) ? p : malloc_aligned_in(heap, size, align, 0, false);
 }

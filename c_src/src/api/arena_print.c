@@ -75,8 +75,7 @@ void mi_debug_show_arenas(bool show_inuse, bool show_abandoned, bool show_purge)
   heaps_recover();
   show_t show = {show_inuse, show_abandoned, show_purge};
   log_print(NULL, NULL, "arenas: # in use, + partly, a abandoned, p waiting for purge, . else\n");
-  arena_t* a;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) print_arena(a, show);
+  FOR_ARENAS(a) print_arena(a, show);
 }
 
 void mi_arenas_print(void) mi_attr_noexcept { mi_debug_show_arenas(true, true, true); }

@@ -5,25 +5,16 @@
 #include "block_size.h"
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
-#include "../memory/page_map.h"
 #include "mimalloc.h"
 
 INTERNAL page_t* block_page(const void* p, const char* what) {
-#if MI_SECURE > 0
-  return checked_live(p, what);
-#else
-  page_t* page = map_page_checked(p);
-  if (unlikely(page == NULL)) invalid_pointer(p, what);
+  page_t* page = checked_live(p, what);
+  if (MI_SECURE == 0 && unlikely(page == NULL)) invalid_pointer(p, what);
   return page;
-#endif
 }
 
 size_t mi_usable_size(const void* p) mi_attr_noexcept {
-#if MI_SECURE > 0
   page_t* page = p == NULL ? NULL : checked_live(p, "usable size");
-#else
-  page_t* page = map_page_checked(p);
-#endif
   if (page == NULL) return 0;
   size_t usable = block_usable(page, p);
   track_open(p, usable); /* the caller may use all of it from now on */
@@ -31,12 +22,8 @@ size_t mi_usable_size(const void* p) mi_attr_noexcept {
 }
 
 INTERNAL size_t usable_if_live(const void* p) {
-#if MI_SECURE > 0
   page_t* page = map_page_checked(p);
   return page != NULL && canary_is_sound(page, p) ? block_usable(page, p) : 0;
-#else
-  return mi_usable_size(p);
-#endif
 }
 
 size_t mi_good_size(size_t size) mi_attr_noexcept {

@@ -9,10 +9,7 @@
  * Threads: any.
  */
 #include "cxx.h"
-#include "aligned.h"
-#include "malloc.h"
 #include "cxx_runtime.h"
-#include "../runtime/log.h"
 
 /* One step after a failure: true to try again. */
 static COLD bool new_failed(bool nothrow, const void* caller) {
@@ -28,58 +25,34 @@ static COLD bool new_failed(bool nothrow, const void* caller) {
   os_abort();
 }
 
-static COLD void* new_retry(heap_t* heap, size_t size, size_t align, bool nothrow,
-                            const void* caller) {
+static inline void* new_attempt(heap_t* heap, size_t size, size_t align) {
+  return align == 0 ? malloc_in(heap, size) : malloc_aligned_in(heap, size, align, 0, false);
+}
+
+INTERNAL COLD void* new_retry(heap_t* heap, size_t size, size_t align, bool nothrow,
+                              const void* caller) {
   while (new_failed(nothrow, caller)) {
-    void* p = align == 0 ? malloc_in(heap, size) : malloc_aligned_in(heap, size, align, 0, false);
+    void* p = new_attempt(heap, size, align);
     if (p != NULL) return p;
   }
   return NULL;
 }
 
-#if MI_MALLOC_OVERRIDE
-INTERNAL COLD void* new_again_or_null(size_t size, size_t align, const void* caller) {
-  return new_retry(heap_default, size, align, true, caller);
-}
-#endif
-
-/* A request that the fast path could not serve. */
-static NOINLINE void* new_slow(heap_t* heap, size_t size, size_t align, const void* caller) {
-  void* p = align == 0 ? malloc_in(heap, size) : malloc_aligned_in(heap, size, align, 0, false);
+INTERNAL NOINLINE void* new_slow(heap_t* heap, size_t size, size_t align, const void* caller) {
+  void* p = new_attempt(heap, size, align);
   return likely(p != NULL) ? p : new_retry(heap, size, align, false, caller);
 }
 
-/* The fast path calls no function, so it saves no registers. The return address is read only on the
- * way to the slow path. */
-static inline void* new_in(heap_t* heap, size_t size, const void* caller) {
-  void* p = pop_small(heap, size);
-  return likely(p != NULL) ? p : new_slow(heap, size, 0, caller);
-}
-
-static inline void* new_aligned_in(heap_t* heap, size_t size, size_t align, const void* caller) {
-  void* p = pop_aligned(size, align);
-  return likely(p != NULL) ? p : new_slow(heap, size, align, caller);
-}
-
-#if MI_MALLOC_OVERRIDE
-INTERNAL void* new_for(size_t size, const void* caller) {
-  return new_in(heap_default, size, caller);
-}
-INTERNAL void* new_aligned_for(size_t size, size_t align, const void* caller) {
-  return new_aligned_in(heap_default, size, align, caller);
-}
-#endif
-
 void* mi_new(size_t size) { return new_in(heap_default, size, CALLER); }
 void* mi_new_nothrow(size_t size) mi_attr_noexcept {
-  void* p = malloc_default(size);
+  void* p = malloc_in(heap_default, size);
   return likely(p != NULL) ? p : new_retry(heap_default, size, 0, true, CALLER);
 }
 void* mi_new_aligned(size_t size, size_t alignment) {
   return new_aligned_in(heap_default, size, alignment, CALLER);
 }
 void* mi_new_aligned_nothrow(size_t size, size_t alignment) mi_attr_noexcept {
-  void* p = malloc_aligned(size, alignment);
+  void* p = malloc_aligned(heap_default, size, alignment);
   return likely(p != NULL) ? p : new_retry(heap_default, size, alignment, true, CALLER);
 }
 
@@ -92,11 +65,13 @@ static COLD void* new_overflow(size_t count, size_t size, const void* caller) {
   return NULL;
 }
 
-void* mi_new_n(size_t count, size_t size) {
+static inline void* new_n_in(heap_t* heap, size_t count, size_t size, const void* caller) {
   size_t total;
-  return likely(multiply(count, size, &total)) ? new_in(heap_default, total, CALLER)
-                                               : new_overflow(count, size, CALLER);
+  return likely(multiply(count, size, &total)) ? new_in(heap, total, caller)
+                                               : new_overflow(count, size, caller);
 }
+
+void* mi_new_n(size_t count, size_t size) { return new_n_in(heap_default, count, size, CALLER); }
 
 static void* new_realloc_from(void* p, size_t newsize, const void* caller) {
   void* q;
@@ -121,7 +96,5 @@ void* mi_heap_alloc_new(mi_heap_t* heap, size_t size) {
 }
 
 void* mi_heap_alloc_new_n(mi_heap_t* heap, size_t count, size_t size) {
-  size_t total;
-  return likely(multiply(count, size, &total)) ? new_in(heap_named(heap), total, CALLER)
-                                               : new_overflow(count, size, CALLER);
+  return new_n_in(heap_named(heap), count, size, CALLER);
 }

@@ -46,7 +46,7 @@ mi_try_personality(int version, _Unwind_Action actions, _Unwind_Exception_Class 
   /* Forced unwinding is the end of a thread and not an exception. */
   if ((actions & _UA_FORCE_UNWIND) != 0) return _URC_CONTINUE_UNWIND;
   /* The function of the calling unwinder: a process may have two, as it may have two runtimes. */
-  void* found = os_symbol_of(CALLER, "_Unwind_GetCFA");
+  void* found = os_symbol(OS_DEFINED_AT, CALLER, "_Unwind_GetCFA");
   _Unwind_Word (*get_cfa)(struct _Unwind_Context*) = &_Unwind_GetCFA;
   if (found != NULL) memcpy(&get_cfa, &found, sizeof(found));
   if (get_cfa == NULL) return _URC_CONTINUE_UNWIND;
@@ -68,8 +68,8 @@ static COLD void try_drop(struct _Unwind_Exception* exception) {
   void* (*begin)(void*) = &__cxa_begin_catch;
   void (*end)(void) = &__cxa_end_catch;
   memcpy(&maker, &exception->exception_cleanup, sizeof(maker));
-  void* found[2] = {os_symbol_of(maker, "__cxa_begin_catch"),
-                    os_symbol_of(maker, "__cxa_end_catch")};
+  void* found[2] = {os_symbol(OS_DEFINED_AT, maker, "__cxa_begin_catch"),
+                    os_symbol(OS_DEFINED_AT, maker, "__cxa_end_catch")};
   if (found[0] != NULL && found[1] != NULL) {
     memcpy(&begin, &found[0], sizeof(begin));
     memcpy(&end, &found[1], sizeof(end));

@@ -39,7 +39,7 @@ static bool runtime_can_throw(const runtime_t* r) {
 /* In C a function pointer may differ from a data pointer; on ELF systems they are the same. */
 #define FIND(field, name)                                                                          \
   do {                                                                                             \
-    void* found = os_symbol_of(address, name);                                                     \
+    void* found = os_symbol(OS_DEFINED_AT, address, name);                                         \
     memcpy(&r->field, &found, sizeof(found));                                                      \
   } while (0)
 
@@ -59,13 +59,14 @@ static bool runtime_at(const void* address, runtime_t* r) {
 #define PERSONALITY "__gxx_personality_v0"
 
 static void runtime_find(const void* caller, runtime_t* r) {
-  if (runtime_at(caller, r) || runtime_at(os_symbol_bound(caller, PERSONALITY), r)) return;
+  if (runtime_at(caller, r) || runtime_at(os_symbol(OS_BOUND_AT, caller, PERSONALITY), r)) return;
   *r = (runtime_t){&_ZSt15get_new_handlerv, &__cxa_allocate_exception, &__cxa_throw,
                    _ZTVSt9bad_alloc,        _ZTISt9bad_alloc,          &_ZNSt9bad_allocD1Ev};
   /* The caller may be C code, or the return address may be that of its own caller, after a tail
    * call. */
   runtime_t any;
-  if (!runtime_can_throw(r) && runtime_at(os_symbol_any(PERSONALITY), &any)) *r = any;
+  if (!runtime_can_throw(r) && runtime_at(os_symbol(OS_ANYWHERE, NULL, PERSONALITY), &any))
+    *r = any;
 }
 
 INTERNAL new_handler_t runtime_new_handler(const void* caller) {

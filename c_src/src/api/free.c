@@ -5,16 +5,11 @@
  *
  * Threads: any.
  */
-#include "malloc.h"
 #include "../base/checker.h"
-#include "../heap/heap_free.h"
 #include "../runtime/log.h"
-#include <errno.h>
 
 #if MI_SECURE > 0
 #include "free_secure.h"
-#elif MI_DEBUG > 0 || MI_TRACK
-#include "free_debug.h"
 #else
 #include "free_default.h"
 #endif
@@ -23,25 +18,19 @@ void mi_free(void* p) mi_attr_noexcept { free_entry(p); }
 
 /* ---- with the requested size or alignment ---- */
 
-#if MI_CHECKED
-static void check_sized(void* p, size_t size, size_t alignment) {
-  if (p == NULL) return;
-#if MI_SECURE > 0
+static inline void check_sized(void* p, size_t size, size_t alignment) {
+  if (!MI_CHECKED || p == NULL) return;
   page_t* page = map_page_checked(p);
-  if (page == NULL || !canary_is_sound(page, p)) return; /* mi_free reports it */
+  bool live = page != NULL && canary_is_sound(page, p);
+  if (MI_SECURE > 0 && !live) return; /* mi_free reports it */
   bool exact = SECURE_CANARIES && size != 0 && page_class(page) != 0;
-  if (exact ? size != block_usable(page, p) : size > block_room(page, p))
-    violation_size_mismatch(page, p, size);
-#else
-  if (size > mi_usable_size(p))
+  if (MI_SECURE == 0 && size > (live ? block_usable(page, p) : 0))
     log_error(EFAULT, "sized free: block %p has fewer than %zu bytes\n", p, size);
-#endif
+  if (MI_SECURE > 0 && (exact ? size != block_usable(page, p) : size > block_room(page, p)))
+    violation_size_mismatch(page, p, size);
   if (alignment != 0 && ((uintptr_t)p & (alignment - 1)) != 0)
     log_error(EFAULT, "sized free: block %p is not aligned to %zu\n", p, alignment);
 }
-#else
-#define check_sized(p, size, alignment) ((void)(size), (void)(alignment))
-#endif
 
 void mi_free_size(void* p, size_t size) mi_attr_noexcept {
   check_sized(p, size, 0);

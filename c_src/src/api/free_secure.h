@@ -4,12 +4,9 @@
 
 #include "../base/checker.h"
 #include "../heap/heap_free.h"
-#include "../page/page.h"
-#include "../runtime/log.h"
 #include "../thread/init.h"
 #include "../page/checked_block.h"
 #include "../page/block_state.h"
-#include <errno.h>
 
 #if MI_SECURE > 0
 

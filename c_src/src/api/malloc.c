@@ -6,18 +6,13 @@
  * Threads: any.
  */
 #include "malloc.h"
-#include "block_size.h"
-#include "../runtime/log.h"
 
-void* mi_malloc(size_t size) mi_attr_noexcept { return malloc_default(size); }
-
-void* mi_malloc_small(size_t size) mi_attr_noexcept { return malloc_default(size); }
+DEFINE_BOTH(void*, malloc, (size_t size), malloc_in(heap, size))
+DEFINE_BOTH(void*, malloc_small, (size_t size), malloc_in(heap, size))
 
 void* mi_malloc_align8(size_t size) mi_attr_noexcept {
   if (unlikely(size > ALIGN8_MAX - CANARY_SIZE)) return mi_malloc(size);
-  track_enter();
-  void* p = malloc_rounded(heap_default, round_up(with_canary(size), 8));
-  track_leave();
+  void* p = untracked(malloc_rounded(heap_default, round_up(with_canary(size), 8)));
   return finish_block(p, size, false);
 }
 
@@ -65,27 +60,10 @@ DEFINE_BOTH(void*, zalloc, (size_t size), zalloc_in(heap, size))
 DEFINE_BOTH(void*, zalloc_small, (size_t size), zalloc_in(heap, size))
 
 void* mi_zalloc_align8(size_t size) mi_attr_noexcept {
-  if (unlikely(size - 1 >= ALIGN8_MAX - CANARY_SIZE)) return zalloc_default(size);
-  track_enter();
-  void* p = zalloc_rounded(heap_default, round_up(with_canary(size), 8));
-  track_leave();
+  if (unlikely(size - 1 >= ALIGN8_MAX - CANARY_SIZE)) return zalloc_in(heap_default, size);
+  void* p = untracked(zalloc_rounded(heap_default, round_up(with_canary(size), 8)));
   return finish_block(p, size, true);
 }
-
-#if MI_TRACK
-INTERNAL void* finish_block(void* p, size_t size, bool zero) {
-  if (p != NULL) track_alloc(p, size, block_usable(map_page_checked(p), p), zero);
-  return p;
-}
-
-INTERNAL void* finish_resized(page_t* page, void* p, size_t size) {
-  size_t usable = block_usable(page, p);
-  (void)track_free(p, usable);
-  track_alloc(p, size, usable, false);
-  track_open(p, size);
-  return p;
-}
-#endif
 
 /* ---- arrays ---- */
 
@@ -133,15 +111,6 @@ DEFINE_BOTH(char*, strndup, (const char* s, size_t n), strndup_in(heap, s, n))
 
 /* ---- from a heap that the caller names ---- */
 
-#if MI_CHECKS_HEAPS
 INTERNAL COLD heap_t* heap_named_slow(heap_t* heap) {
   return heap_belongs_here(heap, "is used by") ? heap : heap_default;
-}
-#endif
-
-void* mi_heap_malloc(mi_heap_t* heap, size_t size) mi_attr_noexcept {
-  return malloc_in(heap_named(heap), size);
-}
-void* mi_heap_malloc_small(mi_heap_t* heap, size_t size) mi_attr_noexcept {
-  return malloc_in(heap_named(heap), size);
 }

@@ -49,37 +49,24 @@ static inline size_t class_of_align8(size_t size) {
 
 /* The last step of an allocation. A memory checker learns the requested size, secure builds write
  * the canary, and the default build does nothing. */
-#if MI_TRACK
-INTERNAL void* finish_block(void* p, size_t size, bool zero);
-/* The same for a block of `page` that is resized in place. */
-INTERNAL void* finish_resized(page_t* page, void* p, size_t size);
-#elif SECURE_CANARIES
 static inline void* finish_block(void* p, size_t size, bool zero) {
-  (void)zero;
-  if (likely(p != NULL)) canary_write(map_page_checked(p), p, size);
+  if (SECURE_CANARIES && likely(p != NULL)) canary_write(map_page_checked(p), p, size);
+  if (MI_TRACK && p != NULL) track_alloc(p, size, block_usable(map_page_checked(p), p), zero);
   return p;
 }
+/* The same for a block of `page` that is resized in place. */
 static inline void* finish_resized(page_t* page, void* p, size_t size) {
   canary_rewrite(page, p, size);
+  if (!MI_TRACK) return p;
+  size_t usable = block_usable(page, p);
+  (void)track_free(p, usable);
+  track_alloc(p, size, usable, false);
+  track_open(p, size);
   return p;
 }
-#else
-static inline void* finish_block(void* p, size_t size, bool zero) {
-  (void)size, (void)zero;
-  return p;
-}
-static inline void* finish_resized(page_t* page, void* p, size_t size) {
-  (void)page, (void)size;
-  return p;
-}
-#endif
 
 /* Pops a block for `size` bytes, at least POP_MIN; NULL when the list of the class is empty. */
-#if SECURE_CANARIES
-#define POP_MIN CHECKED_NEW_MIN
-#else
-#define POP_MIN ((size_t)1)
-#endif
+#define POP_MIN (SECURE_CANARIES ? CHECKED_NEW_MIN : (size_t)1)
 static inline void* pop_block(heap_t* heap, size_t cls, size_t size) {
 #if SECURE_CANARIES
   block_t** list = &heap->free_list[cls];
@@ -87,10 +74,7 @@ static inline void* pop_block(heap_t* heap, size_t cls, size_t size) {
   mi_assert_internal(size >= POP_MIN);
   return checked_new(heap->queue[cls].active, *list, list, size);
 #else
-  track_enter();
-  void* p = heap_pop(heap, cls);
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(heap_pop(heap, cls)), size, false);
 #endif
 }
 
@@ -103,10 +87,7 @@ static inline void* pop_small(heap_t* heap, size_t size) {
   return pop_block(heap, class_of_small(size + CANARY_SIZE), size);
 #else
   if (unlikely(size > SMALL_MAX)) return NULL;
-  track_enter();
-  void* p = pop_rounded(heap, round_up(size, DEFAULT_ALIGN));
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(pop_rounded(heap, round_up(size, DEFAULT_ALIGN))), size, false);
 #endif
 }
 
@@ -128,13 +109,9 @@ static inline void* malloc_in(heap_t* heap, size_t size) {
 }
 #else
 static inline void* malloc_in(heap_t* heap, size_t size) {
-  track_enter();
-  void* p = malloc_raw(heap, size);
-  track_leave();
-  return finish_block(p, size, false);
+  return finish_block(untracked(malloc_raw(heap, size)), size, false);
 }
 #endif
-static inline void* malloc_default(size_t size) { return malloc_in(heap_default, size); }
 
 /* ---- zeroed ---- */
 
@@ -158,12 +135,8 @@ static inline void* zalloc_raw(heap_t* heap, size_t size) {
 }
 static inline void* zalloc_in(heap_t* heap, size_t size) {
   if (SECURE_ZERO && likely(size <= MEDIUM_MAX - CANARY_SIZE)) return malloc_in(heap, size);
-  track_enter();
-  void* p = zalloc_raw(heap, size);
-  track_leave();
-  return finish_block(p, size, true);
+  return finish_block(untracked(zalloc_raw(heap, size)), size, true);
 }
-static inline void* zalloc_default(size_t size) { return zalloc_in(heap_default, size); }
 /* The product of `count` and `size` overflows: sets errno and returns NULL, after a report in debug
  * builds. */
 INTERNAL void* array_overflow(size_t count, size_t size);
@@ -173,21 +146,16 @@ INTERNAL char* strndup_in(heap_t* heap, const char* s, size_t n);
 
 /* The heap that the caller passed; the default heap of the thread for NULL. Debug builds and level
  * 4 check that the calling thread may use it. */
-#if MI_CHECKS_HEAPS
 /* The thread may not have a heap yet. Returns `heap` if it belongs to this thread, else the default
  * heap, after a report. */
 INTERNAL heap_t* heap_named_slow(heap_t* heap);
 static inline heap_t* heap_named(heap_t* heap) {
   if (unlikely(heap == NULL)) return heap_default;
+  if (!MI_CHECKS_HEAPS) return heap;
   heap_t* backing = heap_backing(heap);
   return likely(backing != NULL && backing == heap_backing(heap_default)) ? heap
                                                                           : heap_named_slow(heap);
 }
-#else
-static inline heap_t* heap_named(heap_t* heap) {
-  return unlikely(heap == NULL) ? heap_default : heap;
-}
-#endif
 
 /* Defines mi_<name> and mi_heap_<name>; `value` uses the parameters and `heap`, which is the
  * default heap or the one that the caller names. */

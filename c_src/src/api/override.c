@@ -14,12 +14,9 @@
 
 #if MI_MALLOC_OVERRIDE && defined(__ELF__)
 
-#include "mimalloc.h"
-#include "malloc.h"
 #include "aligned.h"
 #include "stats.h"
 #include "../memory/arena_reserve.h"
-#include <errno.h>
 #include <stdio.h>
 
 /* ---- malloc, and what a program replaces with it ---- */
@@ -38,9 +35,6 @@ ALIAS(mi_good_size) size_t malloc_good_size(size_t size);
 OWN(mi_malloc) void* own_malloc(size_t size);
 OWN(mi_free) void own_free(void* p);
 
-static inline bool malloc_is_ours(void) { return likely(visible(malloc) == &own_malloc); }
-static inline bool free_is_ours(void) { return visible(free) == &own_free; }
-
 /* ---- by malloc, realloc and free ---- */
 
 static char* string_by_program(const char* s, size_t length) {
@@ -52,10 +46,10 @@ static char* string_by_program(const char* s, size_t length) {
 
 /* Defined under other names: the system headers declare that `s` of strdup is not NULL. */
 static char* duplicate(const char* s) {
-  return malloc_is_ours() || s == NULL ? mi_strdup(s) : string_by_program(s, strlen(s));
+  return likely(is_ours(malloc)) || s == NULL ? mi_strdup(s) : string_by_program(s, strlen(s));
 }
 static char* duplicate_n(const char* s, size_t n) {
-  if (malloc_is_ours() || s == NULL) return mi_strndup(s, n);
+  if (likely(is_ours(malloc)) || s == NULL) return mi_strndup(s, n);
   const char* end = memchr(s, 0, n);
   return string_by_program(s, end != NULL ? (size_t)(end - s) : n);
 }
@@ -90,36 +84,30 @@ EXPORT size_t malloc_size(const void* p) {
 
 /* Debug and secure builds compare the size with the block. */
 EXPORT void free_sized(void* p, size_t size) {
-  (MI_CHECKED && free_is_ours()) ? mi_free_size(p, size) : visible(free)(p);
+  (MI_CHECKED && is_ours(free)) ? mi_free_size(p, size) : visible(free)(p);
 }
 
 /* C23: (alignment, size), the reverse of ours. */
 EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) {
-  (MI_CHECKED && free_is_ours()) ? mi_free_size_aligned(p, size, alignment) : visible(free)(p);
+  (MI_CHECKED && is_ours(free)) ? mi_free_size_aligned(p, size, alignment) : visible(free)(p);
 }
 
 /* ---- at an alignment ---- */
 
-static int aligned_posix(void** p, size_t alignment, size_t size);
-static void* aligned_c11(size_t alignment, size_t size);
-static void* aligned_old(size_t alignment, size_t size);
-ALIAS(aligned_posix) int posix_memalign(void** p, size_t alignment, size_t size);
-ALIAS(aligned_c11) void* aligned_alloc(size_t alignment, size_t size);
-ALIAS(aligned_old) void* memalign(size_t alignment, size_t size);
-
-static inline bool posix_memalign_is_ours(void) {
-  return visible(posix_memalign) == &aligned_posix;
-}
-static inline bool aligned_alloc_is_ours(void) { return visible(aligned_alloc) == &aligned_c11; }
-static inline bool memalign_is_ours(void) { return visible(memalign) == &aligned_old; }
+static int own_posix_memalign(void** p, size_t alignment, size_t size);
+static void* own_aligned_alloc(size_t alignment, size_t size);
+static void* own_memalign(size_t alignment, size_t size);
+ALIAS(own_posix_memalign) int posix_memalign(void** p, size_t alignment, size_t size);
+ALIAS(own_aligned_alloc) void* aligned_alloc(size_t alignment, size_t size);
+ALIAS(own_memalign) void* memalign(size_t alignment, size_t size);
 
 /* The program has its own malloc, but not the function that was called. The block comes from the
  * aligned function that the program has or, at an alignment that malloc guarantees, from its
  * malloc. A program with neither gets our block, and its free must forward it; without this library
  * glibc would allocate it. */
 static void* aligned_as_program_has(size_t alignment, size_t size) {
-  if (!memalign_is_ours()) return visible(memalign)(alignment, size);
-  if (!posix_memalign_is_ours()) {
+  if (!is_ours(memalign)) return visible(memalign)(alignment, size);
+  if (!is_ours(posix_memalign)) {
     void* p = NULL;
     int error = visible(posix_memalign)(&p, max_size(alignment, sizeof(void*)), size);
     if (error != 0) errno = error;
@@ -130,13 +118,13 @@ static void* aligned_as_program_has(size_t alignment, size_t size) {
     errno = ENOMEM;
     return NULL;
   }
-  if (!aligned_alloc_is_ours()) return visible(aligned_alloc)(alignment, whole);
+  if (!is_ours(aligned_alloc)) return visible(aligned_alloc)(alignment, whole);
   if (alignment <= DEFAULT_ALIGN) {
     void* p = visible(malloc)(whole);
     if (((uintptr_t)p & (alignment - 1)) == 0) return p;
     visible(free)(p);
   }
-  return malloc_aligned(size, alignment);
+  return malloc_aligned(heap_default, size, alignment);
 }
 
 /* The function of the program may itself call one of these functions; that inner call returns our
@@ -148,7 +136,7 @@ static COLD void* aligned_by_program(size_t alignment, size_t size) {
   heap_t* heap = thread_backing();
   bool asks = false;
   if (heap != NULL ? heap->asks_program : !cas_relaxed(&ended_asks, &asks, true))
-    return malloc_aligned(size, alignment);
+    return malloc_aligned(heap_default, size, alignment);
   if (heap != NULL) heap->asks_program = true;
   void* p = aligned_as_program_has(alignment, size);
   if (heap != NULL)
@@ -159,7 +147,7 @@ static COLD void* aligned_by_program(size_t alignment, size_t size) {
 }
 
 static COLD int aligned_posix_by_program(void** p, size_t alignment, size_t size) {
-  if (!posix_memalign_is_ours() || p == NULL || !is_power_of_two(alignment) ||
+  if (!is_ours(posix_memalign) || p == NULL || !is_power_of_two(alignment) ||
       alignment < sizeof(void*))
     return mi_posix_memalign(p, alignment, size);
   int saved = errno;
@@ -169,21 +157,21 @@ static COLD int aligned_posix_by_program(void** p, size_t alignment, size_t size
   *p = q;
   return 0;
 }
-static int aligned_posix(void** p, size_t alignment, size_t size) {
-  return malloc_is_ours() ? mi_posix_memalign(p, alignment, size)
-                          : aligned_posix_by_program(p, alignment, size);
+static int own_posix_memalign(void** p, size_t alignment, size_t size) {
+  return likely(is_ours(malloc)) ? mi_posix_memalign(p, alignment, size)
+                                 : aligned_posix_by_program(p, alignment, size);
 }
 
 /* `visible`: the called name is ours. If not, the function of the program by this name wraps ours
  * and gets our block. */
 static COLD void* aligned_unless_wrapped(bool visible, size_t alignment, size_t size) {
   return visible && is_power_of_two(alignment) ? aligned_by_program(alignment, size)
-                                               : malloc_aligned(size, alignment);
+                                               : malloc_aligned(heap_default, size, alignment);
 }
 
-static void* aligned_c11(size_t alignment, size_t size) {
-  if (malloc_is_ours()) return mi_aligned_alloc(alignment, size);
-  return aligned_unless_wrapped(aligned_alloc_is_ours(), alignment, size);
+static void* own_aligned_alloc(size_t alignment, size_t size) {
+  if (likely(is_ours(malloc))) return mi_aligned_alloc(alignment, size);
+  return aligned_unless_wrapped(is_ours(aligned_alloc), alignment, size);
 }
 
 /* glibc rounds up to a power of two; EINVAL if there is none. */
@@ -193,10 +181,10 @@ static inline size_t memalign_alignment(size_t alignment) {
   return bit < sizeof(size_t) * CHAR_BIT ? (size_t)1 << bit : 0;
 }
 
-static void* aligned_old(size_t alignment, size_t size) {
+static void* own_memalign(size_t alignment, size_t size) {
   alignment = memalign_alignment(alignment);
-  if (malloc_is_ours()) return mi_memalign(alignment, size);
-  return aligned_unless_wrapped(memalign_is_ours(), alignment, size);
+  if (likely(is_ours(malloc))) return mi_memalign(alignment, size);
+  return aligned_unless_wrapped(is_ours(memalign), alignment, size);
 }
 
 static size_t os_page_size(void) {
@@ -205,18 +193,18 @@ static size_t os_page_size(void) {
 }
 
 EXPORT void* valloc(size_t size) {
-  return malloc_is_ours() ? mi_valloc(size) : aligned_by_program(os_page_size(), size);
+  return likely(is_ours(malloc)) ? mi_valloc(size) : aligned_by_program(os_page_size(), size);
 }
 
 EXPORT void* pvalloc(size_t size) {
-  if (malloc_is_ours()) return mi_pvalloc(size);
+  if (likely(is_ours(malloc))) return mi_pvalloc(size);
   size_t page = os_page_size(), whole = round_up(size, page);
   return aligned_by_program(page, whole < size ? SIZE_MAX : whole);
 }
 
 /* Microsoft's order of parameters. */
 EXPORT void* _aligned_malloc(size_t size, size_t alignment) {
-  if (malloc_is_ours()) return mi_malloc_aligned(size, alignment);
+  if (likely(is_ours(malloc))) return mi_malloc_aligned(size, alignment);
   return aligned_unless_wrapped(true, alignment, size);
 }
 
@@ -232,7 +220,7 @@ ALIAS(mi_valloc) void* __libc_valloc(size_t size);
 ALIAS(mi_pvalloc) void* __libc_pvalloc(size_t size);
 ALIAS(mi_posix_memalign) int __posix_memalign(void** p, size_t alignment, size_t size);
 EXPORT void* __libc_memalign(size_t alignment, size_t size) {
-  return malloc_aligned(size, memalign_alignment(alignment));
+  return malloc_aligned(heap_default, size, memalign_alignment(alignment));
 }
 #endif
 

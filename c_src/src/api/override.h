@@ -43,13 +43,13 @@
     visible_;                                                                                      \
   })
 
+/* `own_<name>`: our definition. */
+#define is_ours(name) (visible(name) == &own_##name)
+
 /* A direct call of a weak name reaches the visible function; with this by one jump instead of
  * two. */
-#if defined(__has_attribute)
 #if __has_attribute(noplt)
 #define NOPLT __attribute__((noplt))
-#endif
-#endif
-#ifndef NOPLT
+#else
 #define NOPLT
 #endif

@@ -18,12 +18,9 @@
 
 #if MI_MALLOC_OVERRIDE && defined(__ELF__)
 
-#include "aligned.h"
-#include "malloc.h"
 #include "cxx.h"
 #include "cxx_catch.h"
 #include "cxx_runtime.h"
-#include "mimalloc.h"
 
 typedef struct {
   int x;
@@ -81,61 +78,46 @@ OWN(DELETE_ARRAY) void own_DELETE_ARRAY(void* p);
 OWN(DELETE_ALIGNED) void own_DELETE_ALIGNED(void* p, size_t al);
 OWN(DELETE_ARRAY_ALIGNED) void own_DELETE_ARRAY_ALIGNED(void* p, size_t al);
 
-#define is_ours(name) (visible(name) == &own_##name)
-
 /* ---- arrays ---- */
 
 /* A tail call is a jump, so new finds the return address of our caller. Debug builds make no tail
  * calls, so they pass the address on. */
 EXPORT WEAK void* NEW_ARRAY(size_t n) {
-  return MI_DEBUG > 0 && is_ours(NEW) ? new_for(n, CALLER) : NEW(n);
+  return MI_DEBUG > 0 && is_ours(NEW) ? new_in(heap_default, n, CALLER) : NEW(n);
 }
 EXPORT WEAK void* NEW_ARRAY_ALIGNED(size_t n, size_t al) {
-  return MI_DEBUG > 0 && is_ours(NEW_ALIGNED) ? new_aligned_for(n, al, CALLER) : NEW_ALIGNED(n, al);
+  return MI_DEBUG > 0 && is_ours(NEW_ALIGNED) ? new_aligned_in(heap_default, n, al, CALLER)
+                                              : NEW_ALIGNED(n, al);
 }
 EXPORT WEAK void DELETE_ARRAY(void* p) { DELETE(p); }
 EXPORT WEAK void DELETE_ARRAY_ALIGNED(void* p, size_t al) { DELETE_ALIGNED(p, al); }
 
 /* ---- new without exceptions ---- */
 
-#define ATTEMPT(name, call)                                                                        \
-  static void* name(size_t n, size_t al, const void* caller) {                                     \
+static void* new_again_or_null(size_t size, size_t align, const void* caller) {
+  return new_retry(heap_default, size, align, true, caller);
+}
+
+/* Defines a form. `ours`: no form that it forwards to is the program's; `call`: these forms. Our
+ * functions throw only what a new-handler throws. */
+#define DEFINE_NOTHROW(name, parameters, align, ours, by_us, call)                                 \
+  static void* attempt_##name(size_t n, size_t al, const void* caller) {                           \
     return (void)al, (void)caller, call;                                                           \
+  }                                                                                                \
+  EXPORT WEAK void* name(WITHOUT_PARENTHESES parameters, const nothrow_t* t) {                     \
+    (void)t;                                                                                       \
+    if (unlikely(!(ours))) return exception_catch(&attempt_##name, n, align, CALLER);              \
+    void* p = by_us;                                                                               \
+    return likely(p != NULL) ? p : exception_catch(&new_again_or_null, n, align, CALLER);          \
   }
-ATTEMPT(attempt_new, NEW(n))
-ATTEMPT(attempt_new_array, NEW_ARRAY(n))
-ATTEMPT(attempt_new_aligned, NEW_ALIGNED(n, al))
-ATTEMPT(attempt_new_array_aligned, NEW_ARRAY_ALIGNED(n, al))
-
-/* Our functions throw only what a new-handler throws. */
-static inline void* new_or_null(size_t n, const void* caller) {
-  void* p = malloc_default(n);
-  return likely(p != NULL) ? p : exception_catch(&new_again_or_null, n, 0, caller);
-}
-static inline void* new_aligned_or_null(size_t n, size_t al, const void* caller) {
-  void* p = malloc_aligned(n, al);
-  return likely(p != NULL) ? p : exception_catch(&new_again_or_null, n, al, caller);
-}
-
-EXPORT WEAK void* NEW_NOTHROW(size_t n, const nothrow_t* t) {
-  return (void)t, likely(is_ours(NEW)) ? new_or_null(n, CALLER)
-                                       : exception_catch(&attempt_new, n, 0, CALLER);
-}
-EXPORT WEAK void* NEW_ARRAY_NOTHROW(size_t n, const nothrow_t* t) {
-  return (void)t, likely(is_ours(NEW_ARRAY) && is_ours(NEW))
-                      ? new_or_null(n, CALLER)
-                      : exception_catch(&attempt_new_array, n, 0, CALLER);
-}
-EXPORT WEAK void* NEW_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
-  return (void)t, likely(is_ours(NEW_ALIGNED))
-                      ? new_aligned_or_null(n, al, CALLER)
-                      : exception_catch(&attempt_new_aligned, n, al, CALLER);
-}
-EXPORT WEAK void* NEW_ARRAY_ALIGNED_NOTHROW(size_t n, size_t al, const nothrow_t* t) {
-  return (void)t, likely(is_ours(NEW_ARRAY_ALIGNED) && is_ours(NEW_ALIGNED))
-                      ? new_aligned_or_null(n, al, CALLER)
-                      : exception_catch(&attempt_new_array_aligned, n, al, CALLER);
-}
+DEFINE_NOTHROW(NEW_NOTHROW, (size_t n), 0, is_ours(NEW), malloc_in(heap_default, n), NEW(n))
+DEFINE_NOTHROW(NEW_ARRAY_NOTHROW, (size_t n), 0, is_ours(NEW_ARRAY) && is_ours(NEW),
+               malloc_in(heap_default, n), NEW_ARRAY(n))
+DEFINE_NOTHROW(NEW_ALIGNED_NOTHROW, (size_t n, size_t al), al, is_ours(NEW_ALIGNED),
+               malloc_aligned(heap_default, n, al), NEW_ALIGNED(n, al))
+DEFINE_NOTHROW(NEW_ARRAY_ALIGNED_NOTHROW, (size_t n, size_t al), al,
+               is_ours(NEW_ARRAY_ALIGNED) && is_ours(NEW_ALIGNED),
+               malloc_aligned(heap_default, n, al), NEW_ARRAY_ALIGNED(n, al))
 
 /* ---- delete with a size or an alignment ---- */
 

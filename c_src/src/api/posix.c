@@ -3,9 +3,7 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "malloc.h"
 #include "realloc.h"
-#include <errno.h>
 #include <stdlib.h>
 
 void mi_cfree(void* p) mi_attr_noexcept {
@@ -18,7 +16,7 @@ size_t mi_malloc_good_size(size_t size) mi_attr_noexcept { return mi_good_size(s
 
 int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept {
   if (p == NULL || alignment % sizeof(void*) != 0 || !is_power_of_two(alignment)) return EINVAL;
-  void* q = pop_aligned(size, alignment);
+  void* q = pop_aligned(heap_default, size, alignment);
   if (unlikely(q == NULL)) {
     int saved = errno;
     q = malloc_aligned_in(heap_default, size, alignment, 0, false);
@@ -30,16 +28,16 @@ int mi_posix_memalign(void** p, size_t alignment, size_t size) mi_attr_noexcept 
 }
 
 void* mi_memalign(size_t alignment, size_t size) mi_attr_noexcept {
-  return malloc_aligned(size, alignment);
+  return malloc_aligned(heap_default, size, alignment);
 }
 
 void* mi_aligned_alloc(size_t alignment, size_t size) mi_attr_noexcept {
-  return malloc_aligned(size, alignment);
+  return malloc_aligned(heap_default, size, alignment);
 }
 
 void* mi_valloc(size_t size) mi_attr_noexcept {
   mi_process_init(); /* before it the size of an OS page is a guess */
-  return malloc_aligned(size, os_info.page_size);
+  return malloc_aligned(heap_default, size, os_info.page_size);
 }
 
 void* mi_pvalloc(size_t size) mi_attr_noexcept {
@@ -49,7 +47,7 @@ void* mi_pvalloc(size_t size) mi_attr_noexcept {
     errno = ENOMEM;
     return NULL;
   }
-  return malloc_aligned(round_up(size, page), page);
+  return malloc_aligned(heap_default, round_up(size, page), page);
 }
 
 void* mi_reallocarray(void* p, size_t count, size_t size) mi_attr_noexcept {

@@ -5,7 +5,6 @@
  */
 #include "realloc.h"
 #include "aligned.h"
-#include "malloc.h"
 #include "block_size.h"
 #include "../heap/heap_free.h"
 #include "../heap/large_move.h"
@@ -62,10 +61,8 @@ static void* resize_large(page_t* page, void* p, size_t newsize, const resize_t*
     canary_clear(page, p);
   }
   if (!is_aligned(p, r) || !large_resize(page, newsize)) {
-#if MI_TRACK
     (void)track_free(p, old);
     track_open(p, old);
-#endif
     void* q = move_or_report(r->heap, page, newsize, r->align);
     if (q == NULL) {
       canary_write(page, p, old);
@@ -228,17 +225,6 @@ void* mi_realloc_align8(void* p, size_t newsize) mi_attr_noexcept {
   return resize_common(p, newsize, 8, &realloc_align8_unusual);
 }
 
-void* mi_reallocn(void* p, size_t count, size_t size) mi_attr_noexcept {
-  size_t total;
-  return multiply(count, size, &total) ? mi_realloc(p, total) : array_overflow(count, size);
-}
-
-void* mi_reallocf(void* p, size_t newsize) mi_attr_noexcept {
-  void* q = mi_realloc(p, newsize);
-  if (q == NULL && p != NULL) mi_free(p);
-  return q;
-}
-
 void* mi_expand(void* p, size_t newsize) mi_attr_noexcept {
   if (p == NULL) return NULL;
   page_t* page = block_page(p, "expand");
@@ -285,18 +271,27 @@ DEFINE_BOTH(void*, rezalloc, (void* p, size_t newsize),
 DEFINE_BOTH(void*, recalloc, (void* p, size_t newcount, size_t size),
             recalloc_aligned(heap, p, newcount, size, 1, 0))
 
-/* ---- new blocks from a heap that the caller names ---- */
+/* ---- without an alignment ---- */
 
 void* mi_heap_realloc(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
   return resize_default(heap_named(heap), p, newsize, 0);
 }
-void* mi_heap_reallocn(mi_heap_t* heap, void* p, size_t count, size_t size) mi_attr_noexcept {
-  size_t total;
-  return multiply(count, size, &total) ? mi_heap_realloc(heap, p, total)
-                                       : array_overflow(count, size);
+
+static inline void* realloc_in(heap_t* heap, void* p, size_t newsize) {
+  return heap == heap_default ? mi_realloc(p, newsize) : resize_default(heap, p, newsize, 0);
 }
-void* mi_heap_reallocf(mi_heap_t* heap, void* p, size_t newsize) mi_attr_noexcept {
-  void* q = mi_heap_realloc(heap, p, newsize);
+
+static inline void* reallocn_in(heap_t* heap, void* p, size_t count, size_t size) {
+  size_t total;
+  return multiply(count, size, &total) ? realloc_in(heap, p, total) : array_overflow(count, size);
+}
+
+static inline void* reallocf_in(heap_t* heap, void* p, size_t newsize) {
+  void* q = realloc_in(heap, p, newsize);
   if (q == NULL && p != NULL) mi_free(p);
   return q;
 }
+
+DEFINE_BOTH(void*, reallocn, (void* p, size_t count, size_t size),
+            reallocn_in(heap, p, count, size))
+DEFINE_BOTH(void*, reallocf, (void* p, size_t newsize), reallocf_in(heap, p, newsize))

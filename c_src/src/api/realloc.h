@@ -1,7 +1,6 @@
 /* realloc.h - realloc as glibc documents it, where mi_realloc differs. */
 #pragma once
 
-#include "../base/base.h"
 #include "../os/os.h"
 
 /* NetBSD's reallocarr by these functions; returns the error and leaves errno to them. */

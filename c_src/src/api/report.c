@@ -10,7 +10,6 @@
 #include "../runtime/log.h"
 #include "../memory/meta.h"
 #include "../runtime/options.h"
-#include "../os/os.h"
 #include "../heap/keep.h"
 #include "../thread/purger.h"
 #include "../thread/init.h"
@@ -278,9 +277,7 @@ void mi_process_done(void) mi_attr_noexcept {
   if (or_relaxed(&process_is_done, 1) != 0) return; /* relaxed: only one thread gets the 0 */
   purger_forbid(PURGER_WAIT_MS);
   slices_report();
-#if MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT
-  mi_collect(true);
-#endif
+  if (MI_DEBUG > 0 && !MI_SKIP_COLLECT_ON_EXIT) mi_collect(true);
   print_leaks();
   if (option_value(mi_option_show_stats) != 0 || option_value(mi_option_verbose) != 0)
     mi_stats_print_out(NULL, NULL);

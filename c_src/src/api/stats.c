@@ -14,9 +14,6 @@
  */
 #include "stats.h"
 #include "address.h"
-#include "../memory/arena_list.h"
-#include "../heap/large.h"
-#include "../page/page.h"
 #include "../thread/init.h"
 #include "../memory/arena_reserve.h"
 
@@ -69,6 +66,7 @@ static bool is_in_scope(const scope_t* scope, uintptr_t owner) {
 }
 
 typedef struct counts_s {
+  scope_t scope;
   size_t pages[CLASS_COUNT], live[CLASS_COUNT]; /* of small blocks */
   size_t abandoned;                             /* pages that an ended heap left */
   size_t large, large_bytes;                    /* large blocks */
@@ -82,11 +80,15 @@ static size_t live_blocks(page_t* page, uint32_t slice) {
   return used > free ? used - free : 0; /* the owner may change all between the loads */
 }
 
-static void add_large(const scope_t* scope, const large_view_t* view, counts_t* f) {
-  if (!is_in_scope(scope, view->heap)) return;
-  f->large++;
-  f->large_bytes += view->usable;
-  f->span += view->reserved;
+static bool add_large(void* arg, const large_view_t* view) {
+  counts_t* f = arg;
+  bool counts = is_in_scope(&f->scope, view->heap);
+  if (counts) {
+    f->large++;
+    f->large_bytes += view->usable;
+    f->span += view->reserved;
+  }
+  return true;
 }
 
 /* Of large blocks, at about the same moment: the heaps are read one after the other. */
@@ -99,37 +101,23 @@ static size_t large_live_bytes(const large_counts_t* n) {
   return allocated - min_size(allocated, load_relaxed(&n->bytes_freed));
 }
 
-/* large.c counts the large blocks of the whole process. */
-static bool is_of_all(const scope_t* scope) { return scope->heap == NULL && scope->thread == NULL; }
-
-static void add_page(const scope_t* scope, page_t* page, uint32_t slice, counts_t* f) {
-  uintptr_t owner = load_relaxed(&page->owner);
-  large_view_t view;
-  if (owner == 0 || !is_in_scope(scope, owner)) return;
-  if (owner_is_large(owner)) {
-    if (!is_of_all(scope) && large_view(slice, &view)) add_large(scope, &view, f);
-    return;
-  }
+static bool add_page(void* arg, page_t* page, uint32_t slice, uintptr_t owner) {
+  counts_t* f = arg;
   size_t cls = page_class(page);
-  if (cls >= CLASS_COUNT) return; /* it became a large block meanwhile */
+  /* It may have become a large block meanwhile. */
+  if (cls >= CLASS_COUNT || !is_in_scope(&f->scope, owner)) return true;
   f->pages[cls]++;
   f->live[cls] += live_blocks(page, slice);
   f->span += class_slices(cls) * SLICE_SIZE;
   if (owner_is_abandoned(owner) && backing_of(owner) == NULL) f->abandoned++;
+  return true;
 }
 
-static void scan(const scope_t* scope, counts_t* f) {
-  memset(f, 0, sizeof(*f));
-  arena_t* a;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++) {
-    page_t* page;
-    for (size_t i = 0; (page = arena_next_page(a, &i)) != NULL;)
-      add_page(scope, page, a->first_slice + (uint32_t)(i - 1), f);
-  }
-  large_view_t view;
-  if (is_of_all(scope)) return;
-  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1)
-    add_large(scope, &view, f);
+static void scan(scope_t scope, counts_t* f) {
+  *f = (counts_t){.scope = scope};
+  /* large.c counts the large blocks of the whole process. */
+  bool is_of_all = scope.heap == NULL && scope.thread == NULL;
+  (void)pages_walk(&add_page, is_of_all ? NULL : &add_large, f);
 }
 
 /* ---- active free lists ---- */
@@ -273,12 +261,11 @@ static void for_each_field(mi_stats_t* s, field_fun* visit) {
 
 /* Puts back the lists that this thread may put back, then scans all pages. */
 static void gather_counts(counts_t* f) {
-  const scope_t all = {NULL, NULL};
   mi_process_init();
   heaps_recover();
   return_own_lists();
   heaps_for_each(&return_fallback_lists, NULL);
-  scan(&all, f);
+  scan((scope_t){NULL, NULL}, f);
 }
 
 /* Totals since the start; peaks are present values. */
@@ -368,9 +355,8 @@ static void gather_heaps(heap_t* heap, mi_stats_t* s) {
   mi_stats_init(s);
   heap_t* backing = heap_is_real(heap_default) ? heap_backing(heap_default) : NULL;
   if (heap == NULL && backing == NULL) return;
-  scope_t scope = {heap, heap == NULL ? backing : NULL};
   return_own_lists();
-  scan(&scope, &counts);
+  scan((scope_t){heap, heap == NULL ? backing : NULL}, &counts);
   if (heap != NULL)
     thread_stats_add(heap, &own);
   else

@@ -1,7 +1,6 @@
 /* stats.h - gathers statistics from the other rooms. */
 #pragma once
 
-#include "../base/base.h"
 #include "../heap/heap.h"
 #include "mimalloc-stats.h"
 

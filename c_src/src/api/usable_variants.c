@@ -3,7 +3,6 @@
  * Threads: any.
  */
 #include "aligned.h"
-#include "malloc.h"
 #include "block_size.h"
 
 static void* with_usable_size(void* p, size_t* block_size) {
@@ -11,24 +10,19 @@ static void* with_usable_size(void* p, size_t* block_size) {
   return p;
 }
 
-void* mi_umalloc(size_t size, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(malloc_default(size), block_size);
-}
-void* mi_umalloc_small(size_t size, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(malloc_default(size), block_size);
-}
-void* mi_uzalloc_small(size_t size, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(zalloc_default(size), block_size);
-}
-void* mi_ucalloc(size_t count, size_t size, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(mi_calloc(count, size), block_size);
-}
-void* mi_umalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(malloc_aligned(size, alignment), block_size);
-}
-void* mi_uzalloc_aligned(size_t size, size_t alignment, size_t* block_size) mi_attr_noexcept {
-  return with_usable_size(malloc_aligned_in(heap_default, size, alignment, 0, true), block_size);
-}
+/* Defines mi_u<name>; `value` uses the parameters. */
+#define DEFINE_USABLE(name, parameters, value)                                                     \
+  void* mi_u##name(WITHOUT_PARENTHESES parameters, size_t* block_size) mi_attr_noexcept {          \
+    return with_usable_size(value, block_size);                                                    \
+  }
+DEFINE_USABLE(malloc, (size_t size), malloc_in(heap_default, size))
+DEFINE_USABLE(malloc_small, (size_t size), malloc_in(heap_default, size))
+DEFINE_USABLE(zalloc_small, (size_t size), zalloc_in(heap_default, size))
+DEFINE_USABLE(calloc, (size_t count, size_t size), mi_calloc(count, size))
+DEFINE_USABLE(malloc_aligned, (size_t size, size_t alignment),
+              malloc_aligned(heap_default, size, alignment))
+DEFINE_USABLE(zalloc_aligned, (size_t size, size_t alignment),
+              malloc_aligned_in(heap_default, size, alignment, 0, true))
 
 void* mi_urealloc(void* p, size_t newsize, size_t* block_size_pre, size_t* block_size_post)
     mi_attr_noexcept {

@@ -7,8 +7,6 @@
  */
 #include "address.h"
 #include "../base/checker.h"
-#include "../heap/large.h"
-#include "../memory/arena_list.h"
 #include "../memory/page_map.h"
 #include "../page/abandoned.h"
 #include "../runtime/log.h"
@@ -46,15 +44,12 @@ static bool visit_owned(visit_t* v, page_t* page) {
   heap_enter(v->visitor);
   page_reclaim(page);
   page_mark_free(page, free);
-  size_t used = page_live(page);
-#if SECURE_QUARANTINE
-  used = 0; /* blocks in quarantine are not in use */
-  for (size_t i = 0; i < capacity; i++) {
+  size_t used = SECURE_QUARANTINE ? 0 : page_live(page); /* blocks in quarantine are not in use */
+  for (size_t i = 0; SECURE_QUARANTINE && i < capacity; i++) {
     bool live = block_is_live(page, start + i * size);
     free[i / 64] |= (uint64_t)!live << (i % 64);
     used += live;
   }
-#endif
   /* The canary at the end of a block is not usable. */
   size_t usable = size - (page_class(page) == 0 ? 0 : CANARY_SIZE);
   mi_heap_area_t area = {start, page_slices(page) * SLICE_SIZE, capacity * size, used, usable,
@@ -88,7 +83,8 @@ static bool visit_abandoned(visit_t* v, uint32_t slice) {
   return go_on;
 }
 
-static bool visit_large(visit_t* v, const large_view_t* view) {
+static bool visit_large(void* arg, const large_view_t* view) {
+  visit_t* v = arg;
   if (!is_wanted(v, view->heap)) return true;
   size_t usable = view->usable - CANARY_SIZE;
   mi_heap_area_t area = {view->start, view->reserved, view->usable, 1, usable, view->usable};
@@ -96,14 +92,9 @@ static bool visit_large(visit_t* v, const large_view_t* view) {
   return visit_one(v, &area, NULL) && (!v->blocks || visit_one(v, &area, view->start));
 }
 
-static bool visit_page(visit_t* v, uint32_t slice) {
-  page_t* page = map_descriptor_of_slice(slice);
-  uintptr_t owner = load_relaxed(&page->owner);
-  if (owner == 0 || !is_wanted(v, owner_id(owner))) return true;
-  if (owner_is_large(owner)) {
-    large_view_t view;
-    return !large_view(slice, &view) || visit_large(v, &view);
-  }
+static bool visit_page(void* arg, page_t* page, uint32_t slice, uintptr_t owner) {
+  visit_t* v = arg;
+  if (!is_wanted(v, owner_id(owner))) return true;
   if (owner_is_abandoned(owner)) return visit_abandoned(v, slice);
   if (v->heap == NULL) return true; /* of the fallback heap, or about to change its owner */
   heap_enter(v->visitor);
@@ -112,24 +103,9 @@ static bool visit_page(visit_t* v, uint32_t slice) {
   return visit_owned(v, page);
 }
 
-static bool visit_untracked(visit_t* v) {
-  arena_t* a;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
-    for (size_t i = 0; i < a->slices;) {
-      if (arena_next_page(a, &i) == NULL) break;
-      if (!visit_page(v, a->first_slice + (uint32_t)(i - 1))) return false;
-    }
-  large_view_t view;
-  for (const char* from = NULL; large_next_os_mapped(from, &view); from = view.start + 1)
-    if (!visit_large(v, &view)) return false;
-  return true;
-}
-
 static bool visit_all(visit_t* v) {
   int cancel = os_cancel_off(); /* a cancelled thread would not give back a claimed page */
-  track_enter();                /* the visit reads free blocks */
-  bool all = visit_untracked(v);
-  track_leave();
+  bool all = untracked(pages_walk(&visit_page, &visit_large, v)); /* which reads free blocks */
   os_cancel_restore(cancel);
   return all;
 }

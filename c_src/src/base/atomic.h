@@ -28,24 +28,15 @@
 #define swap_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
 /* On failure `*expected` becomes the value that was found. */
-#define cas_acquire(p, expected, v)                                                                \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,              \
-                                          memory_order_relaxed)
-#define cas_relaxed(p, expected, v)                                                                \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,              \
-                                          memory_order_relaxed)
-#define cas_acq_rel(p, expected, v)                                                                \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,              \
-                                          memory_order_acquire)
-#define cas_seq_cst(p, expected, v)                                                                \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst,              \
-                                          memory_order_seq_cst)
-#define cas_weak_acq_rel(p, expected, v)                                                           \
-  atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,                \
-                                        memory_order_acquire)
-#define cas_weak_relaxed(p, expected, v)                                                           \
-  atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,                \
-                                        memory_order_relaxed)
+#define CAS(strength, p, expected, v, order, order_of_failure)                                     \
+  atomic_compare_exchange_##strength##_explicit((p), (expected), (v), memory_order_##order,        \
+                                                memory_order_##order_of_failure)
+#define cas_acquire(p, expected, v) CAS(strong, p, expected, v, acquire, relaxed)
+#define cas_relaxed(p, expected, v) CAS(strong, p, expected, v, relaxed, relaxed)
+#define cas_acq_rel(p, expected, v) CAS(strong, p, expected, v, acq_rel, acquire)
+#define cas_seq_cst(p, expected, v) CAS(strong, p, expected, v, seq_cst, seq_cst)
+#define cas_weak_acq_rel(p, expected, v) CAS(weak, p, expected, v, acq_rel, acquire)
+#define cas_weak_relaxed(p, expected, v) CAS(weak, p, expected, v, relaxed, relaxed)
 
 /* Stops the compiler, not the processor, from moving memory accesses across it. A fork copies
  * memory while the other threads stand at any point of their program order. The copy must be

@@ -1,27 +1,33 @@
 /* bitmap.c - see bitmap.h. */
 #include "bitmap.h"
 
-static uint64_t mask_of(size_t bit, size_t n) {
-  return (n >= BITS_PER_WORD ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << bit;
-}
+/* The part of a run that lies in one word. */
+typedef struct part_s {
+  bitword_t* word;
+  uint64_t mask;
+  size_t bits;
+} part_t;
 
-/* The part of [i, i + n) that lies in i's word. */
-static size_t part_of(size_t i, size_t n) { return min_size(n, BITS_PER_WORD - i % BITS_PER_WORD); }
+static part_t part_of(bitword_t* words, size_t i, size_t n) {
+  size_t bit = i % BITS_PER_WORD, k = min_size(n, BITS_PER_WORD - bit);
+  uint64_t ones = k >= BITS_PER_WORD ? ~UINT64_C(0) : (UINT64_C(1) << k) - 1;
+  return (part_t){&words[i / BITS_PER_WORD], ones << bit, k};
+}
+/* Each part of [i, i + n), in rising order; changes `i` and `n`. */
+#define FOR_PARTS(part, words, i, n)                                                               \
+  for (part_t part; (n) > 0 && (part = part_of(words, i, n), true);                                \
+       (i) += part.bits, (n) -= part.bits)
 
 INTERNAL bool bitmap_claim_at(bitword_t* words, size_t i, size_t n) {
-  size_t done = 0;
-  while (done < n) {
-    size_t at = i + done, k = part_of(at, n - done);
-    uint64_t mask = mask_of(at % BITS_PER_WORD, k);
-    bitword_t* word = &words[at / BITS_PER_WORD];
-    uint64_t w = load_relaxed(word);
+  size_t from = i;
+  FOR_PARTS(part, words, i, n) {
+    uint64_t w = load_relaxed(part.word);
     do {
-      if ((w & mask) != mask) {
-        if (done > 0) bitmap_set(words, i, done);
+      if ((w & part.mask) != part.mask) {
+        if (i > from) bitmap_set(words, from, i - from);
         return false;
       }
-    } while (!cas_acquire(word, &w, w & ~mask));
-    done += k;
+    } while (!cas_acquire(part.word, &w, w & ~part.mask));
   }
   return true;
 }
@@ -81,38 +87,27 @@ INTERNAL size_t bitmap_claim(bitword_t* words, bitword_t* wanted, size_t bits, s
 }
 
 INTERNAL void bitmap_set(bitword_t* words, size_t i, size_t n) {
-  while (n > 0) {
-    size_t k = part_of(i, n);
-    /* Sequentially consistent, for the purge schedule: see arena_purge.c. */
-    or_seq_cst(&words[i / BITS_PER_WORD], mask_of(i % BITS_PER_WORD, k));
-    i += k, n -= k;
-  }
+  /* Sequentially consistent, for the purge schedule: see arena_purge.c. */
+  FOR_PARTS(part, words, i, n) or_seq_cst(part.word, part.mask);
 }
 
 INTERNAL size_t bitmap_clear(bitword_t* words, size_t i, size_t n) {
   size_t cleared = 0;
-  while (n > 0) {
-    size_t k = part_of(i, n);
-    uint64_t mask = mask_of(i % BITS_PER_WORD, k);
-    bitword_t* word = &words[i / BITS_PER_WORD];
-    if ((load_relaxed(word) & mask) != 0) {
-      uint64_t were_set = and_acquire(word, ~mask) & mask;
-      cleared += were_set == mask ? k : count_bits(were_set); /* many processors have to loop */
-    }
-    i += k, n -= k;
+  FOR_PARTS(part, words, i, n) {
+    if ((load_relaxed(part.word) & part.mask) == 0) continue;
+    uint64_t were_set = and_acquire(part.word, ~part.mask) & part.mask;
+    /* Many processors have to loop to count bits. */
+    cleared += were_set == part.mask ? part.bits : count_bits(were_set);
   }
   return cleared;
 }
 
 INTERNAL size_t bitmap_change(bitword_t* words, size_t i, size_t n, bool value) {
   size_t changed = 0;
-  while (n > 0) {
-    size_t k = part_of(i, n);
-    uint64_t mask = mask_of(i % BITS_PER_WORD, k);
-    bitword_t* word = &words[i / BITS_PER_WORD];
-    uint64_t before = value ? ~or_seq_cst(word, mask) : and_seq_cst(word, ~mask);
-    changed += count_bits(before & mask);
-    i += k, n -= k;
+  FOR_PARTS(part, words, i, n) {
+    uint64_t before =
+        value ? ~or_seq_cst(part.word, part.mask) : and_seq_cst(part.word, ~part.mask);
+    changed += count_bits(before & part.mask);
   }
   return changed;
 }
@@ -127,10 +122,7 @@ INTERNAL bool bitmap_all(bitword_t* words, size_t i, size_t n) {
 
 INTERNAL size_t bitmap_count_run(bitword_t* words, size_t i, size_t n) {
   size_t set = 0;
-  for (size_t k; n > 0; i += k, n -= k) {
-    k = part_of(i, n);
-    set += count_bits(load_relaxed(&words[i / BITS_PER_WORD]) & mask_of(i % BITS_PER_WORD, k));
-  }
+  FOR_PARTS(part, words, i, n) set += count_bits(load_relaxed(part.word) & part.mask);
   return set;
 }
 

@@ -66,4 +66,14 @@ static inline bool track_free(const void* p, size_t usable) {
 #define track_open(p, size) ((void)(p), (void)(size))
 #define track_hide(p, size) ((void)(p), (void)(size))
 #define track_free(p, usable) ((void)(p), (void)(usable), true)
+#define track_alloc(p, size, usable, zero) ((void)(p), (void)(size), (void)(usable), (void)(zero))
 #endif
+
+/* The value of `call`, in which the library accesses freed memory. */
+#define untracked(call)                                                                            \
+  __extension__({                                                                                  \
+    track_enter();                                                                                 \
+    __typeof__(call) value_ = (call);                                                              \
+    track_leave();                                                                                 \
+    value_;                                                                                        \
+  })

@@ -57,11 +57,8 @@ static inline size_t count_bits(uint64_t x) { return (size_t)__builtin_popcountl
 static inline size_t leading_ones(uint64_t x) { return (size_t)__builtin_clzll(~x); }
 /* Index of the highest set bit; `x` is not 0. */
 static inline size_t log2_of(size_t x) {
-#if SIZE_MAX > UINT32_MAX
-  return 63 - (size_t)__builtin_clzll(x);
-#else
-  return 31 - (size_t)__builtin_clz(x);
-#endif
+  return SIZE_MAX > UINT32_MAX ? 63 - (size_t)__builtin_clzll(x)
+                               : 31 - (size_t)__builtin_clz((unsigned)x);
 }
 
 /* ---- arithmetic ---- */

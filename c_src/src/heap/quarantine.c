@@ -126,17 +126,21 @@ INTERNAL void quarantine_look(quarantine_t* q) {
   if (q->credit > share() || (q->count < QUARANTINE_PLACES && may_draw(q))) q->enough = 0;
 }
 
+INTERNAL void quarantine_lose(quarantine_t* q) {
+  if (q->credit == 0) return;
+  give_back(q, QUARANTINE_BASE);
+  q->credit = q->room = q->enough = 0;
+  compiler_fence();
+  sub_relaxed(&quarantines.threads, 1);
+}
+
 INTERNAL void* quarantine_leave(quarantine_t* q) {
   while (q->count > 0) {
     void* out = q->block[--q->count];
     q->block[q->count] = NULL;
     if (out != NULL) return out;
   }
-  if (q->credit == 0) return NULL;
-  give_back(q, QUARANTINE_BASE);
-  q->credit = q->room = q->enough = 0;
-  compiler_fence();
-  sub_relaxed(&quarantines.threads, 1);
+  quarantine_lose(q);
   return NULL;
 }
 
@@ -196,13 +200,6 @@ INTERNAL void quarantine_put_run(uint16_t arena, uint32_t slice, uint32_t count)
 INTERNAL void quarantine_leave_runs(void) {
   for (size_t i = 0; i < QUARANTINE_RUNS; i++)
     if (load_relaxed(&quarantine_runs.run[i]) != 0) exchange_run(i, 0);
-}
-
-INTERNAL void quarantine_lose(quarantine_t* q) {
-  if (q->credit == 0) return;
-  give_back(q, QUARANTINE_BASE);
-  q->credit = 0;
-  sub_relaxed(&quarantines.threads, 1);
 }
 
 INTERNAL void quarantine_after_fork(quarantine_t* mine) { mine->random = random_start(); }

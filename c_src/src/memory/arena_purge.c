@@ -27,6 +27,7 @@
 #include "arena_open.h"
 #include "../runtime/options.h"
 #include "page_map.h"
+#include "page_search.h"
 #include "purge_pace.h"
 #include "slice_count.h"
 #include "slice_reuse.h"
@@ -102,22 +103,15 @@ static bool run_publish(const arena_t* a, size_t i, size_t n) {
 }
 
 /* The slice is allocated and has no owner word. The first slice after the large block or kept run
- * that it is inside of, for only the first slice of these tells; `i` if it is inside of none. */
-static size_t block_end(const arena_t* a, size_t i) {
-  for (size_t k = i + 1; k-- > 0 && !bitmap_any(a->free, k, 1);) {
-    uint32_t slice = a->first_slice + (uint32_t)k;
-    page_t* page = map_descriptor_of_slice(slice);
-    uintptr_t owner = load_relaxed(&page->owner);
-    if (owner_is_interior(owner)) {
-      k -= owner_distance(owner);
-      page = map_descriptor_of_slice(a->first_slice + (uint32_t)k);
-      owner = load_relaxed(&page->owner);
-    }
-    if (owner_is_large(owner) || (load_relaxed(map_remote(slice)) & REMOTE_KEPT) != 0)
-      return max_size(i, k + page_slices(page));
-    if (owner != 0) break;
-  }
-  return i;
+ * that it is inside of; `i` if it is inside of none. */
+static size_t block_end(arena_t* a, size_t i) {
+  size_t first = page_first_slice(a, i, true);
+  if (first == SIZE_MAX) return i;
+  uint32_t slice = a->first_slice + (uint32_t)first;
+  page_t* page = map_descriptor_of_slice(slice);
+  bool is_block = owner_is_large(load_relaxed(&page->owner)) ||
+                  (load_relaxed(map_remote(slice)) & REMOTE_KEPT) != 0;
+  return is_block ? max_size(i, first + page_slices(page)) : i;
 }
 
 /* The run may be a part of what others have allocated: before its thread claimed it, or after it
@@ -307,7 +301,7 @@ static void purge_round(bool force, uint64_t now, long delay) {
 
 /* ---- kept runs go back ---- */
 
-#define KEPT_SLICES_MAX 255 /* of one run, as run_publish can say; a stale bit may lead to more */
+#define PUBLISHED_MAX 255 /* of one run, as run_publish can say; a stale bit may lead to more */
 
 /* Acquire, pairs with the exchange in arena_keep: the descriptor. */
 static bool kept_take(uint32_t slice, uint64_t word) {
@@ -342,7 +336,7 @@ static void kept_return(arena_t* a, size_t i) {
  * finds the run published: either it is still kept, or it was taken by a thread that is gone. */
 static bool kept_return_one(arena_t* a, size_t i) {
   uint32_t slice = a->first_slice + (uint32_t)i;
-  size_t most = min_size(page_slices(map_descriptor_of_slice(slice)), KEPT_SLICES_MAX);
+  size_t most = min_size(page_slices(map_descriptor_of_slice(slice)), PUBLISHED_MAX);
   bool published = run_publish(a, i, most), done = false;
   (void)and_seq_cst(&a->kept[i / BITS_PER_WORD], ~(UINT64_C(1) << i % BITS_PER_WORD));
   uint64_t word = load_seq_cst(map_remote(slice));

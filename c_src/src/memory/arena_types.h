@@ -78,6 +78,9 @@ typedef struct arena_s {
   _Atomic(uint64_t) abandoned_summary[CLASS_COUNT]; /* bit c % 64: chunk c may have bits */
 } arena_t;
 
+/* Each arena, by rising index; see arena_list.h. */
+#define FOR_ARENAS(a) for (arena_t* a = arena_at(0); a != NULL; a = arena_at(a->index + (size_t)1))
+
 /* Movable: the memory is private, comes from the system and may be given back at any time. So OS
  * pages of it may be moved and guarded. */
 static inline bool arena_is_movable(const arena_t* a) { return !a->from_user && !a->non_purgeable; }

@@ -74,9 +74,8 @@ static COLD void count_arena(arena_t* a) {
 }
 
 static COLD void start_counting(void) {
-  arena_t* a;
   usage_start();
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) count_arena(a);
+  FOR_ARENAS(a) count_arena(a);
   meta_measure();
 }
 
@@ -109,10 +108,8 @@ INTERNAL void limit_tick(void) {
 
 /* What threads that are gone had counted and not opened yet, or given back and not uncounted. */
 INTERNAL void limit_after_fork(size_t os_mapped) {
-  arena_t* a;
   size_t slices = 0;
-  for (size_t i = 0; usage_is_on() && (a = arena_at(i)) != NULL; i++)
-    slices += bitmap_count(a->counted, a->slices);
+  if (usage_is_on()) FOR_ARENAS(a) slices += bitmap_count(a->counted, a->slices);
   usage_recount(slices * SLICE_SIZE + os_mapped);
 }
 

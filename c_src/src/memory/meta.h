@@ -2,7 +2,6 @@
  * unloaded. */
 #pragma once
 
-#include "../base/base.h"
 #include "../os/os.h"
 
 static os_lock_t meta_lock;

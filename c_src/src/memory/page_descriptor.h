@@ -9,7 +9,6 @@
 #pragma once
 
 #include "../base/atomic.h"
-#include "../base/base.h"
 #include "../base/size_class.h"
 #include "owner.h"
 #include "page_secure.h"
@@ -69,9 +68,8 @@ typedef struct page_s {
   SECURE_PAGE_FIELDS /* see page_secure.h */
 } page_t;
 
-#if UINTPTR_MAX > UINT32_MAX
-_Static_assert(sizeof(page_t) == (MI_SECURE > 0 ? 128 : 64), "a descriptor is whole cache lines");
-#endif
+_Static_assert(sizeof(page_t) == (MI_SECURE > 0 ? 128 : 64) || UINTPTR_MAX == UINT32_MAX,
+               "a descriptor is whole cache lines");
 #if MI_SECURE > 0
 _Static_assert(offsetof(page_t, states) % 64 == 0 || UINTPTR_MAX == UINT32_MAX,
                "the fields of secure builds are a cache line of their own");

@@ -71,8 +71,7 @@ INTERNAL void pace_learn(uint64_t now, long delay) {
 
 INTERNAL size_t pace_excess(void) {
   size_t in_use = 0, waiting = 0;
-  arena_t* a;
-  for (size_t i = 0; (a = arena_at(i)) != NULL; i++) {
+  FOR_ARENAS(a) {
     in_use += arena_slices_used(a);
     waiting += load_relaxed(&a->waiting);
   }

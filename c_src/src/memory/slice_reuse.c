@@ -3,7 +3,6 @@
 #include "arena_list.h"
 #include "slice_count.h"
 #include "../runtime/log.h"
-#include <errno.h>
 
 static struct {
   _Atomic(size_t) ends;       /* guards at the end of pages and blocks that are mappings */
@@ -23,8 +22,8 @@ static char* address_of(const arena_t* a, size_t i) {
 /* Counts runs, because neighbouring closed slices share a mapping. */
 static size_t count_closed(void) {
   size_t runs = 0;
-  arena_t* a;
-  for (size_t k = 0; MI_SECURE > 0 && (a = arena_at(k)) != NULL; k++) {
+  if (MI_SECURE == 0) return 0;
+  FOR_ARENAS(a) {
     uint64_t before = 0;
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
       uint64_t bits = load_relaxed(&a->shut[w]);
@@ -74,7 +73,6 @@ INTERNAL void guard_note_end(uint16_t arena, uint32_t slice) {
 
 /* ---- contents ---- */
 
-#if MI_SECURE >= 4
 typedef uint64_t word_t __attribute__((may_alias)); /* the program stores other types there */
 
 /* `size` is a multiple of 64. */
@@ -107,13 +105,12 @@ static void look_through(char* p, size_t size) {
 }
 
 INTERNAL void slices_report(void) {
-  uintptr_t at = load_relaxed(&guards.written);
+  uintptr_t at = SECURE_ZERO ? load_relaxed(&guards.written) : 0;
   if (likely(at == 0) || !cas_relaxed(&guards.written, &at, 0)) return;
   log_error(EFAULT,
             "write after free: address %p, thread %zu (found in memory that was given back)\n",
             (void*)at, (size_t)os_thread_id());
 }
-#endif
 
 /* ---- slices leave a block ---- */
 
@@ -132,13 +129,10 @@ static bool close_slices(arena_t* a, size_t i, size_t n) {
   (void)bitmap_clear(a->guarded_end, i, n);
   if (a->commit_on_demand) return true; /* the purge must still return the charge */
   slices_are_clean(a, i, n);
-#if MI_SECURE >= 4
-  (void)bitmap_clear(a->stale, i, n);
-#endif
+  if (SECURE_ZERO) (void)bitmap_clear(a->stale, i, n);
   return true;
 }
 
-#if MI_SECURE >= 4
 static void clear_slices(arena_t* a, size_t i, size_t n, size_t used) {
   char* start = address_of(a, i);
   if (!arena_is_movable(a)) {
@@ -152,19 +146,14 @@ static void clear_slices(arena_t* a, size_t i, size_t n, size_t used) {
   else if (!a->commit_on_demand)
     slices_are_clean(a, i, n);
 }
-#endif
 
 INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, size_t used) {
-  if (SECURE_GUARDS && used > 0) {
-    arena_t* a = arena_at(arena);
-    size_t i = slice - a->first_slice;
-    bool closed = close_slices(a, i, count);
-    if (closed) return true;
-#if MI_SECURE >= 4
-    clear_slices(a, i, count, used);
-#endif
-  }
-  return false;
+  if (!SECURE_GUARDS || used == 0) return false;
+  arena_t* a = arena_at(arena);
+  size_t i = slice - a->first_slice;
+  bool closed = close_slices(a, i, count);
+  if (!closed && SECURE_ZERO) clear_slices(a, i, count, used);
+  return closed;
 }
 
 /* ---- slices are allocated ---- */
@@ -185,7 +174,6 @@ static bool open_slices(arena_t* a, size_t i, size_t n, bool is_page, run_t* run
   return true;
 }
 
-#if MI_SECURE >= 4
 /* The blocks of a page are checked later, one by one. So what the program left in memory that it
  * gave to the library is wiped here: it is no write after free. */
 static bool enter_page(arena_t* a, size_t i, size_t n, bool fresh) {
@@ -213,17 +201,15 @@ static bool enter_block(arena_t* a, size_t i, size_t n) {
   }
   return zero;
 }
-#endif
 
 INTERNAL bool slices_enter(arena_t* a, size_t i, size_t n, bool is_page, run_t* run) {
   bool guarded = bitmap_any(a->guarded, i, n);
   if (guarded && !open_slices(a, i, n, is_page, run)) return false;
-#if MI_SECURE >= 4
+  if (!SECURE_ZERO) return true;
   bool fresh = run->zero && !guarded && !bitmap_any(a->stale, i, n);
   run->absent = run->zero && !fresh;
   run->zero = is_page ? enter_page(a, i, n, fresh) : enter_block(a, i, n);
   bitmap_set(a->stale, i, n);
-#endif
   return true;
 }
 

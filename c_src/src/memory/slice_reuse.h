@@ -44,10 +44,8 @@
  * guarded. True: the slices are closed, and the caller may keep them for a while before it calls
  * arena_free. False: it calls arena_free now. Keeps errno. */
 INTERNAL bool slices_leave(uint16_t arena, uint32_t slice, uint32_t count, size_t used);
-#if MI_SECURE >= 4
 /* Zeroes OS pages that a block does not use any more, although it keeps their slices. */
 INTERNAL void slices_wipe(void* p, size_t size);
-#endif
 
 /* ---- for arena.c and arena_purge.c, which hold the slices [i, i + n) ---- */
 
@@ -76,10 +74,6 @@ INTERNAL void guard_note(uint16_t arena, uint32_t slice, uint32_t count);
 INTERNAL void guard_note_end(uint16_t arena, uint32_t slice);
 #endif
 
-#if MI_SECURE >= 4
-/* Reports a write after free. The check that found it could not, because it ran under locks or in
- * the middle of a change. */
+/* Level 4: reports a write after free. The check that found it could not, because it ran under
+ * locks or in the middle of a change. */
 INTERNAL void slices_report(void);
-#else
-static inline void slices_report(void) {}
-#endif

@@ -23,7 +23,6 @@
 #pragma once
 
 #include "../base/atomic.h"
-#include "../base/base.h"
 #include "../os/os.h"
 
 #define USAGE_ALLOWANCE ((MI_SECURE > 0 ? 64 : 16) * os_info.page_size)

@@ -136,21 +136,12 @@ static int search_object(struct dl_phdr_info* info, size_t size, void* arg) {
   return s->address != 0 || s->found != NULL;
 }
 
-static void* search(uintptr_t address, const char* name,
-                    void* (*look)(const object_t* o, const char* name)) {
-  search_t s = {address, name, look, NULL};
+INTERNAL void* os_symbol(os_where_t where, const void* address, const char* name) {
+  search_t s = {(uintptr_t)address, name, &object_symbol, NULL};
+  if (address == NULL && where != OS_ANYWHERE) return NULL;
+  if (where == OS_BOUND_AT) s.look = &object_bound;
   (void)dl_iterate_phdr(&search_object, &s);
   return s.found;
 }
-
-INTERNAL void* os_symbol_of(const void* address, const char* name) {
-  return address == NULL ? NULL : search((uintptr_t)address, name, &object_symbol);
-}
-
-INTERNAL void* os_symbol_bound(const void* address, const char* name) {
-  return address == NULL ? NULL : search((uintptr_t)address, name, &object_bound);
-}
-
-INTERNAL void* os_symbol_any(const char* name) { return search(0, name, &object_symbol); }
 
 #endif

@@ -20,6 +20,11 @@ INTERNAL void os_advise_dump(void* p, size_t size, bool dump) { (void)p, (void)s
 INTERNAL void os_split_huge(void* p, size_t size) { (void)p, (void)size; }
 
 INTERNAL void* os_reserve_unlocked(size_t size) { return (void)size, NULL; }
+INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
+INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
+INTERNAL bool os_guards_are_light(void) { return false; }
+INTERNAL bool os_guards_are_mappings(void) { return false; }
+INTERNAL bool os_remap(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 INTERNAL bool os_munlock(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_move(void* dst, void* src, size_t size) {
   return (void)dst, (void)src, (void)size, false;

@@ -80,13 +80,8 @@ INTERNAL bool os_open(void* p, size_t size);
 INTERNAL bool os_unguard(void* p, size_t size);
 /* The first os_guard finds out which kind of guard the system has. Light guards are no mappings.
  * The others are, and a process may have only a limited number of mappings. */
-#if OS_UNIX
 INTERNAL bool os_guards_are_light(void);
 INTERNAL bool os_guards_are_mappings(void);
-#else
-static inline bool os_guards_are_light(void) { return false; }
-static inline bool os_guards_are_mappings(void) { return false; }
-#endif
 /* Replaces a mapping of the library by fresh zero memory, so that it can merge with its
  * neighbours. */
 INTERNAL bool os_remap(void* p, size_t size);
@@ -148,22 +143,17 @@ INTERNAL char* os_real_path(const char* path, char* resolved);
 
 /* ---- symbols of the program and of its libraries, see elf.c; NULL: not found ---- */
 
+typedef enum os_where_e {
+  OS_DEFINED_AT, /* in the object that contains the address, if that object defines the name */
+  OS_BOUND_AT,   /* what the loader has bound the name to there, if the object holds it as data */
+  OS_ANYWHERE    /* in the first loaded object that defines it */
+} os_where_t;
 #if OS_TELLS_SYMBOLS
-/* The address of `name` in the object that contains `address`, if that object defines it. */
-INTERNAL void* os_symbol_of(const void* address, const char* name);
-/* The address that the loader has bound `name` to in the object that contains `address`, if that
- * object holds the address as data. */
-INTERNAL void* os_symbol_bound(const void* address, const char* name);
-/* The address of `name` in the first loaded object that defines it. */
-INTERNAL void* os_symbol_any(const char* name);
+INTERNAL void* os_symbol(os_where_t where, const void* address, const char* name);
 #else
-static inline void* os_symbol_of(const void* address, const char* name) {
-  return (void)address, (void)name, NULL;
+static inline void* os_symbol(os_where_t where, const void* address, const char* name) {
+  return (void)where, (void)address, (void)name, NULL;
 }
-static inline void* os_symbol_bound(const void* address, const char* name) {
-  return (void)address, (void)name, NULL;
-}
-static inline void* os_symbol_any(const char* name) { return (void)name, NULL; }
 #endif
 
 /* ---- threads ---- */

@@ -22,13 +22,11 @@
 
 #if OS_HAS_HELPER
 #include "unix_common.h"
-#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* The first size is enough for what the thread does. The C library puts the thread-local variables
  * of the program there too, and refuses a size (EINVAL) that leaves too little room beside them. */

@@ -10,7 +10,6 @@
 #include "../base/atomic.h"
 #include "unix_common.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #if defined(__linux__)
@@ -26,9 +25,9 @@
 #define LARGE_SHIFT 21
 #define LARGE_SIZE ((size_t)1 << LARGE_SHIFT)
 #define HUGE_SHIFT 30
+#define HUGE_PAGES_MAX (ADDRESS_BITS > 32 ? (size_t)1 << (ADDRESS_BITS - HUGE_SHIFT) : 0)
 _Static_assert(OS_HUGE_SIZE == (size_t)1 << HUGE_SHIFT, "1 GiB");
 
-#if defined(MAP_HUGETLB)
 #define LARGE_SKIPS 8 /* attempts skipped after one that failed */
 static _Atomic(unsigned) large_skips;
 
@@ -42,13 +41,15 @@ static _Atomic(unsigned) large_skips;
 /* Pages of 1 << `shift` bytes, at `at` if that is not NULL. Never with MAP_NORESERVE: the kernel
  * would not set the pages aside, and would kill the process at the first touch of a missing one. */
 static void* map_pages(void* at, size_t size, int shift) {
+#if defined(MAP_HUGETLB)
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (shift << MAP_HUGE_SHIFT);
   if (at != NULL) flags |= MAP_FIXED_NOREPLACE;
   void* p = mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (p == MAP_FAILED) return NULL;
   if ((at == NULL || p == at) && is_addressable(p, size)) return p;
   os_release(p, size);
-  return NULL;
+#endif
+  return (void)at, (void)size, (void)shift, NULL;
 }
 
 static void* reserve_hugetlb(size_t size, size_t align) {
@@ -63,9 +64,6 @@ static void* reserve_hugetlb(size_t size, size_t align) {
   if (p == NULL) store_relaxed(&large_skips, LARGE_SKIPS);
   return p;
 }
-#else
-static void* reserve_hugetlb(size_t size, size_t align) { return (void)size, (void)align, NULL; }
-#endif
 
 INTERNAL void* os_reserve_large(size_t size, size_t align, bool* non_purgeable) {
   void* p = reserve_hugetlb(size, align);
@@ -104,7 +102,6 @@ INTERNAL size_t os_numa_nodes(void) {
   return max_size(list_nodes(0, &node), 1);
 }
 
-#if defined(MAP_HUGETLB) && UINTPTR_MAX > UINT32_MAX
 /* By the bare system call, because its library is not installed everywhere. */
 static bool bind_to_node(void* p, size_t size, unsigned long node) {
 #if defined(SYS_mbind)
@@ -150,7 +147,7 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
     node = ULONG_MAX; /* no node to choose */
   uint64_t start = os_clock_ms();
   char* at = NULL;
-  size_t n = min_size(pages, (size_t)1 << (ADDRESS_BITS - HUGE_SHIFT)), tried = 0;
+  size_t n = min_size(pages, HUGE_PAGES_MAX), tried = 0;
   for (; n > 0; n /= 2) /* fewer if address space is scarce */
     if ((at = os_reserve(n * OS_HUGE_SIZE, OS_HUGE_SIZE, OS_INACCESSIBLE)) != NULL) break;
   while (tried < n && huge_page_take(at + tried++ * OS_HUGE_SIZE, node, &huge.bound)) {
@@ -161,10 +158,4 @@ INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_m
   if (huge.pages > 0) huge.start = at;
   return huge;
 }
-#else
-INTERNAL os_huge_t os_reserve_huge(size_t pages, int numa_node, size_t timeout_ms) {
-  (void)pages, (void)numa_node, (void)timeout_ms;
-  return (os_huge_t){NULL, 0, true};
-}
-#endif
 #endif

@@ -96,9 +96,6 @@ INTERNAL bool os_purge(void* p, size_t size, bool decommits, bool* zero) {
 INTERNAL bool os_protect(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_shut(void* p, size_t size) { return (void)p, (void)size, false; }
 INTERNAL bool os_open(void* p, size_t size) { return (void)p, (void)size, true; }
-INTERNAL bool os_guard(void* p, size_t size) { return (void)p, (void)size, false; }
-INTERNAL bool os_unguard(void* p, size_t size) { return (void)p, (void)size, true; }
-INTERNAL bool os_remap(void* p, size_t size) { return memset(p, 0, size) != NULL; }
 INTERNAL size_t os_resident(const void* p, size_t size) { return (void)p, size; }
 
 /* ---- time and process ---- */

@@ -116,10 +116,6 @@ INTERNAL bool os_protect(void* p, size_t size) {
 /* A protection would keep the memory and its contents. */
 INTERNAL bool os_shut(void* p, size_t size) { return os_decommit(p, size); }
 INTERNAL bool os_open(void* p, size_t size) { return os_commit(p, size); }
-INTERNAL bool os_guard(void* p, size_t size) { return os_shut(p, size); }
-INTERNAL bool os_unguard(void* p, size_t size) { return os_open(p, size); }
-
-INTERNAL bool os_remap(void* p, size_t size) { return os_decommit(p, size) && os_commit(p, size); }
 
 INTERNAL size_t os_resident(const void* p, size_t size) {
   PSAPI_WORKING_SET_EX_INFORMATION pages[64];

@@ -4,11 +4,8 @@
  */
 #include "block_state.h"
 #include "../memory/arena_list.h"
-#include "../memory/page_map.h"
 #include "../memory/slice_reuse.h"
-#include "../runtime/random.h"
 #include "block_words.h"
-#include "page.h"
 
 #if MI_SECURE > 0
 

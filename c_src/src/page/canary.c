@@ -4,8 +4,6 @@
  * Threads: any.
  */
 #include "canary.h"
-#include "../runtime/random.h"
-#include "violation.h"
 
 #if MI_SECURE > 0
 
@@ -114,11 +112,6 @@ INTERNAL size_t canary_size(page_t* page, const void* p) {
 }
 #else
 INTERNAL bool canary_is_sound(page_t* page, const void* p) { return is_live(page, p); }
-
-INTERNAL bool canary_check(page_t* page, const void* p) {
-  (void)page, (void)p;
-  return true;
-}
 #endif
 
 #endif

@@ -39,14 +39,18 @@
 #include "block_state.h"
 #include "block_words.h"
 
-#if MI_SECURE > 0
 /* True if `p`, any address in the page, starts a live block whose canary is whole. No report. */
+#if MI_SECURE > 0
 INTERNAL bool canary_is_sound(page_t* page, const void* p);
-/* False after a report: the canary has changed, or another thread has just freed the block. */
-INTERNAL bool canary_check(page_t* page, const void* p);
+#else
+static inline bool canary_is_sound(page_t* page, const void* p) {
+  return (void)page, (void)p, true;
+}
 #endif
 
 #if SECURE_CANARIES
+/* False after a report: the canary has changed, or another thread has just freed the block. */
+INTERNAL bool canary_check(page_t* page, const void* p);
 /* Writes the canary of a new block of `size` bytes. */
 INTERNAL void canary_write(page_t* page, void* p, size_t size);
 /* Moves the canary to the end of a block that changes its requested size. The bytes that the block
@@ -92,11 +96,8 @@ static inline void store_word(char* at, uint64_t word) { memcpy(at, &word, sizeo
 
 /* Mask of the last `n` bytes, 1 to 8, of a word in memory. */
 static inline uint64_t last_bytes(size_t n) {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-  return ~UINT64_C(0) >> (8 * (8 - n));
-#else
-  return ~UINT64_C(0) << (8 * (8 - n));
-#endif
+  bool is_big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+  return is_big_endian ? ~UINT64_C(0) >> (8 * (8 - n)) : ~UINT64_C(0) << (8 * (8 - n));
 }
 
 /* Small blocks have less than two words of padding, unless an alignment was asked for. So the short
@@ -168,6 +169,10 @@ INTERNAL void write_canary(const page_t* page, char* at, void* p, size_t size);
 INTERNAL bool long_is_filled(const char* at, size_t padding, uint64_t bytes);
 #else
 static inline void canary_write(page_t* page, void* p, size_t size) {
+  (void)page, (void)p, (void)size;
+}
+static inline bool canary_check(page_t* page, const void* p) { return (void)page, (void)p, true; }
+static inline void canary_rewrite(page_t* page, void* p, size_t size) {
   (void)page, (void)p, (void)size;
 }
 static inline void canary_clear(page_t* page, void* p) { (void)page, (void)p; }

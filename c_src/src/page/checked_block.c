@@ -4,9 +4,6 @@
  * Threads: any. The thread that changes a block's entry from STATE_LIVE to STATE_FREED owns it.
  */
 #include "checked_block.h"
-#include "../memory/page_map.h"
-#include "page.h"
-#include "violation.h"
 
 #if MI_SECURE > 0
 

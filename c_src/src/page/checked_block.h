@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include "../memory/page_map.h"
 #include "canary.h"
 
 #if MI_SECURE > 0
@@ -24,12 +25,15 @@ INTERNAL page_t* checked_live(const void* p, const char* what);
 /* The same, and marks the block as freed; the caller must then free it. `own`: the owner word of
  * the calling thread's pages. */
 INTERNAL page_t* checked_take(void* p, uintptr_t own);
-
+#else
+static inline page_t* checked_live(const void* p, const char* what) {
+  return (void)what, map_page_checked(p);
+}
 #endif
 
+#define CHECKED_NEW_MIN ((size_t)9) /* a smaller request has one word before the canary */
 #if SECURE_CANARIES
 /* block_allocate and canary_write in one, for a request of at least CHECKED_NEW_MIN bytes. */
-#define CHECKED_NEW_MIN ((size_t)9) /* a smaller request has one word before the canary */
 INTERNAL void* checked_new(page_t* page, block_t* block, block_t** list, size_t size);
 /* The same for a request of 1 to 8 bytes, whose block is two words. */
 INTERNAL void* checked_new_tiny(page_t* page, block_t* block, block_t** list, size_t size);

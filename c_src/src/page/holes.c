@@ -36,8 +36,6 @@
 #include "../memory/thp.h"
 #include "../runtime/options.h"
 #include "abandoned.h"
-#include "block_state.h"
-#include "block_words.h"
 
 /* ---- one thread at a time ---- */
 
@@ -89,25 +87,13 @@ static bool unit_is_free(const page_t* page, const uint64_t* free, size_t u) {
   return !SECURE_ZERO || is_zero(page_start(page) + u * page_unit(page), page_unit(page));
 }
 
-static bool overlaps(const page_t* page, const block_t* block, uint32_t holes) {
-  size_t offset = (size_t)((const char*)block - page_start(page)), unit = page_unit(page);
-  size_t first = offset / unit, last = (offset + page->block_size - 1) / unit;
-  return ((holes >> first) & ((2u << (last - first)) - 1)) != 0;
-}
-
-#if MI_DEBUG > 0 && MI_SECURE == 0
-INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block) {
-  return MI_HOLES && overlaps(page, block, load_relaxed(&page->holes));
-}
-#endif
-
 /* Takes the blocks in holes off the local list. */
 static void unlink_blocks(page_t* page, uint32_t holes) {
   block_t *first = NULL, *last = NULL;
   size_t n = 0;
   for (block_t *b = page->local, *next; b != NULL; b = next) {
     next = block_next(page, b);
-    if (overlaps(page, b, holes)) {
+    if (block_overlaps(page, b, holes)) {
       block_unlink(page, b);
       n++;
       continue;
@@ -195,12 +181,12 @@ static bool purge_word(arena_t* a, size_t w, bool all, size_t* bytes) {
 
 /* True if `*bytes` did not suffice, or another thread is at it. */
 static bool purge_pages(bool all, size_t* bytes, bool* waits) {
-  arena_t* a;
-  for (size_t k = 0; (a = arena_at(k)) != NULL; k++)
+  FOR_ARENAS(a) {
     for (size_t w = 0; w < bitmap_words(a->slices); w++) {
       if (!purge_word(a, w, all, bytes)) return true;
       *waits |= load_relaxed(&a->sparse[w]) != 0; /* what is published later sets the time itself */
     }
+  }
   return false;
 }
 
@@ -245,7 +231,7 @@ INTERNAL block_t* hole_fill_one(page_t* page, size_t* count) {
     block_t *first = NULL, *last = NULL;
     for (; i < end; i++) {
       block_t* b = (block_t*)(void*)(page_start(page) + i * page->block_size);
-      if (overlaps(page, b, holes)) continue;
+      if (block_overlaps(page, b, holes)) continue;
       if (last == NULL)
         first = b;
       else

@@ -17,10 +17,15 @@ static inline block_t* hole_fill(page_t* page, size_t* count) {
 }
 /* Owner: puts the blocks of all holes onto the local list. */
 INTERNAL void holes_fill(page_t* page);
-#if MI_DEBUG > 0 && MI_SECURE == 0
 /* Owner: the block overlaps a hole, so it is free. */
-INTERNAL bool block_is_in_hole(const page_t* page, const block_t* block);
-#endif
+static inline bool block_overlaps(const page_t* page, const block_t* block, uint32_t holes) {
+  size_t offset = (size_t)((const char*)block - page_start(page)), unit = page_unit(page);
+  size_t first = offset / unit, last = (offset + page->block_size - 1) / unit;
+  return ((holes >> first) & ((2u << (last - first)) - 1)) != 0;
+}
+static inline bool block_is_in_hole(const page_t* page, const block_t* block) {
+  return MI_HOLES && block_overlaps(page, block, load_relaxed(&page->holes));
+}
 /* Between the two calls no thread claims a page to make holes in it. The first waits for the thread
  * that has claimed one, a tenth of a second at most; the second gets its result. */
 INTERNAL uint32_t holes_stop(void);

@@ -1,6 +1,5 @@
 /* violation.c - see violation.h. */
 #include "violation.h"
-#include "../os/os.h"
 #include "../runtime/log.h"
 
 #if MI_SECURE > 0
@@ -29,9 +28,9 @@ INTERNAL COLD block_t* violation_bad_list(const page_t* page, const block_t* blo
   return NULL;
 }
 
-INTERNAL COLD void violation_size_mismatch(page_t* page, const void* p, size_t size) {
+#endif
+
+INTERNAL COLD void violation_size_mismatch(const page_t* page, const void* p, size_t size) {
   log_error(EFAULT, "size mismatch: block %p, class %zu bytes, thread %zu, freed as %zu bytes\n", p,
             page->block_size, (size_t)os_thread_id(), size);
 }
-
-#endif

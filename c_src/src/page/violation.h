@@ -20,5 +20,5 @@ INTERNAL page_t* violation_foreign(const void* p, const char* what);
 INTERNAL void violation_freed_twice(const page_t* page, const void* p);
 /* For a free list of `page` that contains a block which is in no list. Returns NULL. */
 INTERNAL block_t* violation_bad_list(const page_t* page, const block_t* block);
-INTERNAL void violation_size_mismatch(page_t* page, const void* p, size_t size);
 #endif
+INTERNAL void violation_size_mismatch(const page_t* page, const void* p, size_t size);

@@ -6,9 +6,7 @@
  */
 #include "log.h"
 #include "../base/checker.h"
-#include "../base/atomic.h"
 #include "callback.h"
-#include "../os/os.h"
 
 #define MESSAGE_MAX 512
 #define PRINTING_MAX 8

@@ -1,7 +1,6 @@
 /* log.h - messages, errors, and the reaction to errors. Allocates nothing. */
 #pragma once
 
-#include "../base/base.h"
 #include "mimalloc.h"
 #include "../os/os.h"
 #include <errno.h>

@@ -10,14 +10,12 @@
 #include "options.h"
 #include "../base/atomic.h"
 #include "log.h"
-#include "../os/os.h"
 
-#define LEGACY_MAX 2
+#define OPTION_NAMES 3
 
 typedef struct option_s {
-  const char* name;
-  const char* legacy[LEGACY_MAX]; /* names of other versions: accepted with a warning */
   long min, max;
+  const char* names[OPTION_NAMES]; /* those after the first, of other versions, raise a warning */
   unsigned flags;
   _Atomic(int) source;  /* a source_t */
   _Atomic(int) refused; /* 1: a value from the program was refused and reported */
@@ -34,14 +32,21 @@ typedef struct option_s {
                    }))
 
 #define TABLE_ENTRY(name, NAME, value, min, max, flags, legacy1, legacy2)                          \
-  [mi_option_##                                                                                    \
-      name] = {#name, {legacy1, legacy2}, min, max,                                                \
-               flags, FROM_BUILD,         0,   IN_RANGE(OPTION_DEFAULT(NAME), min, max, flags)},
+  [mi_option_##name] = {min,                                                                       \
+                        max,                                                                       \
+                        {#name, legacy1, legacy2},                                                 \
+                        flags,                                                                     \
+                        FROM_BUILD,                                                                \
+                        0,                                                                         \
+                        IN_RANGE(OPTION_DEFAULT(NAME), min, max, flags)},
 static option_t option_table[OPTION_COUNT] = {OPTION_LIST(TABLE_ENTRY)};
 _Static_assert(OPTION_DEFAULT(GUARDED_MIN) <= OPTION_DEFAULT(GUARDED_MAX),
                "two build-time defaults clash");
 
 INTERNAL bool is_option(mi_option_t o) { return (unsigned)o < (unsigned)_mi_option_last; }
+/* Each name of the option, by its index `k`. */
+#define FOR_NAMES(o, k) for (int k = 0; k < OPTION_NAMES && option_table[o].names[k] != NULL; k++)
+
 static bool is_counted_in_kib(mi_option_t o) { return (option_table[o].flags & KIB) != 0; }
 
 INTERNAL long option_value(mi_option_t option) { return load_relaxed(&option_table[option].value); }
@@ -181,7 +186,7 @@ static void report_refused(mi_option_t o, const char* text, source_t source) {
     format_text(range, sizeof(range), "at least %ld", opt->min);
   else
     format_text(range, sizeof(range), "%s%ld to %ld", zero, opt->min, opt->max);
-  log_warning("%s%s: invalid value ignored: \"%s\"; valid is %s\n", prefixes[source], opt->name,
+  log_warning("%s%s: invalid value ignored: \"%s\"; valid is %s\n", prefixes[source], opt->names[0],
               text, range);
 }
 
@@ -194,11 +199,9 @@ static void report_refused(mi_option_t o, const char* text, source_t source) {
  * from another version, else NULL. */
 static mi_option_t option_by_name(const char* text, size_t n, const char** legacy) {
   for (int o = 0; o < OPTION_COUNT; o++) {
-    *legacy = NULL;
-    if (is_name(text, n, option_table[o].name)) return (mi_option_t)o;
-    for (int k = 0; k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++) {
-      *legacy = option_table[o].legacy[k];
-      if (is_name(text, n, *legacy)) return (mi_option_t)o;
+    FOR_NAMES(o, k) {
+      *legacy = k == 0 ? NULL : option_table[o].names[k];
+      if (is_name(text, n, option_table[o].names[k])) return (mi_option_t)o;
     }
   }
   return (mi_option_t)OPTION_COUNT;
@@ -229,12 +232,12 @@ static const char* similar_name(const char* text, size_t n) {
   size_t least = 2 + n / 4; /* allows one wrong character, and one more for each four */
   if (n > NAME_MAX_LENGTH) return NULL;
   for (int o = 0; o < OPTION_COUNT; o++) {
-    size_t distance = name_distance(text, n, option_table[o].name);
-    for (int k = 0; k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++)
-      distance = min_size(distance, name_distance(text, n, option_table[o].legacy[k]));
-    if (distance >= least) continue;
-    least = distance;
-    best = option_table[o].name;
+    FOR_NAMES(o, k) {
+      size_t distance = name_distance(text, n, option_table[o].names[k]);
+      if (distance >= least) continue;
+      least = distance;
+      best = option_table[o].names[0];
+    }
   }
   return best;
 }
@@ -273,7 +276,7 @@ static void option_from_text(mi_option_t o, const char* text, const char* legacy
   char value[VALUE_MAX + 1];
   copy_text(value, text, source == FROM_STRING ? strcspn(text, SEPARATORS) : strlen(text));
   if (legacy != NULL && (steps & REPORT) != 0)
-    log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, option_table[o].name);
+    log_warning("%s%s is deprecated, use %s\n", prefixes[source], legacy, option_table[o].names[0]);
   long x;
   if (parse_value(o, value, &x) && option_accepts(&option_table[o], &x)) {
     if ((steps & APPLY) != 0) option_set(o, x, source);
@@ -314,13 +317,12 @@ static const char* environment_value(const char* name) {
 static void options_from_environment(void) {
   for (int i = 0; i < OPTION_COUNT; i++) {
     mi_option_t o = (mi_option_t)i;
-    const char* legacy = NULL;
-    const char* text = environment_value(option_table[o].name);
-    for (int k = 0; text == NULL && k < LEGACY_MAX && option_table[o].legacy[k] != NULL; k++) {
-      legacy = option_table[o].legacy[k];
-      text = environment_value(legacy);
+    FOR_NAMES(o, k) {
+      const char *name = option_table[o].names[k], *text = environment_value(name);
+      if (text == NULL) continue;
+      option_from_text(o, text, k == 0 ? NULL : name, FROM_ENVIRONMENT, APPLY | REPORT);
+      break;
     }
-    if (text != NULL) option_from_text(o, text, legacy, FROM_ENVIRONMENT, APPLY | REPORT);
   }
 }
 
@@ -384,7 +386,7 @@ INTERNAL void options_init(void) {
 
 INTERNAL void options_print(mi_output_fun* out, void* arg) {
   for (int o = 0; o < OPTION_COUNT; o++)
-    log_print(out, arg, "mimalloc: option %s: %ld%s\n", option_table[o].name,
+    log_print(out, arg, "mimalloc: option %s: %ld%s\n", option_table[o].names[0],
               load_relaxed(&option_table[o].value),
               is_counted_in_kib((mi_option_t)o) ? " KiB" : "");
 }

@@ -11,7 +11,6 @@
  */
 #include "random.h"
 #include "log.h"
-#include "../os/os.h"
 
 #if MI_SECURE > 0
 

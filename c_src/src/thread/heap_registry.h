@@ -7,7 +7,6 @@
  */
 #pragma once
 
-#include "../heap/heap.h"
 #include "../heap/heap_refill.h"
 #include "../heap/current.h"
 

@@ -19,11 +19,8 @@
 #include "../memory/arena_reserve.h"
 #include "../memory/limit.h"
 #include "../memory/meta.h"
-#include "../memory/page_map.h"
-#include "../page/block_state.h"
 #include "../runtime/log.h"
 #include "../runtime/options.h"
-#include "../runtime/random.h"
 
 static struct {
   _Atomic(bool) ready;        /* allocation works; the rest of the start may still run */
