@@ -9,6 +9,8 @@
 option(MI_TEST_LIMITS "All test programs under limits, not only a few" OFF)
 
 test_program(run_limited system/run_limited.c)
+add_custom_target(under_limits)
+add_dependencies(under_limits run_limited large_blocks)
 
 # limited_test(<kind> <program> [ALWAYS] EXCEPT <case>...)
 function(limited_test kind program)
@@ -16,6 +18,7 @@ function(limited_test kind program)
   if(NOT T_ALWAYS AND NOT MI_TEST_LIMITS)
     return()
   endif()
+  add_dependencies(under_limits ${program})
   set(environment "")
   if(kind STREQUAL data)
     list(APPEND environment MIMALLOC_ARENA_EAGER_COMMIT=0)
