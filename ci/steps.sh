@@ -134,6 +134,15 @@ step_build() {
   cmake_build gcc-debug c_src -DCMAKE_C_COMPILER=gcc -DMI_WERROR=ON -DMI_DEBUG_FULL=ON
 }
 
+# test_programs FOLDER 'PROGRAM...' OPTION... : builds these of the C tests
+test_programs() {
+  local build=$work/$1 programs
+  read -r -a programs <<<"$2"
+  shift 2
+  cmake -S ctest -B "$build" -DMI_WERROR=ON "$@"
+  cmake --build "$build" --parallel "$jobs" --target "${programs[@]}"
+}
+
 clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
 asan=("${clang[@]}" "-DMI_SANITIZE=address,undefined")
 tsan=("${clang[@]}" -DMI_SANITIZE=thread)
@@ -256,15 +265,15 @@ step_guard() { guard; }
 
 # Minutes of random work in eight threads, and less of it in a secure build.
 step_stress_tsan() {
-  cmake_build ctest-tsan ctest -DMI_WERROR=ON "${tsan[@]}"
+  test_programs ctest-tsan stress "${tsan[@]}"
   "${tsan_start[@]}" "$work/ctest-tsan/stress" 8 1000000
-  cmake_build ctest-tsan-secure ctest -DMI_WERROR=ON -DMI_SECURE=4 "${tsan[@]}"
+  test_programs ctest-tsan-secure stress -DMI_SECURE=4 "${tsan[@]}"
   "${tsan_start[@]}" "$work/ctest-tsan-secure/stress" 8 100000
 }
 
 # STRESS_SECONDS (1800 if not given) in 4 to 64 threads, with assertions and the heap walker.
 step_stress_long() {
-  cmake_build ctest-debug ctest -DMI_WERROR=ON -DMI_DEBUG_FULL=ON
+  test_programs ctest-debug stress -DMI_DEBUG_FULL=ON
   local start=$SECONDS limit=${STRESS_SECONDS:-1800} runs=0 threads
   while [ $((SECONDS - start)) -lt "$limit" ]; do
     for threads in 4 8 16 32 64; do
@@ -277,13 +286,13 @@ step_stress_long() {
 
 # A server of 10^9 operations whose memory after each phase must not grow.
 step_long_run() {
-  cmake_build ctest-release ctest -DMI_WERROR=ON
+  test_programs ctest-release long_run
   "$work/ctest-release/long_run" 19 16
 }
 
 # The program forks 300 times from a busy process, times CTEST_SCALE.
 step_forks() {
-  cmake_build ctest-release ctest -DMI_WERROR=ON
+  test_programs ctest-release fork
   CTEST_SCALE=34 "$work/ctest-release/fork"
 }
 
@@ -293,7 +302,7 @@ step_fuzz() { fuzz/run; }
 # The process ends in five ways while threads allocate, 1,000 times each; the library is opened and
 # closed 1,000 times and 10,000 threads come and go, as in every run of the C tests.
 step_ends() {
-  cmake_build ctest-release ctest -DMI_WERROR=ON
+  test_programs ctest-release 'thread_exit remote_free unload'
   local way
   for way in exit immediate_exit quick_exit return_from_main end_of_the_main_thread; do
     echo "$way while others allocate"
@@ -306,13 +315,13 @@ step_ends() {
 
 # Of each kind of system call the n-th fails, n up to 408.
 step_faults() {
-  cmake_build ctest-release ctest -DMI_WERROR=ON
+  test_programs ctest-release failing_calls_by_kind
   CTEST_SCALE=34 "$work/ctest-release/failing_calls_by_kind"
 }
 
 # All test programs under limits of address space and of writable memory.
 step_limits() {
-  cmake_build ctest-limits ctest -DMI_WERROR=ON -DMI_TEST_LIMITS=ON
+  test_programs ctest-limits under_limits -DMI_TEST_LIMITS=ON
   ctest --test-dir "$work/ctest-limits" --label-regex limits --parallel "$jobs" --no-tests=error \
     --output-on-failure
 }

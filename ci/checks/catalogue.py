@@ -19,10 +19,12 @@ A fault is a file NAME.mutant:
 Text, not a patch: other edits of the file leave it alone, and where they do not, it must be looked at
 again. Three folders have such files:
 
-    ctest/mutants               gate `tests`: `file` is below c_src/src, `caught-by` names tests of ctest
+    ctest/mutants               gate `tests`: `file` is below c_src/src, `caught-by` names tests of ctest; at
+                                most two lines in a row change
     ctest/interleave/mutants    gate `interleave`: the same, `caught-by` names scenarios
     ctest/mutants/gates         the others: `gate` is given, `file` is below the root
 """
+import difflib
 import re
 from pathlib import Path
 
@@ -34,6 +36,7 @@ FOLDERS = {
     "interleave": ROOT / "ctest" / "interleave" / "mutants",
     None: ROOT / "ctest" / "mutants" / "gates",
 }
+CHANGED_LINES_MAX = 2  # of a fault that tests must catch
 SECTION = re.compile(r"^--- (find|replace|append|create)(?: (\S+))?\n", re.M)
 
 
@@ -69,6 +72,8 @@ class Fault:
         below = Path() if "gate" in fields else SOURCES
         self.file = below / fields["file"] if "file" in fields else None
         self.edits = self.read_edits(text[start.start() :])
+        if self.gate == "tests":
+            self.check_lines()
 
     def read_fields(self, head):
         fields = {}
@@ -101,6 +106,13 @@ class Fault:
         if not edits or find is not None:
             raise Broken(f"{self.name}: has no '--- find' and '--- replace'")
         return edits
+
+    def check_lines(self):
+        for edit in self.edits:
+            old, new = (edit.find or "").splitlines(), edit.text.splitlines()
+            for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
+                if tag != "equal" and max(b - a, d - c) > CHANGED_LINES_MAX:
+                    raise Broken(f"{self.name}: changes more than {CHANGED_LINES_MAX} lines")
 
     @property
     def files(self):

@@ -2,6 +2,7 @@
  * blocks that come and go.
  */
 #include "probe.h"
+#include <mimalloc-stats.h>
 #include <mimalloc.h>
 
 static void doubling_to_1_gib_needs_at_most_a_tenth_more(void) {
@@ -172,6 +173,35 @@ static void many_vectors_that_grow_need_few_mappings(void) {
   for (size_t i = 0; i < VECTORS; i++) mi_free(vectors[i]);
   mi_collect(true);
   if (now > 0) CHECK_LE(mappings(), 300);
+}
+
+/* A block that was moved is several mappings; the addresses that it no longer needs serve others.
+ */
+static void moved_block_that_shrinks_gives_addresses_back(void) {
+  NEEDS_64_BITS("more addresses than there are");
+  enum { BLOCKS = 60 };
+  char* blocks[BLOCKS];
+  char* fences[BLOCKS];
+  size_t moves = 0;
+  for (size_t i = 0; i < BLOCKS; i++) {
+    char* p = (char*)mi_malloc(MIB);
+    fences[i] = (char*)mi_malloc(MIB); /* after the block, so that it cannot grow in place */
+    REQUIRE(p != NULL && fences[i] != NULL);
+    pages_mark(p, 0, MIB);
+    blocks[i] = (char*)mi_realloc(p, 48 * MIB);
+    REQUIRE(blocks[i] != NULL);
+    moves += blocks[i] != p;
+    blocks[i] = (char*)mi_realloc(blocks[i], MIB);
+    REQUIRE(blocks[i] != NULL);
+    CHECK(pages_hold(blocks[i], 0, MIB, 1));
+  }
+  mi_stats_t_decl(stats);
+  REQUIRE(mi_stats_get(&stats));
+  size_t reserved = (size_t)stats.reserved.current;
+  check_note("%zu moves, %zu MiB reserved\n", moves, reserved / MIB);
+  CHECK_GE(moves, BLOCKS / 2);
+  CHECK_LE(reserved, 2 * GIB); /* it was three and more */
+  for (size_t i = 0; i < BLOCKS; i++) mi_free(blocks[i]), mi_free(fences[i]);
 }
 
 static void growing_mixed_with_other_allocations_keeps_contents(void) {
@@ -387,6 +417,7 @@ static const check_case_t cases[] = {
     CASE(growing_and_shrinking_in_turn_does_not_fault),
     CASE(many_vectors_that_grow_need_few_mappings),
     CASE(growing_mixed_with_other_allocations_keeps_contents),
+    CASE(moved_block_that_shrinks_gives_addresses_back),
     CASE(growing_zeroed_vector_is_zero_after_its_contents),
     CASE(aligned_vector_stays_aligned_while_it_grows),
     CASE(block_with_a_part_treated_otherwise_keeps_its_contents),

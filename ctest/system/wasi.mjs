@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { WASI } from "node:wasi";
 
 const [program, ...args] = process.argv.slice(2);
-const wasi = new WASI({ version: "preview1", args: [program, ...args], env: process.env });
+// returnOnExit: the program ends the process itself; JavaScript that runs after it makes node 20 crash.
+const wasi = new WASI({ version: "preview1", args: [program, ...args], env: process.env, returnOnExit: false });
 const module = await WebAssembly.compile(await readFile(program));
 const instance = await WebAssembly.instantiate(module, wasi.getImportObject());
 process.exit(wasi.start(instance));

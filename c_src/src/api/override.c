@@ -132,9 +132,9 @@ static void* aligned_as_program_has(size_t alignment, size_t size) {
  * one word of thread-local storage. Threads that have ended have no heap: only one of them at a
  * time may be inside. Relaxed: the flag guards no data. */
 static COLD void* aligned_by_program(size_t alignment, size_t size) {
-  static _Atomic(bool) ended_asks;
+  static _Atomic(uint32_t) ended_asks;
   heap_t* heap = thread_backing();
-  bool asks = false;
+  uint32_t asks = false;
   if (heap != NULL ? heap->asks_program : !cas_relaxed(&ended_asks, &asks, true))
     return malloc_aligned(heap_default, size, alignment);
   if (heap != NULL) heap->asks_program = true;

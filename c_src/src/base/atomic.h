@@ -8,28 +8,31 @@
 
 #include <stdatomic.h>
 
+/* Read-modify-write of a byte: on RISC-V, GCC before version 13 calls a library for it. */
+#define NO_BYTE(p) ((p) + 0 * sizeof(char[sizeof(*(p)) > 1 ? 1 : -1]))
+
 #define load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
 #define store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
-#define or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
-#define or_release(p, v) atomic_fetch_or_explicit((p), (v), memory_order_release)
-#define and_acquire(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acquire)
-#define sub_release(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_release)
-#define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+#define add_relaxed(p, v) atomic_fetch_add_explicit(NO_BYTE(p), (v), memory_order_relaxed)
+#define sub_relaxed(p, v) atomic_fetch_sub_explicit(NO_BYTE(p), (v), memory_order_relaxed)
+#define or_relaxed(p, v) atomic_fetch_or_explicit(NO_BYTE(p), (v), memory_order_relaxed)
+#define or_release(p, v) atomic_fetch_or_explicit(NO_BYTE(p), (v), memory_order_release)
+#define and_acquire(p, v) atomic_fetch_and_explicit(NO_BYTE(p), (v), memory_order_acquire)
+#define sub_release(p, v) atomic_fetch_sub_explicit(NO_BYTE(p), (v), memory_order_release)
+#define swap_acq_rel(p, v) atomic_exchange_explicit(NO_BYTE(p), (v), memory_order_acq_rel)
 
 /* Acquire and release, and all threads agree on one order of all these operations. */
 #define load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
-#define add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define or_seq_cst(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
-#define and_seq_cst(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
-#define swap_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define add_seq_cst(p, v) atomic_fetch_add_explicit(NO_BYTE(p), (v), memory_order_seq_cst)
+#define or_seq_cst(p, v) atomic_fetch_or_explicit(NO_BYTE(p), (v), memory_order_seq_cst)
+#define and_seq_cst(p, v) atomic_fetch_and_explicit(NO_BYTE(p), (v), memory_order_seq_cst)
+#define swap_seq_cst(p, v) atomic_exchange_explicit(NO_BYTE(p), (v), memory_order_seq_cst)
 
 /* On failure `*expected` becomes the value that was found. */
 #define CAS(strength, p, expected, v, order, order_of_failure)                                     \
-  atomic_compare_exchange_##strength##_explicit((p), (expected), (v), memory_order_##order,        \
+  atomic_compare_exchange_##strength##_explicit(NO_BYTE(p), (expected), (v), memory_order_##order, \
                                                 memory_order_##order_of_failure)
 #define cas_acquire(p, expected, v) CAS(strong, p, expected, v, acquire, relaxed)
 #define cas_relaxed(p, expected, v) CAS(strong, p, expected, v, relaxed, relaxed)

@@ -73,7 +73,8 @@ static void large_trim(page_t* page, size_t usable) {
   if (drop == 0) return;
   char* tail = page_start(page) + (size_t)keep * SLICE_SIZE;
   bool moved = page_has_flag(page, PAGE_MOVED);
-  if (moved && !SECURE_GUARDS) { /* purge now; the block's free returns the addresses */
+  /* A small tail is only purged: the block's free returns its addresses. */
+  if (moved && !SECURE_GUARDS && drop < LARGE_HUGE) {
     bool zero;
     (void)os_purge(tail, (size_t)drop * SLICE_SIZE, true, &zero);
     return;
@@ -84,7 +85,7 @@ static void large_trim(page_t* page, size_t usable) {
     large_count_unmapped((size_t)drop * SLICE_SIZE);
   } else {
     page_set_slices(page, keep);
-    if (MI_SECURE == 0) purge_tail(page, page->slice + keep, drop);
+    if (MI_SECURE == 0 && !moved) purge_tail(page, page->slice + keep, drop);
     if (!moved || remap_slices(page->arena, page->slice + keep, drop))
       return_slices(page->arena, page->slice + keep, drop, (size_t)drop * SLICE_SIZE);
   }

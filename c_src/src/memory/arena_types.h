@@ -58,7 +58,7 @@ typedef struct arena_s {
   bitword_t* free;             /* open, and no thread holds it */
   bitword_t* dirty;            /* not known to be zero */
   bitword_t* counted;          /* with `counts`: in the count of usage.h */
-  _Atomic(bool) counts;        /* a limit was set: changes of `dirty` change the count, too */
+  _Atomic(uint32_t) counts;    /* a limit was set: changes of `dirty` change the count, too */
   bitword_t* committed;        /* only with commit_on_demand */
   bitword_t* purge;            /* pending purge: free, and to be purged */
   bitword_t* second_chance;    /* pending purge: was pending in the last round too; free and not

@@ -5,7 +5,8 @@ static struct {
   _Alignas(64) _Atomic(size_t) hard; /* less the allowance; SIZE_MAX: none. Rarely written */
   _Atomic(size_t) soft;              /* SIZE_MAX: none */
   _Atomic(uintptr_t) crossed_by;     /* the thread that has crossed it; 0: none */
-  _Atomic(bool) on, armed;           /* armed: the next crossing counts */
+  _Atomic(uint32_t) armed;           /* the next crossing counts */
+  _Atomic(bool) on;
   _Alignas(64) _Atomic(size_t) count;
   _Atomic(size_t) touched; /* bytes of metadata, since the last measurement; at most */
   size_t metadata;         /* bytes at the last measurement; under meta_lock */
@@ -26,7 +27,7 @@ INTERNAL bool usage_has_room(size_t bytes) { return fits(load_relaxed(&usage.cou
 
 static void look_at_soft_limit(size_t count) {
   if (likely(count <= load_relaxed(&usage.soft))) return;
-  bool armed = true;
+  uint32_t armed = true;
   if (load_relaxed(&usage.armed) && cas_relaxed(&usage.armed, &armed, false))
     store_relaxed(&usage.crossed_by, os_thread_id());
 }
