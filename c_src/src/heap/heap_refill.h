@@ -1,6 +1,7 @@
 /* heap_refill.h - refills the active free list of a class when malloc finds it empty. */
 #pragma once
 
+#include "../base/checker.h"
 #include "heap_types.h"
 
 /* Refills an empty active free list and pops a block. NULL without a report if there is no memory.
