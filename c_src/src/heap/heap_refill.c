@@ -191,7 +191,8 @@ static void* refill_by_gathering(heap_t* heap, size_t cls, queue_t* q) {
   }
   if (list == NULL && emptier != NULL) count = take_local_list(emptier, &list);
   if (list == NULL) return NULL;
-  if (page != NULL && !heap_keeps_all(heap)) queue_rotate(q, page); /* else full pages are last */
+  /* The full pages of a heap that keeps all stay at the end. */
+  if (page != NULL && !heap_keeps_all(heap)) queue_rotate(q, page);
   heap->keep.by_owner += count;
   return heap_activate_list(heap, cls, q, list, count, LIST_GATHERED);
 }

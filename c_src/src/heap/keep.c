@@ -150,7 +150,7 @@ static void sweep(heap_t* heap, size_t steps) {
 INTERNAL void keep_tick(heap_t* heap) {
   keep_t* keep = &heap->keep;
   runs_tick(heap, load_relaxed(&keep_heaps));
-  if (os_is_single_threaded()) return; /* the heap keeps all pages, and nobody else frees */
+  if (os_is_single_threaded()) return; /* the heap keeps all its pages */
   if (!heap_keeps_all(heap)) estimate_share(heap);
   adjust_credit(heap);
   size_t excess = heap_wants(heap) ? 0 : (keep->bytes - keep->credit) / SLICE_SIZE;
